@@ -1,0 +1,3 @@
+//! The server of colsync.
+#![allow(dead_code)]
+mod store;

@@ -1,0 +1,19 @@
+//! What colsync's server and clients share: the words, the values, edits and receipts, and the merge.
+//!
+//! Nothing here knows a framework, a database or a clock. Times, identities and policies arrive as
+//! arguments, so the same call with the same arguments gives the same answer on every side.
+
+pub mod key;
+
+pub mod schema;
+pub mod stamp;
+pub mod time;
+pub mod types;
+pub mod value;
+
+pub use key::RowKey;
+pub use schema::{Column, Policy, RowPolicy, Table};
+pub use stamp::{ClientId, Stamp};
+pub use time::Time;
+pub use types::ColumnType;
+pub use value::Value;

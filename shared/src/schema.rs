@@ -1,0 +1,144 @@
+//! What a synced table is, as the merge and the wire need to know it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ColumnType;
+
+/// How a true conflict about one column is decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// The later stamp wins; the loser goes to the ledger.
+    #[default]
+    LastWriterWins,
+    /// What the server has stays; the edit goes to the ledger.
+    ServerWins,
+    /// The edit wins; what the server had goes to the ledger.
+    ClientWins,
+    /// The greater value; nulls lose.
+    Max,
+    /// The lesser value; nulls lose.
+    Min,
+    /// What the server has stays until an administrator decides.
+    Manual,
+}
+
+impl Policy {
+    /// The policy's name in the configuration and on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::LastWriterWins => "last_writer_wins",
+            Policy::ServerWins => "server_wins",
+            Policy::ClientWins => "client_wins",
+            Policy::Max => "max",
+            Policy::Min => "min",
+            Policy::Manual => "manual",
+        }
+    }
+}
+
+/// How a conflict about a whole row is decided, where whole rows are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RowPolicy {
+    /// The row written last wins; the other goes to the ledger.
+    #[default]
+    LastWriterWins,
+    /// The server's row stays; the one sent goes to the ledger.
+    ServerWins,
+    /// The row sent wins; the server's goes to the ledger.
+    ClientWins,
+}
+
+impl RowPolicy {
+    /// The policy's name in the configuration and on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            RowPolicy::LastWriterWins => "last_writer_wins",
+            RowPolicy::ServerWins => "server_wins",
+            RowPolicy::ClientWins => "client_wins",
+        }
+    }
+}
+
+/// What an edit does to a row that someone else deleted meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EditAfterDelete {
+    /// The row stays deleted; the edit is merged beneath the tombstone.
+    #[default]
+    KeepDeleted,
+    /// An edit with a later stamp than the delete brings the row back.
+    Revive,
+}
+
+/// What becomes of a value that a bare write replaces without having seen it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BlindWrites {
+    /// It is overwritten, as SQL does.
+    #[default]
+    Trust,
+    /// It goes to the ledger when another client wrote it.
+    Record,
+}
+
+/// A synced table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// Its name in the database and on the wire.
+    pub name: String,
+    /// Its columns in the database's order, the key's among them, colsync's own not.
+    pub columns: Vec<Column>,
+    /// Positions of the key's columns in `columns`, in the key's order. Never empty.
+    pub key: Vec<usize>,
+    /// For whole-row writes.
+    pub row_policy: RowPolicy,
+    /// For edits of deleted rows.
+    pub edit_after_delete: EditAfterDelete,
+    /// For bare writes.
+    pub blind_writes: BlindWrites,
+}
+
+/// A synced column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name in the database and on the wire.
+    pub name: String,
+    /// Its type.
+    pub ty: ColumnType,
+    /// Whether it takes NULL.
+    pub nullable: bool,
+    /// Whether the database fills it in when an insert leaves it out.
+    pub has_default: bool,
+    /// For conflicts.
+    pub policy: Policy,
+}
+
+impl Table {
+    /// The key's columns, in the key's order.
+    #[must_use]
+    pub fn key_columns(&self) -> Vec<&Column> {
+        self.key
+            .iter()
+            .filter_map(|&at| self.columns.get(at))
+            .collect()
+    }
+
+    /// Where the column called `name` stands.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// Whether the column at `position` is part of the key.
+    #[must_use]
+    pub fn is_key(&self, position: usize) -> bool {
+        self.key.contains(&position)
+    }
+}
+
+/// Prefix of colsync's own columns, which no client may name.
+pub const RESERVED_PREFIX: &str = "sync_";

@@ -1,0 +1,421 @@
+//! From the wire's JSON to a canonical value, type by type.
+
+use std::str::FromStr;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bigdecimal::BigDecimal;
+use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::{ColumnType, ValueError};
+use crate::{Time, Value};
+
+/// PostgreSQL's numeric holds this many digits before and after the point.
+const DECIMAL_DIGITS_BEFORE: i64 = 131_072;
+const DECIMAL_DIGITS_AFTER: i64 = 16_383;
+
+pub(super) fn value(ty: &ColumnType, json: &Json) -> Result<Value, ValueError> {
+    if json.is_null() {
+        return Ok(Value::Null);
+    }
+    match ty {
+        ColumnType::Bool => json
+            .as_bool()
+            .map(Value::Bool)
+            .ok_or_else(|| ValueError::new("expected true or false")),
+        ColumnType::Int { bits } => integer(*bits, json),
+        ColumnType::Real { bits } => real(*bits, json),
+        ColumnType::Decimal { precision, scale } => decimal(*precision, *scale, json),
+        ColumnType::Text { max_length } => {
+            text(json, "expected a string").and_then(|text| match max_length {
+                Some(max) if text.chars().count() > *max as usize => {
+                    Err(ValueError::new(format!("longer than {max} characters")))
+                }
+                _ => Ok(Value::Text(text.to_owned())),
+            })
+        }
+        ColumnType::Uuid => {
+            let text = text(json, "expected a UUID")?;
+            let uuid =
+                Uuid::parse_str(text).map_err(|_refused| ValueError::new("expected a UUID"))?;
+            Ok(Value::Text(uuid.to_string()))
+        }
+        ColumnType::Date => date(json),
+        ColumnType::Time => {
+            let text = text(json, "expected a time of day such as 10:00:00")?;
+            let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f")
+                .map_err(|_refused| ValueError::new("expected a time of day such as 10:00:00"))?;
+            micros_only(time)?;
+            Ok(Value::Text(time.format("%H:%M:%S%.6f").to_string()))
+        }
+        ColumnType::DateTime => datetime(json),
+        ColumnType::Timestamp => {
+            let text = text(json, "expected an RFC 3339 time")?;
+            let time =
+                Time::from_str(text).map_err(|refused| ValueError::new(refused.to_string()))?;
+            Ok(Value::Text(time.to_string()))
+        }
+        ColumnType::Bytes => {
+            let text = text(json, "expected bytes in base64")?;
+            let bytes = BASE64
+                .decode(text)
+                .map_err(|_refused| ValueError::new("expected bytes in base64"))?;
+            Ok(Value::Bytes(bytes))
+        }
+        ColumnType::Json => document(json).map(Value::Json),
+        ColumnType::Enum { labels } => {
+            let text = text(json, "expected one of the enum's labels")?;
+            if labels.iter().any(|label| label == text) {
+                Ok(Value::Text(text.to_owned()))
+            } else {
+                Err(ValueError::new(format!(
+                    "expected one of {}",
+                    labels.join(", ")
+                )))
+            }
+        }
+        ColumnType::Array(of) => array(of, json).map(Value::Json),
+    }
+}
+
+fn text<'a>(json: &'a Json, expected: &str) -> Result<&'a str, ValueError> {
+    let text = json.as_str().ok_or_else(|| ValueError::new(expected))?;
+    no_nul(text)?;
+    Ok(text)
+}
+
+fn no_nul(text: &str) -> Result<(), ValueError> {
+    if text.contains('\0') {
+        Err(ValueError::new("text may not contain NUL"))
+    } else {
+        Ok(())
+    }
+}
+
+fn integer(bits: u8, json: &Json) -> Result<Value, ValueError> {
+    let n = match json {
+        Json::Number(n) => n.as_i64(),
+        Json::String(digits) => digits.parse().ok(),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+    .ok_or_else(|| ValueError::new("expected an integer of at most 64 bits"))?;
+    let bound = i64::MAX >> (64 - u32::from(bits));
+    if (-bound - 1..=bound).contains(&n) {
+        Ok(Value::Int(n))
+    } else {
+        Err(ValueError::new(format!(
+            "out of range for an integer of {bits} bits"
+        )))
+    }
+}
+
+fn real(bits: u8, json: &Json) -> Result<Value, ValueError> {
+    let x = match json {
+        Json::Number(n) => n.as_f64(),
+        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => None,
+    }
+    .ok_or_else(|| ValueError::new("expected a number"))?;
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a 32-bit column stores the nearest f32"
+    )]
+    let stored = if bits == 32 { f64::from(x as f32) } else { x };
+    if stored.is_finite() {
+        Ok(Value::Real(stored))
+    } else {
+        Err(ValueError::new("out of range for a real"))
+    }
+}
+
+fn decimal(precision: Option<u32>, scale: Option<u32>, json: &Json) -> Result<Value, ValueError> {
+    let expected = || ValueError::new("expected a decimal number in a string");
+    let digits = match json {
+        Json::String(text) => text.clone(),
+        Json::Number(n) => n.to_string(),
+        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return Err(expected()),
+    };
+    let plain = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
+    if !plain {
+        return Err(expected());
+    }
+    let number = BigDecimal::from_str(&digits).map_err(|_refused| expected())?;
+    let (_, exponent) = number.as_bigint_and_exponent();
+    if !(-DECIMAL_DIGITS_BEFORE..=DECIMAL_DIGITS_AFTER).contains(&exponent) {
+        return Err(ValueError::new("out of range for a decimal"));
+    }
+    let number = number.normalized();
+    let after = number.fractional_digit_count().max(0);
+    if scale.is_some_and(|scale| after > i64::from(scale)) {
+        return Err(ValueError::new(format!(
+            "more than {} digits after the point",
+            scale.unwrap_or(0)
+        )));
+    }
+    let before = i64::try_from(number.digits())
+        .unwrap_or(i64::MAX)
+        .saturating_sub(number.fractional_digit_count());
+    let room = precision.map_or(DECIMAL_DIGITS_BEFORE, |p| {
+        i64::from(p) - i64::from(scale.unwrap_or(0))
+    });
+    if before > room && number != BigDecimal::from(0) {
+        return Err(ValueError::new(format!(
+            "more than {room} digits before the point"
+        )));
+    }
+    Ok(Value::Decimal(number))
+}
+
+fn date(json: &Json) -> Result<Value, ValueError> {
+    let expected = || ValueError::new("expected a date such as 2026-11-22");
+    let text = json.as_str().ok_or_else(expected)?;
+    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_refused| expected())?;
+    in_years(date)?;
+    Ok(Value::Text(date.format("%Y-%m-%d").to_string()))
+}
+
+fn datetime(json: &Json) -> Result<Value, ValueError> {
+    let expected =
+        || ValueError::new("expected a date and time without a zone, such as 2026-11-22T10:00:00");
+    let text = json.as_str().ok_or_else(expected)?;
+    let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
+        .or_else(|_no_t| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f"))
+        .map_err(|_refused| expected())?;
+    in_years(at.date())?;
+    micros_only(at.time())?;
+    Ok(Value::Text(at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()))
+}
+
+fn in_years(date: NaiveDate) -> Result<(), ValueError> {
+    if (1..=9999).contains(&date.year()) {
+        Ok(())
+    } else {
+        Err(ValueError::new("the year must be from 1 to 9999"))
+    }
+}
+
+/// Leap seconds and anything finer than a microsecond would not come back as they were sent.
+fn micros_only(time: NaiveTime) -> Result<(), ValueError> {
+    let nanos = time.nanosecond();
+    if nanos >= 1_000_000_000 || !nanos.is_multiple_of(1_000) {
+        return Err(ValueError::new(
+            "finer than a microsecond, or a leap second",
+        ));
+    }
+    Ok(())
+}
+
+/// A document that both backends store alike: no NUL, and numbers that a double can hold, written
+/// without an exponent, as PostgreSQL's jsonb writes them.
+fn document(json: &Json) -> Result<Json, ValueError> {
+    Ok(match json {
+        Json::Null | Json::Bool(_) => json.clone(),
+        Json::Number(n) => {
+            if n.as_f64().is_none_or(|x| !x.is_finite()) {
+                return Err(ValueError::new("a number out of range"));
+            }
+            let text = n.to_string();
+            if text.contains(['e', 'E']) {
+                let plain = BigDecimal::from_str(&text)
+                    .map_err(|_refused| ValueError::new("a number out of range"))?
+                    .to_plain_string();
+                serde_json::from_str(&plain)
+                    .map_err(|_refused| ValueError::new("a number out of range"))?
+            } else {
+                json.clone()
+            }
+        }
+        Json::String(text) => {
+            no_nul(text)?;
+            json.clone()
+        }
+        Json::Array(items) => Json::Array(items.iter().map(document).collect::<Result<_, _>>()?),
+        Json::Object(members) => {
+            let members = members.iter().map(|(name, member)| {
+                no_nul(name)?;
+                Ok((name.clone(), document(member)?))
+            });
+            Json::Object(members.collect::<Result<_, ValueError>>()?)
+        }
+    })
+}
+
+fn array(of: &ColumnType, json: &Json) -> Result<Json, ValueError> {
+    let items = json
+        .as_array()
+        .ok_or_else(|| ValueError::new("expected an array"))?;
+    // SQL arrays are rectangular: either every item is an array, or none is.
+    let nested = items.iter().filter(|item| item.is_array()).count();
+    if nested == 0 || *of == ColumnType::Json {
+        let items = items
+            .iter()
+            .map(|item| of.decode(item).map(|value| of.encode(&value)));
+        return Ok(Json::Array(items.collect::<Result<_, _>>()?));
+    }
+    let lengths: Vec<Option<usize>> = items
+        .iter()
+        .map(|item| item.as_array().map(Vec::len))
+        .collect();
+    if lengths.windows(2).any(|pair| pair.first() != pair.last()) || lengths.contains(&Some(0)) {
+        return Err(ValueError::new(
+            "nested arrays must all have the same length",
+        ));
+    }
+    let items = items.iter().map(|item| array(of, item));
+    Ok(Json::Array(items.collect::<Result<_, _>>()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[track_caller]
+    fn check(ty: &ColumnType, sent: Json, expect: Option<Json>) {
+        let decoded = ty.decode(&sent).ok().map(|value| ty.encode(&value));
+        assert_eq!(decoded, expect, "{ty:?} of {sent}");
+    }
+
+    #[test]
+    fn integers_are_exact_to_64_bits_and_bounded_by_their_column() {
+        let bits = |bits| ColumnType::Int { bits };
+        check(
+            &bits(64),
+            json!(9_007_199_254_740_991_i64),
+            Some(json!(9_007_199_254_740_991_i64)),
+        );
+        check(
+            &bits(64),
+            json!("9223372036854775807"),
+            Some(json!("9223372036854775807")),
+        );
+        check(
+            &bits(64),
+            json!(-9_223_372_036_854_775_808_i64),
+            Some(json!("-9223372036854775808")),
+        );
+        check(&bits(64), json!("9223372036854775808"), None);
+        check(&bits(16), json!(32767), Some(json!(32767)));
+        check(&bits(16), json!(32768), None);
+        check(&bits(32), json!(-2_147_483_649_i64), None);
+        check(&bits(64), json!(1.5), None);
+        check(&bits(64), json!("abc"), None);
+    }
+
+    #[test]
+    fn decimals_keep_every_digit_and_refuse_what_the_column_would_round() {
+        let money = ColumnType::Decimal {
+            precision: Some(10),
+            scale: Some(2),
+        };
+        check(&money, json!("0.99"), Some(json!("0.99")));
+        check(&money, json!(1.5), Some(json!("1.50")));
+        check(&money, json!("1.500"), Some(json!("1.50")));
+        check(&money, json!("0.999"), None);
+        check(&money, json!("99999999.99"), Some(json!("99999999.99")));
+        check(&money, json!("100000000"), None);
+        check(&money, json!("NaN"), None);
+        check(&money, json!("1e3"), Some(json!("1000.00")));
+        let any = ColumnType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        check(&any, json!("1e999999999"), None);
+        check(
+            &any,
+            json!("0.12345678901234567890123456789"),
+            Some(json!("0.12345678901234567890123456789")),
+        );
+        assert_eq!(any.decode(&json!("1.5")), any.decode(&json!("1.50")));
+    }
+
+    #[test]
+    fn text_without_nul_up_to_its_length() {
+        check(
+            &ColumnType::Text {
+                max_length: Some(3),
+            },
+            json!("äöü"),
+            Some(json!("äöü")),
+        );
+        check(
+            &ColumnType::Text {
+                max_length: Some(3),
+            },
+            json!("four"),
+            None,
+        );
+        check(&ColumnType::Text { max_length: None }, json!("a\0b"), None);
+        check(&ColumnType::Text { max_length: None }, json!(5), None);
+    }
+
+    #[test]
+    fn times_are_canonical_so_that_equal_times_are_equal_text() {
+        check(
+            &ColumnType::Timestamp,
+            json!("2026-11-22T12:00:00+02:00"),
+            Some(json!("2026-11-22T10:00:00.000000Z")),
+        );
+        check(&ColumnType::Timestamp, json!("2026-11-22T12:00:00"), None);
+        check(
+            &ColumnType::DateTime,
+            json!("2009-01-01 00:00:00"),
+            Some(json!("2009-01-01T00:00:00.000000")),
+        );
+        check(
+            &ColumnType::DateTime,
+            json!("2009-01-01T00:00:00.1234567"),
+            None,
+        );
+        check(&ColumnType::Date, json!("2024-02-30"), None);
+        check(
+            &ColumnType::Date,
+            json!("2024-02-29"),
+            Some(json!("2024-02-29")),
+        );
+        check(&ColumnType::Time, json!("23:59:60"), None);
+    }
+
+    #[test]
+    fn reals_are_finite_and_a_short_real_reads_as_it_was_written() {
+        check(&ColumnType::Real { bits: 32 }, json!(0.1), Some(json!(0.1)));
+        check(&ColumnType::Real { bits: 32 }, json!(1e39), None);
+        check(
+            &ColumnType::Real { bits: 64 },
+            serde_json::from_str("1e400").unwrap(),
+            None,
+        );
+        check(&ColumnType::Real { bits: 64 }, json!("NaN"), None);
+    }
+
+    #[test]
+    fn documents_are_free_of_what_one_backend_could_not_store() {
+        check(&ColumnType::Json, json!({"a": ["x\0"]}), None);
+        check(&ColumnType::Json, json!({"a\0": 1}), None);
+        check(
+            &ColumnType::Json,
+            serde_json::from_str("[1e2]").unwrap(),
+            Some(json!([100])),
+        );
+        check(
+            &ColumnType::Json,
+            serde_json::from_str("1e999").unwrap(),
+            None,
+        );
+        let exact: Json = serde_json::from_str("123456789012345678901234567890.5").unwrap();
+        check(&ColumnType::Json, exact.clone(), Some(exact));
+    }
+
+    #[test]
+    fn arrays_hold_values_of_their_type_and_are_rectangular() {
+        let of = ColumnType::Array(Box::new(ColumnType::Int { bits: 32 }));
+        check(&of, json!([1, null, "2"]), Some(json!([1, null, 2])));
+        check(&of, json!([[1], [2]]), Some(json!([[1], [2]])));
+        check(&of, json!([[1], [2, 3]]), None);
+        check(&of, json!([1, [2]]), None);
+        check(&of, json!(["x"]), None);
+    }
+}
