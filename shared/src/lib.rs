@@ -3,15 +3,21 @@
 //! Nothing here knows a framework, a database or a clock. Times, identities and policies arrive as
 //! arguments, so the same call with the same arguments gives the same answer on every side.
 
+pub mod edit;
 pub mod key;
+pub mod merge;
+pub mod receipt;
 
 pub mod schema;
 pub mod stamp;
 pub mod time;
 pub mod types;
 pub mod value;
+pub mod wire;
 
+pub use edit::{ColumnEdit, Edit, Op};
 pub use key::RowKey;
+pub use receipt::Receipt;
 pub use schema::{Column, Policy, RowPolicy, Table};
 pub use stamp::{ClientId, Stamp};
 pub use time::Time;

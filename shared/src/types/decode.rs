@@ -161,7 +161,7 @@ fn decimal(precision: Option<u32>, scale: Option<u32>, json: &Json) -> Result<Va
     let room = precision.map_or(DECIMAL_DIGITS_BEFORE, |p| {
         i64::from(p) - i64::from(scale.unwrap_or(0))
     });
-    if before > room && number != BigDecimal::from(0) {
+    if before > room && number != 0 {
         return Err(ValueError::new(format!(
             "more than {room} digits before the point"
         )));

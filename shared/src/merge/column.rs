@@ -1,0 +1,234 @@
+//! One column's merge.
+
+use std::cmp::Ordering;
+
+use super::{Cell, Loss, LossKind, Merged, Side, View};
+use crate::receipt::Outcome;
+use crate::schema::BlindWrites;
+use crate::{ColumnType, Policy, Stamp, Value};
+
+/// An edit of one column, ready to merge.
+#[derive(Debug, Clone)]
+pub struct CellEdit<'a> {
+    /// The edited value.
+    pub value: &'a Value,
+    /// The Original value, where the client sent it.
+    pub base: Option<&'a Value>,
+    /// What the client had in view.
+    pub view: View<'a>,
+    /// Who made the edit and when.
+    pub stamp: Stamp,
+}
+
+/// How a column merges.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// Position of the column, for the ledger.
+    pub column: usize,
+    /// Its type, for the order of values.
+    pub ty: &'a ColumnType,
+    /// Who wins a true conflict.
+    pub policy: Policy,
+    /// What becomes of values replaced unseen.
+    pub blind: BlindWrites,
+}
+
+/// What an edit is to the column's current value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Case {
+    /// It has the value already.
+    Same,
+    /// It was made with the current value in view.
+    Seen,
+    /// It names no base and is the later one.
+    Blind,
+    /// Both sides changed the column.
+    Conflict,
+}
+
+/// How a policy decides.
+enum Verdict {
+    Edited,
+    Current,
+    /// One of the two values, by the policy's own order; nothing is lost.
+    Merged(Value),
+    Hold,
+}
+
+/// Merges `edit` into `current`, a column of a row at `row_version`. A changed value gets the version
+/// `next`.
+#[must_use]
+pub fn merge(
+    current: &Cell,
+    edit: &CellEdit<'_>,
+    rules: Rules<'_>,
+    row_version: i64,
+    next: i64,
+) -> Merged {
+    match case(current, edit, row_version) {
+        Case::Same => unchanged(current, edit.stamp),
+        Case::Seen => take(current, edit, edit.stamp.after(current.stamp), next, None),
+        Case::Blind => {
+            let by_another = current
+                .stamp
+                .is_none_or(|stamp| stamp.client != edit.stamp.client);
+            let recorded = rules.blind == BlindWrites::Record && by_another;
+            let loss = recorded.then(|| replaced(LossKind::Blind(rules.column), current, edit));
+            take(current, edit, edit.stamp, next, loss)
+        }
+        Case::Conflict => decide(current, edit, rules, next),
+    }
+}
+
+fn case(current: &Cell, edit: &CellEdit<'_>, row_version: i64) -> Case {
+    if *edit.value == current.value {
+        return Case::Same;
+    }
+    let saw = edit.view.saw(current.version, row_version);
+    if saw == Some(true) || edit.base == Some(&current.value) {
+        return Case::Seen;
+    }
+    let has_base = saw.is_some() || edit.base.is_some();
+    let earlier = current.stamp.is_some_and(|stamp| stamp <= edit.stamp);
+    if !has_base && earlier {
+        Case::Blind
+    } else {
+        Case::Conflict
+    }
+}
+
+fn decide(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>, next: i64) -> Merged {
+    let kind = LossKind::Column(rules.column);
+    match verdict(current, edit, rules) {
+        Verdict::Edited => {
+            let loss = Some(replaced(kind, current, edit));
+            take(current, edit, edit.stamp, next, loss)
+        }
+        Verdict::Current => keep(
+            current,
+            Outcome::Superseded,
+            refused(kind, current, edit, false),
+        ),
+        Verdict::Hold => keep(current, Outcome::Held, refused(kind, current, edit, true)),
+        Verdict::Merged(value) => {
+            let changed = value != current.value;
+            let time = current
+                .stamp
+                .map_or(edit.stamp.time, |stamp| stamp.time.max(edit.stamp.time));
+            let cell = if changed {
+                Cell {
+                    value,
+                    stamp: Some(Stamp { time, ..edit.stamp }),
+                    version: next,
+                }
+            } else {
+                current.clone()
+            };
+            Merged {
+                outcome: Outcome::Merged,
+                cell,
+                changed,
+                loss: None,
+            }
+        }
+    }
+}
+
+fn verdict(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>) -> Verdict {
+    match rules.policy {
+        Policy::LastWriterWins => match current.stamp {
+            Some(stamp) if stamp > edit.stamp => Verdict::Current,
+            // The same stamp again is a client's later arrival; an unknown one is no later than any.
+            Some(_) | None => Verdict::Edited,
+        },
+        Policy::ServerWins => Verdict::Current,
+        Policy::ClientWins => Verdict::Edited,
+        Policy::Max => Verdict::Merged(extreme(current, edit, rules.ty, Ordering::Greater)),
+        Policy::Min => Verdict::Merged(extreme(current, edit, rules.ty, Ordering::Less)),
+        Policy::Manual => Verdict::Hold,
+    }
+}
+
+/// The greater or lesser of the two values; NULL loses to any other.
+fn extreme(current: &Cell, edit: &CellEdit<'_>, ty: &ColumnType, wanted: Ordering) -> Value {
+    let edited = if edit.value.is_null() {
+        false
+    } else {
+        current.value.is_null() || ty.compare(edit.value, &current.value) == wanted
+    };
+    if edited {
+        edit.value.clone()
+    } else {
+        current.value.clone()
+    }
+}
+
+fn unchanged(current: &Cell, stamp: Stamp) -> Merged {
+    let advanced = current.stamp.is_none_or(|known| stamp > known);
+    let stamp = if advanced { Some(stamp) } else { current.stamp };
+    Merged {
+        outcome: Outcome::Unchanged,
+        cell: Cell {
+            stamp,
+            ..current.clone()
+        },
+        changed: false,
+        loss: None,
+    }
+}
+
+fn take(
+    current: &Cell,
+    edit: &CellEdit<'_>,
+    stamp: Stamp,
+    next: i64,
+    loss: Option<Loss>,
+) -> Merged {
+    debug_assert!(*edit.value != current.value);
+    let cell = Cell {
+        value: edit.value.clone(),
+        stamp: Some(stamp),
+        version: next,
+    };
+    Merged {
+        outcome: Outcome::Applied,
+        cell,
+        changed: true,
+        loss,
+    }
+}
+
+fn keep(current: &Cell, outcome: Outcome, loss: Loss) -> Merged {
+    Merged {
+        outcome,
+        cell: current.clone(),
+        changed: false,
+        loss: Some(loss),
+    }
+}
+
+/// The current value loses to the edit.
+fn replaced(kind: LossKind, current: &Cell, edit: &CellEdit<'_>) -> Loss {
+    Loss {
+        kind,
+        base: edit.base.cloned().map(Side::Value),
+        kept: Side::Value(edit.value.clone()),
+        kept_stamp: Some(edit.stamp),
+        lost: Side::Value(current.value.clone()),
+        lost_stamp: current.stamp,
+        open: false,
+    }
+}
+
+/// The edit loses to the current value, or waits.
+fn refused(kind: LossKind, current: &Cell, edit: &CellEdit<'_>, open: bool) -> Loss {
+    Loss {
+        kind,
+        base: edit.base.cloned().map(Side::Value),
+        kept: Side::Value(current.value.clone()),
+        kept_stamp: current.stamp,
+        lost: Side::Value(edit.value.clone()),
+        lost_stamp: Some(edit.stamp),
+        open,
+    }
+}

@@ -1,0 +1,450 @@
+//! A whole edit's merge: its columns, and the row's deleted flag.
+
+use super::column::{self, CellEdit, Rules};
+use super::{Cell, Loss, LossKind, Merged, Row, Side, View};
+use crate::receipt::Outcome;
+use crate::schema::{BlindWrites, EditAfterDelete};
+use crate::{ClientId, ColumnEdit, ColumnType, Edit, Op, Policy, RowPolicy, Stamp, Table, Value};
+
+/// What merging an edit into a row gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowMerge {
+    /// The row afterwards; its version is one more if any value or the deleted flag changed.
+    pub row: Row,
+    /// What became of each column of the edit: position and merge.
+    pub columns: Vec<(usize, Merged)>,
+    /// What became of the deleted flag, if the edit or the policy touched it.
+    pub deleted: Option<Merged>,
+    /// Everything that lost, the columns' losses among it.
+    pub losses: Vec<Loss>,
+}
+
+impl RowMerge {
+    /// Whether the row got a new version.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.columns.iter().any(|(_, merged)| merged.changed)
+            || self.deleted.as_ref().is_some_and(|d| d.changed)
+    }
+}
+
+/// Merges `edit`, made by `client`, into `row`. `own` are versions of the row that earlier edits of the
+/// same push made.
+#[must_use]
+pub fn merge(row: &Row, edit: &Edit, client: ClientId, table: &Table, own: &[i64]) -> RowMerge {
+    let context = Context {
+        row,
+        edit,
+        client,
+        table,
+        own,
+        next: row.version + 1,
+    };
+    match edit.op {
+        Op::Update => context.update(edit.base_version),
+        Op::Insert => context.insert(),
+        Op::Delete => context.delete(),
+        Op::Replace => context.replace(),
+    }
+}
+
+struct Context<'a> {
+    row: &'a Row,
+    edit: &'a Edit,
+    client: ClientId,
+    table: &'a Table,
+    own: &'a [i64],
+    next: i64,
+}
+
+impl Context<'_> {
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            time: self.edit.at,
+            client: self.client,
+        }
+    }
+
+    /// The latest stamp among the edit's columns, or the edit's own.
+    fn latest(&self) -> Stamp {
+        let time = self
+            .edit
+            .columns
+            .iter()
+            .map(|column| column.at)
+            .max()
+            .unwrap_or(self.edit.at);
+        Stamp {
+            time,
+            client: self.client,
+        }
+    }
+
+    fn view(&self, version: Option<i64>) -> View<'_> {
+        View {
+            version,
+            own: self.own,
+        }
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.row.deleted.value == Value::Bool(true)
+    }
+
+    fn merge_columns(&self, base_version: Option<i64>) -> Vec<(usize, Merged)> {
+        let merged = self.edit.columns.iter().filter_map(|edit| {
+            let current = self.row.cells.get(edit.column)?;
+            let column = self.table.columns.get(edit.column)?;
+            let rules = Rules {
+                column: edit.column,
+                ty: &column.ty,
+                policy: column.policy,
+                blind: self.table.blind_writes,
+            };
+            let version = edit.base_version.or(base_version);
+            let edit_of_cell = self.cell_edit(edit, version);
+            let merged = column::merge(current, &edit_of_cell, rules, self.row.version, self.next);
+            Some((edit.column, merged))
+        });
+        merged.collect()
+    }
+
+    fn cell_edit<'e>(&'e self, edit: &'e ColumnEdit, version: Option<i64>) -> CellEdit<'e> {
+        CellEdit {
+            value: &edit.value,
+            base: edit.base.as_ref(),
+            view: self.view(version),
+            stamp: Stamp {
+                time: edit.at,
+                client: self.client,
+            },
+        }
+    }
+
+    fn update(&self, base_version: Option<i64>) -> RowMerge {
+        let columns = self.merge_columns(base_version);
+        let wrote = columns.iter().any(|(_, merged)| merged.changed);
+        let meets_delete = self.is_deleted() && wrote && !self.saw_delete(base_version);
+        let (deleted, loss) = if meets_delete {
+            self.edit_of_deleted(&columns)
+        } else {
+            (None, None)
+        };
+        self.finish(columns, deleted, loss)
+    }
+
+    /// Whether the edit was made knowing that the row is deleted: its version says so, or its own
+    /// client deleted it.
+    fn saw_delete(&self, base_version: Option<i64>) -> bool {
+        let flag = &self.row.deleted;
+        let by_itself = self.client != ClientId::ANONYMOUS
+            && flag.stamp.is_some_and(|stamp| stamp.client == self.client);
+        by_itself || self.view(base_version).saw(flag.version, self.row.version) == Some(true)
+    }
+
+    /// An edit reached a row that someone else deleted meanwhile.
+    fn edit_of_deleted(&self, columns: &[(usize, Merged)]) -> (Option<Merged>, Option<Loss>) {
+        let flag = &self.row.deleted;
+        let edited = columns.iter().filter(|(_, merged)| merged.changed);
+        let alive = Side::Alive(
+            edited
+                .map(|(at, merged)| (*at, merged.cell.value.clone()))
+                .collect(),
+        );
+        let stamp = self.latest();
+        let later = flag.stamp.is_none_or(|deleted| stamp > deleted);
+        if self.table.edit_after_delete == EditAfterDelete::Revive && later {
+            let loss = deletion(alive, Some(stamp), Side::Deleted, flag.stamp);
+            return (Some(self.set_deleted(false, stamp)), Some(loss));
+        }
+        (
+            None,
+            Some(deletion(Side::Deleted, flag.stamp, alive, Some(stamp))),
+        )
+    }
+
+    /// An insert of an id that exists: its client believed that there was no row, so it has seen none
+    /// of it.
+    fn insert(&self) -> RowMerge {
+        let base_version = self.edit.base_version.or(Some(0));
+        let columns = self.merge_columns(base_version);
+        if !self.is_deleted() {
+            return self.finish(columns, None, None);
+        }
+        let flag = &self.row.deleted;
+        let stamp = self.latest();
+        let all = self
+            .edit
+            .columns
+            .iter()
+            .map(|column| (column.column, column.value.clone()));
+        let alive = Side::Alive(all.collect());
+        if self.saw_delete(base_version) {
+            let revived = self.set_deleted(false, stamp.after(flag.stamp));
+            return self.finish(columns, Some(revived), None);
+        }
+        if flag.stamp.is_none_or(|deleted| stamp >= deleted) {
+            let loss = deletion(alive, Some(stamp), Side::Deleted, flag.stamp);
+            return self.finish(columns, Some(self.set_deleted(false, stamp)), Some(loss));
+        }
+        self.finish(
+            columns,
+            None,
+            Some(deletion(Side::Deleted, flag.stamp, alive, Some(stamp))),
+        )
+    }
+
+    fn delete(&self) -> RowMerge {
+        let yes = Value::Bool(true);
+        let edit = CellEdit {
+            value: &yes,
+            base: None,
+            view: self.view(self.edit.base_version),
+            stamp: self.stamp(),
+        };
+        let rules = Rules {
+            column: 0,
+            ty: &ColumnType::Bool,
+            policy: Policy::LastWriterWins,
+            blind: BlindWrites::Trust,
+        };
+        let mut flag = column::merge(&self.row.deleted, &edit, rules, self.row.version, self.next);
+        flag.loss = None;
+        let unseen = self.unseen_cells();
+        let newest = unseen.iter().filter_map(|(_, cell)| cell.stamp).max();
+        match flag.outcome {
+            Outcome::Applied => {
+                let outlived = newest.is_some_and(|edited| edited > self.stamp());
+                if self.table.edit_after_delete == EditAfterDelete::Revive && outlived {
+                    flag = Merged {
+                        outcome: Outcome::Superseded,
+                        cell: self.row.deleted.clone(),
+                        changed: false,
+                        loss: None,
+                    };
+                    let loss = deletion(alive(&unseen), newest, Side::Deleted, Some(self.stamp()));
+                    return self.finish(Vec::new(), Some(flag), Some(loss));
+                }
+                let stamp = flag.cell.stamp;
+                let loss = (!unseen.is_empty())
+                    .then(|| deletion(Side::Deleted, stamp, alive(&unseen), newest));
+                self.finish(Vec::new(), Some(flag), loss)
+            }
+            Outcome::Unchanged => self.finish(Vec::new(), Some(flag), None),
+            // Someone brought the row back after this delete was made.
+            Outcome::Superseded | Outcome::Merged | Outcome::Held => {
+                let loss = deletion(
+                    alive(&unseen),
+                    self.row.deleted.stamp,
+                    Side::Deleted,
+                    Some(self.stamp()),
+                );
+                self.finish(Vec::new(), Some(flag), Some(loss))
+            }
+        }
+    }
+
+    /// Columns that others changed and the edit had not in view; where it has no base, those later by
+    /// stamp.
+    fn unseen_cells(&self) -> Vec<(usize, &Cell)> {
+        let view = self.view(self.edit.base_version);
+        let cells = self
+            .row
+            .cells
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| !self.table.is_key(*at));
+        let unseen = cells.filter(|(_, cell)| {
+            let own = self.client != ClientId::ANONYMOUS
+                && cell.stamp.is_some_and(|stamp| stamp.client == self.client);
+            let seen = view
+                .saw(cell.version, self.row.version)
+                .unwrap_or_else(|| cell.stamp.is_some_and(|stamp| stamp <= self.stamp()));
+            !own && !seen
+        });
+        unseen.collect()
+    }
+
+    /// A whole-row write: decided as one, by the row policy.
+    fn replace(&self) -> RowMerge {
+        let differs = |edit: &&ColumnEdit| {
+            self.row
+                .cells
+                .get(edit.column)
+                .is_some_and(|cell| cell.value != edit.value)
+        };
+        let differing: Vec<&ColumnEdit> = self.edit.columns.iter().filter(differs).collect();
+        let view = self.view(self.edit.base_version);
+        let stamp = self.stamp();
+        let unseen = |cell: &Cell| match view.saw(cell.version, self.row.version) {
+            Some(seen) => !seen,
+            None => cell.stamp.is_none_or(|known| known > stamp),
+        };
+        let non_key = || {
+            self.row
+                .cells
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| !self.table.is_key(*at))
+        };
+        let flag_unseen = self.is_deleted()
+            && !self.saw_delete(self.edit.base_version)
+            && unseen(&self.row.deleted);
+        let conflict =
+            flag_unseen || (!differing.is_empty() && non_key().any(|(_, cell)| unseen(cell)));
+        let newest = non_key()
+            .filter_map(|(_, cell)| cell.stamp)
+            .chain(self.row.deleted.stamp)
+            .max();
+        let wins = !conflict
+            || match self.table.row_policy {
+                RowPolicy::LastWriterWins => newest.is_none_or(|known| stamp >= known),
+                RowPolicy::ServerWins => false,
+                RowPolicy::ClientWins => true,
+            };
+        let columns = self.edit.columns.iter().filter_map(|edit| {
+            let cell = self.row.cells.get(edit.column)?;
+            Some((edit.column, self.replace_cell(cell, edit, wins, view)))
+        });
+        let columns: Vec<(usize, Merged)> = columns.collect();
+        let sent = Side::Alive(
+            self.edit
+                .columns
+                .iter()
+                .map(|edit| (edit.column, edit.value.clone()))
+                .collect(),
+        );
+        let stored = if self.is_deleted() {
+            Side::Deleted
+        } else {
+            Side::Alive(
+                non_key()
+                    .map(|(at, cell)| (at, cell.value.clone()))
+                    .collect(),
+            )
+        };
+        let loss = conflict.then(|| {
+            let (kept, kept_stamp, lost, lost_stamp) = if wins {
+                (sent, Some(stamp), stored, newest)
+            } else {
+                (stored, newest, sent, Some(stamp))
+            };
+            Loss {
+                kind: LossKind::Row,
+                base: None,
+                kept,
+                kept_stamp,
+                lost,
+                lost_stamp,
+                open: false,
+            }
+        });
+        let revived = (self.is_deleted() && wins)
+            .then(|| self.set_deleted(false, stamp.after(self.row.deleted.stamp)));
+        self.finish(columns, revived, loss)
+    }
+
+    fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool, view: View<'_>) -> Merged {
+        if cell.value == edit.value {
+            return Merged {
+                outcome: Outcome::Unchanged,
+                cell: cell.clone(),
+                changed: false,
+                loss: None,
+            };
+        }
+        if !wins {
+            return Merged {
+                outcome: Outcome::Superseded,
+                cell: cell.clone(),
+                changed: false,
+                loss: None,
+            };
+        }
+        let seen = view.saw(cell.version, self.row.version) == Some(true);
+        let stamp = if seen {
+            self.stamp().after(cell.stamp)
+        } else {
+            self.stamp()
+        };
+        let cell = Cell {
+            value: edit.value.clone(),
+            stamp: Some(stamp),
+            version: self.next,
+        };
+        Merged {
+            outcome: Outcome::Applied,
+            cell,
+            changed: true,
+            loss: None,
+        }
+    }
+
+    fn set_deleted(&self, deleted: bool, stamp: Stamp) -> Merged {
+        let cell = Cell {
+            value: Value::Bool(deleted),
+            stamp: Some(stamp),
+            version: self.next,
+        };
+        let changed = cell.value != self.row.deleted.value;
+        Merged {
+            outcome: Outcome::Applied,
+            cell,
+            changed,
+            loss: None,
+        }
+    }
+
+    fn finish(
+        &self,
+        columns: Vec<(usize, Merged)>,
+        deleted: Option<Merged>,
+        loss: Option<Loss>,
+    ) -> RowMerge {
+        let mut row = self.row.clone();
+        for (at, merged) in &columns {
+            if let Some(cell) = row.cells.get_mut(*at) {
+                *cell = merged.cell.clone();
+            }
+        }
+        if let Some(flag) = &deleted {
+            row.deleted = flag.cell.clone();
+        }
+        let losses = columns
+            .iter()
+            .filter_map(|(_, merged)| merged.loss.clone())
+            .chain(loss)
+            .collect();
+        let mut merge = RowMerge {
+            row,
+            columns,
+            deleted,
+            losses,
+        };
+        if merge.changed() {
+            merge.row.version = self.next;
+        }
+        merge
+    }
+}
+
+fn alive(cells: &[(usize, &Cell)]) -> Side {
+    Side::Alive(
+        cells
+            .iter()
+            .map(|(at, cell)| (*at, cell.value.clone()))
+            .collect(),
+    )
+}
+
+fn deletion(kept: Side, kept_stamp: Option<Stamp>, lost: Side, lost_stamp: Option<Stamp>) -> Loss {
+    Loss {
+        kind: LossKind::Deleted,
+        base: None,
+        kept,
+        kept_stamp,
+        lost,
+        lost_stamp,
+        open: false,
+    }
+}

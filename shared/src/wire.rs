@@ -1,0 +1,165 @@
+//! Edits as they come over the wire, made into typed edits.
+//!
+//! One edit that cannot be read is a [`Rejection`] for its own receipt; it says nothing of the others.
+
+use serde_json::{Map, Value as Json};
+
+use crate::receipt::Rejection;
+use crate::schema::RESERVED_PREFIX;
+use crate::{ColumnEdit, Edit, Op, RowKey, Table, Time};
+
+/// What decoding needs from the request around an edit.
+pub struct Frame<'a> {
+    /// Makes a client's time one of the server's clock.
+    pub adjust: &'a dyn Fn(Time) -> Time,
+    /// The time of an edit that names none.
+    pub default_at: Time,
+}
+
+/// Reads the operation of one edit of a push.
+///
+/// # Errors
+/// `malformed_edit` if `op` is none of insert, update, delete.
+pub fn op(edit: &Map<String, Json>) -> Result<Op, Rejection> {
+    match edit.get("op").and_then(Json::as_str) {
+        Some("insert") => Ok(Op::Insert),
+        Some("update") => Ok(Op::Update),
+        Some("delete") => Ok(Op::Delete),
+        _ => Err(malformed("op", "op must be insert, update or delete")),
+    }
+}
+
+/// Reads the members `base_version`, `at` and `columns` of an edit of the row `key`.
+///
+/// # Errors
+/// A rejection that names the column or member at fault.
+pub fn edit(
+    table: &Table,
+    key: Option<RowKey>,
+    op: Op,
+    body: &Map<String, Json>,
+    frame: &Frame<'_>,
+) -> Result<Edit, Rejection> {
+    let base_version = version(body, "base_version")?;
+    let at = time(body, frame)?;
+    let empty = Map::new();
+    let named = match body.get("columns") {
+        None => &empty,
+        Some(Json::Object(columns)) => columns,
+        Some(_) => return Err(malformed("columns", "columns must be an object")),
+    };
+    if op == Op::Delete && !named.is_empty() {
+        return Err(malformed("columns", "a delete names no columns"));
+    }
+    let fallback = at.unwrap_or(frame.default_at);
+    let mut columns = Vec::with_capacity(named.len());
+    for (name, member) in named {
+        let Json::Object(member) = member else {
+            return Err(malformed(name, "a column is an object with a value"));
+        };
+        let Some(sent) = member.get("value") else {
+            return Err(malformed(name, "a column's edit needs a value"));
+        };
+        if let Some(position) = writable(table, key.as_ref(), name, sent)? {
+            columns.push(ColumnEdit {
+                column: position,
+                value: value(table, position, sent)?,
+                base: member
+                    .get("base")
+                    .map(|base| value(table, position, base))
+                    .transpose()?,
+                base_version: version(member, "base_version").map_err(|r| r.field(name))?,
+                at: time(member, frame)
+                    .map_err(|r| r.field(name))?
+                    .unwrap_or(fallback),
+            });
+        }
+    }
+    let at = at
+        .or_else(|| columns.iter().map(|column| column.at).max())
+        .unwrap_or(frame.default_at);
+    Ok(Edit {
+        key,
+        op,
+        base_version,
+        at,
+        columns,
+    })
+}
+
+/// Where the column `name` stands, if a client may write `sent` to it; `None` for a key column that
+/// is sent as it is.
+///
+/// # Errors
+/// `unknown_column`, `read_only_column` or `key_is_immutable`.
+pub fn writable(
+    table: &Table,
+    key: Option<&RowKey>,
+    name: &str,
+    sent: &Json,
+) -> Result<Option<usize>, Rejection> {
+    if name.starts_with(RESERVED_PREFIX) || name == "_sync" {
+        return Err(
+            Rejection::new("read_only_column", format!("{name} is kept by the server")).field(name),
+        );
+    }
+    let Some(position) = table.position(name) else {
+        let detail = format!("{} has no column {name}", table.name);
+        return Err(Rejection::new("unknown_column", detail).field(name));
+    };
+    let Some(part) = table.key.iter().position(|&at| at == position) else {
+        return Ok(Some(position));
+    };
+    let same = match key {
+        None => true,
+        Some(key) => key.0.get(part).is_some_and(|part| {
+            table
+                .columns
+                .get(position)
+                .is_some_and(|c| c.ty.decode(sent).ok() == Some(part.value()))
+        }),
+    };
+    if same {
+        Ok(None)
+    } else {
+        Err(Rejection::new("key_is_immutable", "a row keeps the key it was made with").field(name))
+    }
+}
+
+/// The typed value of `sent` for the column at `position`; NULL only where the column takes it.
+///
+/// # Errors
+/// `invalid_value`, naming the column.
+pub fn value(table: &Table, position: usize, sent: &Json) -> Result<crate::Value, Rejection> {
+    let Some(column) = table.columns.get(position) else {
+        return Err(Rejection::new("unknown_column", "no such column"));
+    };
+    column.ty.decode(sent).map_err(|refused| {
+        Rejection::new("invalid_value", format!("{}: {refused}", column.name)).field(&column.name)
+    })
+}
+
+fn version(body: &Map<String, Json>, member: &str) -> Result<Option<i64>, Rejection> {
+    match body.get(member) {
+        None | Some(Json::Null) => Ok(None),
+        Some(version) => match version.as_i64() {
+            Some(version) if version >= 0 => Ok(Some(version)),
+            _ => Err(malformed(member, "a version is a whole number, 0 or more")),
+        },
+    }
+}
+
+fn time(body: &Map<String, Json>, frame: &Frame<'_>) -> Result<Option<Time>, Rejection> {
+    match body.get("at") {
+        None | Some(Json::Null) => Ok(None),
+        Some(at) => {
+            let time = at.as_str().and_then(|text| text.parse().ok());
+            let time = time.ok_or_else(|| malformed("at", "at must be an RFC 3339 time"))?;
+            Ok(Some((frame.adjust)(time)))
+        }
+    }
+}
+
+fn malformed(field: &str, detail: &str) -> Rejection {
+    Rejection::new("malformed_edit", detail).field(field)
+}
