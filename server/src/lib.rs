@@ -1,3 +1,15 @@
-//! The server of colsync.
-#![allow(dead_code)]
+//! The server of colsync: it merges per-column edits into the tables of an SQLite or PostgreSQL
+//! database, and feeds the changes back.
+//!
+//! `http -> queue -> sync -> store`: each room knows only those to its right.
+
+pub mod auth;
+pub mod cli;
+pub mod config;
+mod edges;
+mod http;
+mod metrics;
+mod queue;
+pub mod serve;
 mod store;
+mod sync;

@@ -1,0 +1,42 @@
+//! Where time and random ids enter the server: the one place that reads the clock and makes them.
+//!
+//! Everything behind it takes them as arguments; `clippy.toml` bans the calls elsewhere.
+
+use colsync_shared::Time;
+use uuid::Uuid;
+
+/// The time now, in whole microseconds.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the clock"
+)]
+pub(crate) fn now() -> Time {
+    Time::from(chrono::Utc::now())
+}
+
+/// A new id that sorts by the time it was made.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that makes random ids"
+)]
+pub(crate) fn uuid7() -> Uuid {
+    Uuid::now_v7()
+}
+
+/// A new id that tells nothing about when it was made.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that makes random ids"
+)]
+pub(crate) fn uuid4() -> Uuid {
+    Uuid::new_v4()
+}
+
+/// 32 bytes from the system's random source, 244 of their bits random.
+pub(crate) fn secret() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for half in bytes.chunks_mut(16) {
+        half.copy_from_slice(uuid4().as_bytes());
+    }
+    bytes
+}

@@ -1,0 +1,172 @@
+//! `GET /v1/sync/pull`: the feed as NDJSON, streamed chunk by chunk.
+
+use std::sync::Arc;
+
+use actix_web::web::{self, Bytes, Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::stream;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::App;
+use super::exchange::{caller, failed};
+use super::headers::client_push;
+use super::problem::Problem;
+use crate::edges;
+use crate::store::error::StoreError;
+use crate::store::model::TableInfo;
+use crate::sync::cursor::Cursor;
+use crate::sync::feed::{Chunk, Pull, PullError, Request};
+
+/// Chunks that wait for a slow reader.
+const CHUNKS_AHEAD: usize = 2;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameters {
+    cursor: Option<String>,
+    tables: Option<String>,
+    limit: Option<String>,
+}
+
+pub(super) async fn pull(
+    app: Data<App>,
+    request: HttpRequest,
+    parameters: Query<Parameters>,
+) -> Result<HttpResponse, Problem> {
+    let caller = caller(&app, &request).await?;
+    let cursor = match parameters.cursor.as_deref() {
+        None | Some("") => None,
+        Some(text) => Some(Cursor::decode(text).ok_or_else(|| {
+            Problem::bad_request("malformed_cursor", "not a cursor that this server gave")
+                .field("cursor")
+        })?),
+    };
+    let limit = limit(parameters.limit.as_deref())?;
+    let wanted = Request {
+        cursor,
+        tables: tables(&app, parameters.tables.as_deref())?,
+        client: caller.client,
+        client_push: client_push(&request)?,
+    };
+    let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
+    let page = app.config.limits.page_rows;
+    let begun = web::block({
+        let app = app.clone();
+        move || begin(&app, wanted, page, limit)
+    })
+    .await
+    .map_err(|_canceled| Problem::internal("a blocking task was cancelled"))?;
+    let begun = begun.map_err(|refused| refused_pull(&refused))?;
+    tokio::task::spawn_blocking(move || {
+        stream_rest(&app, begun, caller.client, page, limit, &sender)
+    });
+    let chunks = stream::unfold(receiver, |mut receiver| async move {
+        receiver.recv().await.map(|chunk| {
+            (
+                chunk.map_err(actix_web::error::ErrorInternalServerError),
+                receiver,
+            )
+        })
+    });
+    Ok(HttpResponse::Ok()
+        .content_type("application/x-ndjson")
+        .insert_header(("Server-Time", caller.arrived.to_string()))
+        .streaming(chunks))
+}
+
+fn begin(
+    app: &App,
+    wanted: Request,
+    page: usize,
+    limit: usize,
+) -> Result<(Pull, Chunk), PullError> {
+    let mut conn = app.store.connect()?;
+    Pull::begin(&mut conn, app.store.schema(), wanted, page.min(limit))
+}
+
+/// Sends the chunks as the reader takes them; holds no connection while it waits. A failure ends the
+/// answer before its last checkpoint, and the client resumes from the one it has.
+fn stream_rest(
+    app: &App,
+    (mut pull, first): (Pull, Chunk),
+    client: colsync_shared::ClientId,
+    page: usize,
+    limit: usize,
+    sender: &mpsc::Sender<Result<Bytes, StoreError>>,
+) {
+    let mut sent = first.rows;
+    let mut chunk = first;
+    loop {
+        let complete = chunk.complete;
+        if complete {
+            let noted = app
+                .store
+                .connect()
+                .and_then(|mut conn| pull.finished(&mut conn, client, edges::now()));
+            if let Err(failure) = noted {
+                log::warn!("a pull of {client} was not noted: {failure}");
+            }
+        }
+        if sender.blocking_send(Ok(Bytes::from(chunk.lines))).is_err() || complete || sent >= limit
+        {
+            return;
+        }
+        let next = app
+            .store
+            .connect()
+            .and_then(|mut conn| pull.next(&mut conn, page.min(limit - sent)));
+        match next {
+            Ok(next) => {
+                sent += next.rows;
+                chunk = next;
+            }
+            Err(failure) => {
+                log::warn!("a pull of {client} was cut: {failure}");
+                drop(sender.blocking_send(Err(failure)));
+                return;
+            }
+        }
+    }
+}
+
+fn limit(text: Option<&str>) -> Result<usize, Problem> {
+    match text {
+        None => Ok(usize::MAX),
+        Some(text) => text.parse().ok().filter(|&limit| limit > 0).ok_or_else(|| {
+            Problem::bad_request("invalid_parameter", "limit must be a number above 0")
+                .field("limit")
+        }),
+    }
+}
+
+/// The tables asked for, in feed order; all of them if none is named.
+fn tables(app: &App, names: Option<&str>) -> Result<Vec<Arc<TableInfo>>, Problem> {
+    let schema = app.store.schema();
+    let Some(names) = names.filter(|names| !names.is_empty()) else {
+        return Ok(schema.tables.clone());
+    };
+    let names: Vec<&str> = names.split(',').collect();
+    if let Some(unknown) = names.iter().find(|name| schema.table(name).is_none()) {
+        return Err(
+            Problem::not_found("unknown_table", format!("no table {unknown}")).field("tables"),
+        );
+    }
+    Ok(schema
+        .tables
+        .iter()
+        .filter(|table| names.contains(&table.spec.name.as_str()))
+        .cloned()
+        .collect())
+}
+
+fn refused_pull(refused: &PullError) -> Problem {
+    let detail = refused.to_string();
+    match refused {
+        PullError::Expired => Problem::gone("cursor_expired", detail),
+        PullError::Forked { .. } => Problem::conflict("client_forked", detail),
+        PullError::Behind { expected } => {
+            Problem::conflict("push_out_of_order", detail).with("expected", *expected)
+        }
+        PullError::Store(failure) => failed(failure),
+    }
+}

@@ -1,0 +1,153 @@
+//! What adopting a table means on both backends: why it may be refused, and how names and texts are
+//! written into SQL.
+//!
+//! The statements themselves are each backend's own. Must not know a connection.
+
+use std::fmt::Write as _;
+
+use super::introspected::{Introspected, METADATA};
+
+/// Why tables were not adopted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AdoptError {
+    /// Some of the tables cannot be synced; nothing was planned.
+    #[error("{}", listing(.0))]
+    Refused(Vec<Refusal>),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] diesel::result::Error),
+}
+
+/// Everything that stands against syncing one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) table: String,
+    pub(crate) problems: Vec<Problem>,
+}
+
+/// One thing that stands against syncing a table. Its text is a clause about the table.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Problem {
+    #[error("there is no such table")]
+    Missing,
+    #[error("it is {0}, not an ordinary table")]
+    Kind(&'static str),
+    #[error("it belongs to colsync itself")]
+    Internal,
+    #[error("it has no primary key")]
+    NoKey,
+    #[error("it has {0} columns, and colsync's triggers take at most {1}")]
+    TooManyColumns(usize, usize),
+    #[error("key column {column} is of type {ty}: a key is made of uuid, text and integer columns")]
+    KeyType { column: String, ty: String },
+    #[error(
+        "key column {column} has collation {collation}, under which different keys may be equal"
+    )]
+    KeyCollation { column: String, collation: String },
+    #[error("key column {column} is NULL in {count} row(s)")]
+    NullKey { column: String, count: i64 },
+    #[error("column {column} is of type {ty}, which cannot be synced")]
+    ColumnType { column: String, ty: String },
+    #[error("column {0} has no declared type")]
+    Undeclared(String),
+    #[error("column {0}: names that begin with sync_ are colsync's own")]
+    Reserved(String),
+    #[error("column {column} ({ty}) holds {count} value(s) that are not {expected}")]
+    Values {
+        column: String,
+        ty: String,
+        count: i64,
+        expected: &'static str,
+    },
+}
+
+impl Problem {
+    /// Whether it only keeps a column out of sync that was added after the table was adopted.
+    fn is_about_other_columns(&self) -> bool {
+        match self {
+            Problem::ColumnType { .. } | Problem::Undeclared(_) | Problem::Reserved(_) => true,
+            Problem::Missing
+            | Problem::Kind(_)
+            | Problem::Internal
+            | Problem::NoKey
+            | Problem::TooManyColumns(..)
+            | Problem::KeyType { .. }
+            | Problem::KeyCollation { .. }
+            | Problem::NullKey { .. }
+            | Problem::Values { .. } => false,
+        }
+    }
+}
+
+/// What stands against syncing the table, if anything. One already adopted is not refused for columns
+/// that were added to it since: they are left out.
+pub(super) fn problems(found: &Introspected, is_registered: bool) -> Vec<Problem> {
+    let mut problems = found.problems.clone();
+    if is_registered && found.adopted {
+        problems.retain(|problem| !problem.is_about_other_columns());
+    } else if !is_registered && !found.adopted {
+        let taken = found.metadata.iter().cloned().map(Problem::Reserved);
+        problems.extend(taken);
+    }
+    problems
+}
+
+/// Those of colsync's own columns that the table lacks.
+pub(super) fn missing_metadata(found: &Introspected) -> Vec<&'static str> {
+    METADATA
+        .into_iter()
+        .filter(|name| !found.metadata.iter().any(|has| has == name))
+        .collect()
+}
+
+/// Whether the name is that of one of colsync's own tables, or of diesel's.
+pub(super) fn is_internal(table: &str) -> bool {
+    let name = table.to_ascii_lowercase();
+    name.starts_with("colsync_") || name == "__diesel_schema_migrations"
+}
+
+fn listing(refusals: &[Refusal]) -> String {
+    let mut text = String::from("cannot adopt:");
+    for refusal in refusals {
+        for problem in &refusal.problems {
+            // Writing to a String cannot fail.
+            let _ = write!(text, "\n  {}: {problem}", refusal.table);
+        }
+    }
+    text
+}
+
+/// An identifier as it stands in SQL, on both backends. The one function that quotes names.
+pub(crate) fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// A text as it stands in SQL, on both backends: only for what is no value of a user's and where nothing
+/// can be bound. A backslash means itself, PostgreSQL's `standard_conforming_strings` being on.
+pub(crate) fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_inside_names_and_texts_are_doubled() {
+        assert_eq!(quote(r#"a"b'c"#), r#""a""b'c""#);
+        assert_eq!(literal(r#"a"b'c"#), r#"'a"b''c'"#);
+    }
+
+    #[test]
+    fn a_refusal_names_every_reason() {
+        let error = AdoptError::Refused(vec![Refusal {
+            table: "todos".to_owned(),
+            problems: vec![Problem::NoKey, Problem::Reserved("sync_x".to_owned())],
+        }]);
+        assert_eq!(
+            error.to_string(),
+            "cannot adopt:\n  todos: it has no primary key\n  todos: column sync_x: names that begin \
+             with sync_ are colsync's own"
+        );
+    }
+}

@@ -1,0 +1,423 @@
+//! Connections: which backend, how they are opened and pooled, and how transactions run on them.
+
+use std::collections::HashMap;
+
+use colsync_shared::{ClientId, RowKey, Stamp};
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use diesel::prelude::*;
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use super::error::StoreError;
+use super::horizon::Horizon;
+use super::model::{Entry, NewRow, RowUpdate, StoredRow, TableInfo};
+use super::statement::{DynRow, Statement};
+use super::{pg, sqlite};
+use crate::config::DatabaseUrl;
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+/// A connection to either database.
+pub(crate) enum Conn {
+    Pg(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+/// Which database a connection is to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Backend {
+    Pg,
+    Sqlite,
+}
+
+/// Writes typed DSL once and compiles it for both backends.
+macro_rules! on_backend {
+    ($conn:expr, $c:ident => $query:expr) => {
+        match $conn {
+            $crate::store::conn::Conn::Pg($c) => $query,
+            $crate::store::conn::Conn::Sqlite($c) => $query,
+        }
+    };
+}
+pub(crate) use on_backend;
+
+const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
+const PG_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
+
+const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+const PG_SETTINGS: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET lock_timeout = '10s'; \
+     SET statement_timeout = '60s'; SET application_name = 'colsync'; SET client_min_messages = 'warning';";
+/// Serialises the migrations of servers that start together: "colsync" in ASCII.
+const PG_MIGRATION_LOCK: i64 = 0x63_6f6c_7379_6e63;
+
+/// Opens connections to the database that a URL names; the pool's way to make new ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Manager {
+    pub(crate) url: DatabaseUrl,
+}
+
+impl r2d2::ManageConnection for Manager {
+    type Connection = Conn;
+    type Error = StoreError;
+
+    fn connect(&self) -> Result<Conn> {
+        Conn::open(&self.url)
+    }
+
+    fn is_valid(&self, conn: &mut Conn) -> Result<()> {
+        conn.ping()
+    }
+
+    fn has_broken(&self, conn: &mut Conn) -> bool {
+        conn.in_transaction()
+    }
+}
+
+/// Rows of a table by state.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counts {
+    pub(crate) alive: i64,
+    pub(crate) deleted: i64,
+    pub(crate) tombstones: i64,
+}
+
+/// A row purged from its table.
+#[derive(Debug, Clone)]
+pub(crate) struct Grave {
+    pub(crate) row_id: String,
+    pub(crate) txid: i64,
+}
+
+impl Conn {
+    /// Opens the database at `url`.
+    pub(crate) fn open(url: &DatabaseUrl) -> Result<Conn> {
+        let refused = |e: ConnectionError| StoreError::Unavailable(e.to_string());
+        let mut conn = match url {
+            DatabaseUrl::Sqlite { path } => {
+                Conn::Sqlite(SqliteConnection::establish(path).map_err(refused)?)
+            }
+            DatabaseUrl::Postgres { url } => {
+                Conn::Pg(PgConnection::establish(url).map_err(refused)?)
+            }
+        };
+        let settings = match conn {
+            Conn::Pg(_) => PG_SETTINGS,
+            Conn::Sqlite(_) => SQLITE_SETTINGS,
+        };
+        conn.batch(settings)?;
+        Ok(conn)
+    }
+
+    pub(crate) fn backend(&self) -> Backend {
+        match self {
+            Conn::Pg(_) => Backend::Pg,
+            Conn::Sqlite(_) => Backend::Sqlite,
+        }
+    }
+
+    /// Brings colsync's own tables up to date.
+    pub(crate) fn migrate(&mut self) -> Result<()> {
+        let failed = |e| StoreError::Other(format!("migration: {e}"));
+        match self {
+            Conn::Sqlite(c) => {
+                c.run_pending_migrations(SQLITE_MIGRATIONS)
+                    .map_err(failed)?;
+            }
+            Conn::Pg(c) => {
+                c.batch_execute(&format!("SELECT pg_advisory_lock({PG_MIGRATION_LOCK})"))?;
+                let done = c
+                    .run_pending_migrations(PG_MIGRATIONS)
+                    .map(drop)
+                    .map_err(failed);
+                c.batch_execute(&format!("SELECT pg_advisory_unlock({PG_MIGRATION_LOCK})"))?;
+                done?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn load(&mut self, statement: Statement) -> Result<Vec<DynRow>> {
+        Ok(on_backend!(self, c => statement.load::<DynRow>(c))?)
+    }
+
+    pub(crate) fn execute(&mut self, statement: Statement) -> Result<usize> {
+        Ok(on_backend!(self, c => statement.execute(c))?)
+    }
+
+    pub(crate) fn batch(&mut self, sql: &str) -> Result<()> {
+        Ok(on_backend!(self, c => c.batch_execute(sql))?)
+    }
+
+    /// Whether the database answers.
+    pub(crate) fn ping(&mut self) -> Result<()> {
+        self.batch("SELECT 1")
+    }
+
+    fn in_transaction(&mut self) -> bool {
+        fn open<C: Connection<TransactionManager = AnsiTransactionManager>>(c: &mut C) -> bool {
+            !matches!(
+                AnsiTransactionManager::transaction_manager_status_mut(c).transaction_depth(),
+                Ok(None)
+            )
+        }
+        on_backend!(self, c => open(c))
+    }
+
+    /// Begins a transaction that will write. On SQLite it takes the write lock and its place in the feed
+    /// at once.
+    pub(crate) fn begin_write(&mut self) -> Result<()> {
+        match self {
+            Conn::Pg(c) => AnsiTransactionManager::begin_transaction(c)?,
+            Conn::Sqlite(c) => {
+                AnsiTransactionManager::begin_transaction_sql(c, "BEGIN IMMEDIATE")?;
+                sqlite::rows::take_place(c)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn commit_write(&mut self) -> Result<()> {
+        match self {
+            Conn::Pg(c) => AnsiTransactionManager::commit_transaction(c)?,
+            Conn::Sqlite(c) => {
+                sqlite::rows::leave_place(c)?;
+                AnsiTransactionManager::commit_transaction(c)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Rolls the open transaction back, if one is. A failure leaves the connection broken, which the pool
+    /// notices.
+    pub(crate) fn rollback(&mut self) {
+        if self.in_transaction() {
+            let done = on_backend!(self, c => AnsiTransactionManager::rollback_transaction(c));
+            if let Err(failure) = done {
+                log::debug!("rollback: {failure}");
+            }
+        }
+    }
+
+    pub(crate) fn savepoint(&mut self, name: &str) -> Result<()> {
+        self.batch(&format!("SAVEPOINT colsync_{name}"))
+    }
+
+    pub(crate) fn release(&mut self, name: &str) -> Result<()> {
+        self.batch(&format!("RELEASE SAVEPOINT colsync_{name}"))
+    }
+
+    pub(crate) fn rollback_to(&mut self, name: &str) -> Result<()> {
+        self.batch(&format!("ROLLBACK TO SAVEPOINT colsync_{name}"))
+    }
+
+    /// Checks deferrable constraints statement by statement for the rest of the transaction.
+    pub(crate) fn constraints_now(&mut self) -> Result<()> {
+        match self {
+            Conn::Pg(_) => self.batch("SET CONSTRAINTS ALL IMMEDIATE"),
+            Conn::Sqlite(_) => Ok(()),
+        }
+    }
+
+    /// Runs `read` in one snapshot, and ends the transaction whatever comes of it.
+    pub(crate) fn snapshot_read<T>(
+        &mut self,
+        read: impl FnOnce(&mut Conn) -> Result<T>,
+    ) -> Result<T> {
+        match self {
+            Conn::Pg(c) => {
+                let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+                AnsiTransactionManager::begin_transaction_sql(c, begin)?;
+            }
+            Conn::Sqlite(c) => AnsiTransactionManager::begin_transaction(c)?,
+        }
+        let done = read(self);
+        self.rollback();
+        done
+    }
+
+    /// Position of the open write transaction in the feed.
+    pub(crate) fn txid(&mut self) -> Result<i64> {
+        match self {
+            Conn::Pg(c) => pg::rows::txid(c),
+            Conn::Sqlite(c) => sqlite::rows::txid(c),
+        }
+    }
+
+    /// What of the feed is visible now.
+    pub(crate) fn snapshot(&mut self) -> Result<Horizon> {
+        match self {
+            Conn::Pg(c) => {
+                let text = pg::rows::snapshot(c)?;
+                text.parse()
+                    .map_err(|e| StoreError::Corrupt(format!("a snapshot: {e}")))
+            }
+            Conn::Sqlite(c) => Ok(Horizon::up_to(sqlite::rows::last_txid(c)?)),
+        }
+    }
+
+    pub(crate) fn lock_rows(
+        &mut self,
+        table: &TableInfo,
+        keys: &[RowKey],
+    ) -> Result<Vec<StoredRow>> {
+        match self {
+            Conn::Pg(c) => pg::rows::lock(c, table, keys),
+            Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
+        }
+    }
+
+    pub(crate) fn read_row(
+        &mut self,
+        table: &TableInfo,
+        key: &RowKey,
+    ) -> Result<Option<StoredRow>> {
+        Ok(self
+            .find(table, std::slice::from_ref(key))?
+            .into_iter()
+            .next())
+    }
+
+    /// Versions at which rows were purged.
+    pub(crate) fn tombstones(
+        &mut self,
+        table: &TableInfo,
+        keys: &[RowKey],
+    ) -> Result<Vec<(RowKey, i64)>> {
+        match self {
+            Conn::Pg(c) => pg::rows::tombstones(c, table, keys),
+            Conn::Sqlite(c) => sqlite::rows::tombstones(c, table, keys),
+        }
+    }
+
+    /// Makes rows and gives them back as stored, in the order given.
+    ///
+    /// # Errors
+    /// [`StoreError::Raced`] if one of the keys is there already.
+    pub(crate) fn insert_rows(
+        &mut self,
+        table: &TableInfo,
+        rows: &[NewRow],
+    ) -> Result<Vec<StoredRow>> {
+        let made = match self {
+            Conn::Pg(c) => pg::rows::insert(c, table, rows)?,
+            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows)?,
+        };
+        if !table.has_foreign_triggers {
+            return Ok(made);
+        }
+        // The table's own triggers may have gone over the rows since.
+        let mut rows = Vec::with_capacity(made.len());
+        for row in made {
+            let found = self.find(table, std::slice::from_ref(&row.key))?;
+            rows.push(found.into_iter().next().unwrap_or(row));
+        }
+        Ok(rows)
+    }
+
+    /// Writes locked rows back and gives them back as stored, in the order given.
+    pub(crate) fn update_rows(
+        &mut self,
+        table: &TableInfo,
+        rows: &[RowUpdate],
+    ) -> Result<Vec<StoredRow>> {
+        self.write_back(table, rows)?;
+        let given = rows.iter().map(|update| update.row.clone()).collect();
+        if table.has_foreign_triggers {
+            self.after_triggers(table, given, rows)
+        } else {
+            Ok(given)
+        }
+    }
+
+    fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
+        match self {
+            Conn::Pg(c) => pg::rows::update(c, table, rows),
+            Conn::Sqlite(c) => sqlite::rows::update(c, table, rows),
+        }
+    }
+
+    /// The rows as the table's own triggers left them. What those changed beside the columns written is a
+    /// direct write: without a stamp and a place in the feed no client would hear of it.
+    fn after_triggers(
+        &mut self,
+        table: &TableInfo,
+        given: Vec<StoredRow>,
+        written: &[RowUpdate],
+    ) -> Result<Vec<StoredRow>> {
+        let keys: Vec<RowKey> = given.iter().map(|row| row.key.clone()).collect();
+        let mut found: HashMap<RowKey, StoredRow> = self
+            .find(table, &keys)?
+            .into_iter()
+            .map(|row| (row.key.clone(), row))
+            .collect();
+        let (mut rows, mut again) = (Vec::with_capacity(given.len()), Vec::new());
+        for (given, update) in given.into_iter().zip(written) {
+            let mut row = found.remove(&given.key).unwrap_or_else(|| given.clone());
+            let unstamped = row.version == given.version;
+            let pairs = table
+                .spec
+                .columns
+                .iter()
+                .zip(row.values.iter().zip(&given.values));
+            let moved: Vec<String> = pairs
+                .filter(|(_, (stored, given))| unstamped && stored != given)
+                .map(|(column, _)| column.name.clone())
+                .collect();
+            if !moved.is_empty() {
+                row.version += 1;
+                row.txid = given.txid;
+                let stamp = Some(Stamp {
+                    time: row.server_time,
+                    client: ClientId::DIRECT_SQL,
+                });
+                for name in moved {
+                    row.stamps.entries.insert(
+                        name,
+                        Entry {
+                            stamp,
+                            version: row.version,
+                            txid: row.txid,
+                        },
+                    );
+                }
+                again.push(RowUpdate {
+                    row: row.clone(),
+                    changed: Vec::new(),
+                });
+            }
+            debug_assert_eq!(row.key, update.row.key);
+            rows.push(row);
+        }
+        if !again.is_empty() {
+            self.write_back(table, &again)?;
+        }
+        Ok(rows)
+    }
+
+    fn find(&mut self, table: &TableInfo, keys: &[RowKey]) -> Result<Vec<StoredRow>> {
+        match self {
+            Conn::Pg(c) => pg::rows::find(c, table, keys),
+            Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
+        }
+    }
+
+    pub(crate) fn counts(&mut self, table: &TableInfo) -> Result<Counts> {
+        let name = super::adopt::quote(&table.spec.name);
+        let sql = format!(
+            "SELECT count(*), count(sync_deleted_at), \
+             (SELECT count(*) FROM colsync_tombstones WHERE table_name = :?) FROM {name}"
+        );
+        let binds = vec![super::statement::Bind::Text(table.spec.name.clone())];
+        let rows = self.load(Statement::new(sql, binds))?;
+        let cell = |at: usize| {
+            rows.first()
+                .and_then(|row| row.0.get(at)?.int())
+                .unwrap_or(0)
+        };
+        Ok(Counts {
+            alive: cell(0) - cell(1),
+            deleted: cell(1),
+            tombstones: cell(2),
+        })
+    }
+}

@@ -1,0 +1,167 @@
+//! The synced tables as the configuration names them and the database has them; and adopting more.
+
+use std::sync::Arc;
+
+use colsync_shared::{Table, Time};
+use sha2::{Digest as _, Sha256};
+
+use super::adopt::AdoptError;
+use super::conn::Conn;
+use super::error::StoreError;
+use super::internal;
+use super::introspected::Introspected;
+use super::model::{Schema, TableInfo};
+use super::{pg, sqlite};
+use crate::config::TableConfig;
+
+/// Why the server cannot serve the tables it is configured for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LoadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Adopt(#[from] AdoptError),
+    #[error("tables.{0}: no such table in the database")]
+    NoTable(String),
+    #[error("tables.{0}: not adopted yet; run `colsync adopt --table {0}`")]
+    NotAdopted(String),
+    #[error("tables.{table}: {problem}")]
+    Unfit { table: String, problem: String },
+    #[error("tables.{table}.columns.{column}: no such column")]
+    NoColumn { table: String, column: String },
+    #[error("tables.{table}.columns.{column}: {reason}")]
+    Policy {
+        table: String,
+        column: String,
+        reason: String,
+    },
+}
+
+/// Adds colsync's columns and triggers to `tables`, or says what it would run.
+pub(crate) fn adopt_tables(
+    conn: &mut Conn,
+    tables: &[String],
+    now: Time,
+    dry_run: bool,
+) -> Result<Vec<String>, LoadError> {
+    let plan = match conn {
+        Conn::Pg(c) => pg::adopt::plan(c, tables, now)?,
+        Conn::Sqlite(c) => sqlite::adopt::plan(c, tables, now)?,
+    };
+    if !dry_run {
+        let done = match conn {
+            Conn::Pg(c) => pg::adopt::apply(c, &plan),
+            Conn::Sqlite(c) => sqlite::adopt::apply(c, &plan),
+        };
+        done.map_err(StoreError::from)?;
+    }
+    Ok(plan)
+}
+
+/// Reads the schema of the configured tables.
+pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema, LoadError> {
+    let adopted = internal::adopted_tables(conn)?;
+    let mut tables = Vec::with_capacity(configured.len());
+    for config in configured {
+        let found = match conn {
+            Conn::Pg(c) => pg::introspect::table(c, &config.name),
+            Conn::Sqlite(c) => sqlite::introspect::table(c, &config.name),
+        };
+        let found = found.map_err(StoreError::from)?;
+        let found = found.ok_or_else(|| LoadError::NoTable(config.name.clone()))?;
+        let id = adopted
+            .iter()
+            .find(|(name, _)| *name == config.name)
+            .map(|(_, id)| *id);
+        let (Some(id), true) = (id, found.adopted) else {
+            return Err(LoadError::NotAdopted(config.name.clone()));
+        };
+        if let Some(problem) = found.problems.first() {
+            return Err(LoadError::Unfit {
+                table: config.name.clone(),
+                problem: problem.to_string(),
+            });
+        }
+        tables.push(Arc::new(configure(config, found, id)?));
+    }
+    let names: Vec<String> = tables.iter().map(|table| table.spec.name.clone()).collect();
+    if !names.is_empty() {
+        // Columns added since the adoption must be captured, too.
+        adopt_tables(conn, &names, crate::edges::now(), false)?;
+    }
+    let tables = parents_first(tables);
+    let hash = hash(&tables);
+    Ok(Schema { tables, hash })
+}
+
+fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<TableInfo, LoadError> {
+    let table = || config.name.clone();
+    let mut columns = found.columns;
+    for (name, policy) in &config.columns {
+        let position = columns.iter().position(|column| column.name == *name);
+        let refuse = |reason: &str| LoadError::Policy {
+            table: table(),
+            column: name.clone(),
+            reason: reason.to_owned(),
+        };
+        let Some(column) = position.and_then(|at| columns.get_mut(at)) else {
+            return Err(LoadError::NoColumn {
+                table: table(),
+                column: name.clone(),
+            });
+        };
+        let ordering = matches!(
+            policy,
+            colsync_shared::Policy::Max | colsync_shared::Policy::Min
+        );
+        if ordering && !column.ty.is_ordered() {
+            return Err(refuse("max and min need values that have an order"));
+        }
+        if position.is_some_and(|at| found.key.contains(&at)) {
+            return Err(refuse("a key never changes, so it needs no policy"));
+        }
+        column.policy = *policy;
+    }
+    Ok(TableInfo {
+        id,
+        spec: Table {
+            name: table(),
+            columns,
+            key: found.key,
+            row_policy: config.row_policy,
+            edit_after_delete: config.edit_after_delete,
+            blind_writes: config.blind_writes,
+        },
+        sql_types: found.sql_types,
+        has_foreign_triggers: found.has_foreign_triggers,
+        parents: found.parents,
+    })
+}
+
+/// Parents before children; tables of a cycle as configured.
+fn parents_first(mut waiting: Vec<Arc<TableInfo>>) -> Vec<Arc<TableInfo>> {
+    let mut ordered = Vec::with_capacity(waiting.len());
+    while !waiting.is_empty() {
+        let waits = |table: &TableInfo| {
+            let others = waiting.iter().filter(|other| other.id != table.id);
+            others
+                .into_iter()
+                .any(|other| table.parents.contains(&other.spec.name))
+        };
+        let next = waiting.iter().position(|table| !waits(table)).unwrap_or(0);
+        ordered.push(waiting.remove(next));
+    }
+    ordered
+}
+
+fn hash(tables: &[Arc<TableInfo>]) -> String {
+    let mut hash = Sha256::new();
+    for table in tables {
+        hash.update(format!("{:?} {:?}\n", table.spec, table.parents));
+    }
+    hash.finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

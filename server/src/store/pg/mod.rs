@@ -1,0 +1,6 @@
+//! PostgreSQL: what differs from SQLite in reading, writing, adopting and introspecting tables.
+
+pub(crate) mod adopt;
+pub(crate) mod introspect;
+pub(crate) mod rows;
+pub(crate) mod values;

@@ -1,0 +1,319 @@
+//! Reads SQLite's schema: what a table of the main database looks like.
+//!
+//! A column's declared type counts by its name first, then by the affinity that SQLite gives it. Must not
+//! write anything.
+
+use colsync_shared::{Column, ColumnType, Policy};
+use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
+
+use crate::store::adopt::{Problem, is_internal};
+use crate::store::introspected::{Introspected, METADATA};
+use crate::store::statement::{Bind, Cell, DynRow, Statement};
+
+/// How colsync's triggers are called.
+pub(super) const TRIGGER_PREFIX: &str = "colsync_";
+
+/// Triggers compare every column in one expression, and SQLite bounds its depth.
+const MOST_COLUMNS: usize = 500;
+
+const KIND: &str = "SELECT type FROM pragma_table_list WHERE schema = 'main' AND name = :?";
+
+const COLUMNS: &str = "
+    SELECT name, type, \"notnull\", dflt_value IS NOT NULL, pk, hidden
+    FROM pragma_table_xinfo(:?) ORDER BY cid";
+
+/// Every column of every unique index, in the index's order; name is NULL for an expression.
+const INDEXES: &str = "
+    SELECT i.name, i.origin, i.partial, c.name, c.coll
+    FROM pragma_index_list(:?) AS i, pragma_index_xinfo(i.name) AS c
+    WHERE i.\"unique\" AND c.key
+    ORDER BY i.seq, c.seqno";
+
+const PARENTS: &str = "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(:?) ORDER BY 1";
+
+const FOREIGN_TRIGGERS: &str = "
+    SELECT count(*) FROM sqlite_master
+    WHERE type = 'trigger' AND tbl_name = :? COLLATE NOCASE AND substr(name, 1, length(:?)) <> :?";
+
+/// A unique index of plain columns over all rows.
+pub(super) struct Unique {
+    pub(super) is_key: bool,
+    /// Each with the collation that the index compares it by.
+    pub(super) columns: Vec<(String, String)>,
+}
+
+/// What the table of this name looks like; None if there is none.
+pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Option<Introspected>> {
+    let named = || vec![Bind::Text(name.to_owned())];
+    let kind: Vec<DynRow> = Statement::new(KIND, named()).load(conn)?;
+    let Some(kind) = kind.first().and_then(|row| row.0.first()?.text()) else {
+        return Ok(None);
+    };
+    let mut found = Introspected::empty();
+    if is_internal(name) || name.to_ascii_lowercase().starts_with("sqlite_") {
+        found.problems.push(Problem::Internal);
+    }
+    found.problems.extend(match kind {
+        "table" => None,
+        "view" => Some(Problem::Kind("a view")),
+        "virtual" => Some(Problem::Kind("a virtual table")),
+        _ => Some(Problem::Kind("a part of a virtual table")),
+    });
+    let is_table = kind == "table";
+
+    let uniques = uniques(conn, name)?;
+    let key_index = uniques.iter().find(|unique| unique.is_key);
+    let columns: Vec<DynRow> = Statement::new(COLUMNS, named()).load(conn)?;
+    let mut key: Vec<(i64, usize)> = Vec::new();
+    let mut has_key = false;
+    for row in &columns {
+        let [
+            Cell::Text(column),
+            Cell::Text(declared),
+            Cell::Int(not_null),
+            Cell::Int(has_default),
+            Cell::Int(key_position),
+            Cell::Int(hidden),
+        ] = row.0.as_slice()
+        else {
+            return Err(diesel::result::Error::DeserializationError(
+                format!("an unreadable column of {name} in pragma_table_xinfo").into(),
+            ));
+        };
+        let is_key = *key_position > 0;
+        has_key |= is_key;
+        if METADATA.contains(&column.as_str()) {
+            found.metadata.push(column.clone());
+            continue;
+        }
+        if *hidden != 0 {
+            // A generated column, which cannot be part of a key.
+            continue;
+        }
+        let ty = column_type(declared);
+        let collation = key_index
+            .and_then(|index| index.columns.iter().find(|(part, _)| part == column))
+            .map_or("BINARY", |(_, collation)| collation);
+        if is_table {
+            let problem = problem(column, declared, ty.as_ref(), is_key, collation);
+            found.problems.extend(problem);
+        }
+        let Some(ty) = ty else { continue };
+        if is_key {
+            key.push((*key_position, found.columns.len()));
+        }
+        // INTEGER PRIMARY KEY is the rowid itself, and then there is no index for the key.
+        let is_rowid = is_key && key_index.is_none();
+        found.sql_types.push(declared.clone());
+        found.columns.push(Column {
+            name: column.clone(),
+            ty,
+            nullable: *not_null == 0 && !is_key,
+            has_default: *has_default != 0 || is_rowid,
+            policy: Policy::default(),
+        });
+    }
+    key.sort_unstable();
+    found.key = key.into_iter().map(|(_, at)| at).collect();
+    if is_table && !has_key {
+        found.problems.push(Problem::NoKey);
+    }
+    if found.columns.len() > MOST_COLUMNS {
+        let problem = Problem::TooManyColumns(found.columns.len(), MOST_COLUMNS);
+        found.problems.push(problem);
+    }
+    found.adopted = found.metadata.len() == METADATA.len();
+
+    let prefix = || Bind::Text(TRIGGER_PREFIX.to_owned());
+    let binds = vec![Bind::Text(name.to_owned()), prefix(), prefix()];
+    let foreign: Vec<DynRow> = Statement::new(FOREIGN_TRIGGERS, binds).load(conn)?;
+    found.has_foreign_triggers = foreign.iter().any(|row| row.0 != [Cell::Int(0)]);
+    let parents: Vec<DynRow> = Statement::new(PARENTS, named()).load(conn)?;
+    found.parents = parents
+        .iter()
+        .filter_map(|row| row.0.first()?.text().map(str::to_owned))
+        .collect();
+    Ok(Some(found))
+}
+
+/// The unique indexes that an `OR REPLACE` makes room in, the key's among them unless it is the rowid.
+/// Partial indexes and those of expressions are left out.
+pub(super) fn uniques(conn: &mut SqliteConnection, table: &str) -> QueryResult<Vec<Unique>> {
+    let rows: Vec<DynRow> =
+        Statement::new(INDEXES, vec![Bind::Text(table.to_owned())]).load(conn)?;
+    let mut uniques: Vec<(String, Option<Unique>)> = Vec::new();
+    for row in &rows {
+        let [
+            Cell::Text(index),
+            Cell::Text(origin),
+            Cell::Int(partial),
+            column,
+            collation,
+        ] = row.0.as_slice()
+        else {
+            continue;
+        };
+        if uniques.last().is_none_or(|(last, _)| last != index) {
+            let unique = (*partial == 0).then(|| Unique {
+                is_key: origin == "pk",
+                columns: Vec::new(),
+            });
+            uniques.push((index.clone(), unique));
+        }
+        let Some((_, unique)) = uniques.last_mut() else {
+            continue;
+        };
+        match (column.text(), collation.text()) {
+            (Some(column), Some(collation)) => {
+                if let Some(unique) = unique {
+                    let part = (column.to_owned(), collation.to_owned());
+                    unique.columns.push(part);
+                }
+            }
+            _ => *unique = None,
+        }
+    }
+    Ok(uniques
+        .into_iter()
+        .filter_map(|(_, unique)| unique)
+        .collect())
+}
+
+fn problem(
+    column: &str,
+    declared: &str,
+    ty: Option<&ColumnType>,
+    is_key: bool,
+    collation: &str,
+) -> Option<Problem> {
+    let column = column.to_owned();
+    if column
+        .to_ascii_lowercase()
+        .starts_with(colsync_shared::schema::RESERVED_PREFIX)
+    {
+        return Some(Problem::Reserved(column));
+    }
+    let Some(ty) = ty else {
+        return Some(match declared.trim() {
+            "" => Problem::Undeclared(column),
+            ty => Problem::ColumnType {
+                column,
+                ty: ty.to_owned(),
+            },
+        });
+    };
+    if !is_key {
+        return None;
+    }
+    if !matches!(
+        ty,
+        ColumnType::Uuid | ColumnType::Text { .. } | ColumnType::Int { .. }
+    ) {
+        return Some(Problem::KeyType {
+            column,
+            ty: declared.to_owned(),
+        });
+    }
+    if !collation.eq_ignore_ascii_case("BINARY") {
+        return Some(Problem::KeyCollation {
+            column,
+            collation: collation.to_owned(),
+        });
+    }
+    None
+}
+
+/// The type that a declaration means; None if it means none.
+pub(super) fn column_type(declared: &str) -> Option<ColumnType> {
+    let declared = declared.trim().to_ascii_uppercase();
+    let (name, arguments) = match declared.split_once('(') {
+        Some((name, rest)) => (
+            name.trim_end(),
+            rest.split([',', ')'])
+                .map_while(|number| number.trim().parse().ok())
+                .collect(),
+        ),
+        None => (declared.as_str(), Vec::<u32>::new()),
+    };
+    let first_word = name.split_whitespace().next()?;
+    let decimal = ColumnType::Decimal {
+        precision: arguments.first().copied(),
+        // NUMERIC(10) is NUMERIC(10, 0), as in standard SQL.
+        scale: arguments
+            .first()
+            .map(|_precision| arguments.get(1).copied().unwrap_or(0)),
+    };
+    let by_name = match first_word {
+        "ANY" => return None,
+        "DATE" => Some(ColumnType::Date),
+        "TIME" => Some(ColumnType::Time),
+        "JSON" | "JSONB" => Some(ColumnType::Json),
+        "UUID" | "GUID" | "UNIQUEIDENTIFIER" => Some(ColumnType::Uuid),
+        "NUMERIC" | "DECIMAL" => Some(decimal.clone()),
+        _ if first_word.starts_with("BOOL") => Some(ColumnType::Bool),
+        _ if first_word.starts_with("DATETIME") || first_word.starts_with("TIMESTAMP") => {
+            Some(ColumnType::DateTime)
+        }
+        _ => None,
+    };
+    if by_name.is_some() {
+        return by_name;
+    }
+    let has = |part: &str| declared.contains(part);
+    // SQLite's own rules, in their order: https://www.sqlite.org/datatype3.html, section 3.1.
+    Some(if has("INT") {
+        ColumnType::Int { bits: 64 }
+    } else if has("CHAR") || has("CLOB") || has("TEXT") {
+        ColumnType::Text {
+            max_length: arguments.first().copied(),
+        }
+    } else if has("BLOB") {
+        ColumnType::Bytes
+    } else if has("REAL") || has("FLOA") || has("DOUB") {
+        ColumnType::Real { bits: 64 }
+    } else {
+        decimal
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(declared: &str, expect: Option<ColumnType>) {
+        assert_eq!(column_type(declared), expect, "{declared}");
+    }
+
+    #[test]
+    fn a_declared_type_counts_by_its_name_then_by_its_affinity() {
+        let text = |max_length| Some(ColumnType::Text { max_length });
+        let decimal = |precision, scale| Some(ColumnType::Decimal { precision, scale });
+        let int = Some(ColumnType::Int { bits: 64 });
+        let real = Some(ColumnType::Real { bits: 64 });
+        check("boolean", Some(ColumnType::Bool));
+        check("BOOL", Some(ColumnType::Bool));
+        check("Date", Some(ColumnType::Date));
+        check("DATETIME", Some(ColumnType::DateTime));
+        check("datetime(6)", Some(ColumnType::DateTime));
+        check("TIMESTAMP WITHOUT TIME ZONE", Some(ColumnType::DateTime));
+        check("TIME", Some(ColumnType::Time));
+        check("json", Some(ColumnType::Json));
+        check("uuid", Some(ColumnType::Uuid));
+        check("NUMERIC(10,2)", decimal(Some(10), Some(2)));
+        check("DECIMAL( 10 , 2 )", decimal(Some(10), Some(2)));
+        check("DECIMAL(10)", decimal(Some(10), Some(0)));
+        check("NUMERIC", decimal(None, None));
+        check("STRING", decimal(None, None));
+        check("NVARCHAR(160)", text(Some(160)));
+        check("VARCHAR (20)", text(Some(20)));
+        check("text", text(None));
+        check("UNSIGNED BIG INT", int.clone());
+        check("INTEGER", int);
+        check("DOUBLE PRECISION", real.clone());
+        check("FLOAT", real);
+        check("BLOB", Some(ColumnType::Bytes));
+        check("", None);
+        check("ANY", None);
+    }
+}

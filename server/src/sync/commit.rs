@@ -1,0 +1,515 @@
+//! One transaction of the commit queue: many submissions, one lock pass, one write, one commit.
+//!
+//! The first try merges everything in memory and writes it together. If the database refuses a row (a
+//! constraint, a value), all is rolled back and done again one edit at a time, each inside a savepoint,
+//! so that the refusal lands in one receipt.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use colsync_shared::receipt::{Rejection, Status};
+use colsync_shared::{ClientId, Edit, Receipt, RowKey, Time};
+
+use super::draft::{self, Draft};
+use super::resolve::{self, Resolution};
+use super::submission::{Accepted, Answer, Identity, Item, Refusal, Submission};
+use super::workspace::{Effect, Mark, Workspace};
+use super::{archive, patch};
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::internal::{self, ClientRow, NewConflict};
+use crate::store::model::{Schema, TableInfo};
+
+/// How often a transaction is tried again when another one was in its way.
+const TRIES: usize = 8;
+
+/// How edits are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Together,
+    OneByOne,
+}
+
+/// Commits `batch` and answers each submission. Nothing is answered that is not durable.
+///
+/// # Errors
+/// If the database is out of reach, or does what it should not; then nothing was committed, or (a
+/// connection lost during COMMIT) nobody can tell, and the clients will ask again.
+pub(crate) fn commit(
+    conn: &mut Conn,
+    schema: &Schema,
+    batch: &[&Submission],
+    now: Time,
+) -> Result<Vec<Answer>, StoreError> {
+    let mut pace = Pace::Together;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        conn.begin_write()?;
+        let done = Transaction::run(conn, schema, batch, now, pace)
+            .and_then(|answers| conn.commit_write().map(|()| answers));
+        let failure = match done {
+            Ok(answers) => return Ok(answers),
+            Err(failure) => failure,
+        };
+        conn.rollback();
+        match failure {
+            StoreError::Constraint { .. } | StoreError::Refused(_) if pace == Pace::Together => {
+                pace = Pace::OneByOne;
+            }
+            StoreError::Retry(_) | StoreError::Raced if tries < TRIES => {}
+            failure => return Err(failure),
+        }
+    }
+}
+
+/// What a submission will be answered, as far as it is known before everything is written.
+enum Planned {
+    Ready(Answer),
+    Fresh(Vec<Draft>),
+    /// The same as another submission of this batch, which it repeats.
+    SameAs(usize),
+}
+
+struct Transaction<'a> {
+    conn: &'a mut Conn,
+    schema: &'a Schema,
+    pace: Pace,
+    now: Time,
+    space: Workspace,
+    resolutions: HashMap<uuid::Uuid, Resolution>,
+    conflicts: Vec<NewConflict>,
+    clients: HashMap<ClientId, ClientRow>,
+}
+
+impl Transaction<'_> {
+    fn run(
+        conn: &mut Conn,
+        schema: &Schema,
+        batch: &[&Submission],
+        now: Time,
+        pace: Pace,
+    ) -> Result<Vec<Answer>, StoreError> {
+        if pace == Pace::OneByOne {
+            conn.constraints_now()?;
+        }
+        let clients = lock_clients(conn, batch)?;
+        let resolutions = resolve::load(conn, schema, batch)?;
+        let named = batch
+            .iter()
+            .flat_map(|submission| submission.items.iter().filter_map(Item::target));
+        let decided = resolutions.values().filter_map(Resolution::target);
+        let space = Workspace::lock(conn, schema, named.chain(decided), now)?;
+        let mut this = Transaction {
+            conn,
+            schema,
+            pace,
+            now,
+            space,
+            resolutions,
+            conflicts: Vec::new(),
+            clients,
+        };
+        let mut plans = Vec::with_capacity(batch.len());
+        for (position, submission) in batch.iter().enumerate() {
+            let plan = this.plan(submission, batch.get(..position).unwrap_or_default())?;
+            plans.push(plan);
+        }
+        this.space.flush(this.conn, this.schema)?;
+        internal::insert_conflicts(this.conn, &this.conflicts)?;
+        this.settle(batch, plans)
+    }
+
+    fn plan(
+        &mut self,
+        submission: &Submission,
+        earlier: &[&Submission],
+    ) -> Result<Planned, StoreError> {
+        let same = |other: &&Submission| {
+            other.client == submission.client && other.identity == submission.identity
+        };
+        match &submission.identity {
+            Identity::Bare => {}
+            Identity::Push { number, hash } => {
+                if let Some(position) = earlier.iter().position(same) {
+                    return Ok(Planned::SameAs(position));
+                }
+                let last = self
+                    .clients
+                    .get(&submission.client)
+                    .map_or(0, |client| client.last_push);
+                if *number <= last {
+                    let known = internal::push(self.conn, submission.client, *number)?;
+                    return match known {
+                        Some(known) if known.hash == *hash => archive::unpack(&known.receipts)
+                            .map(|receipts| Planned::Ready(Ok(Accepted { receipts }))),
+                        _ => Ok(Planned::Ready(Err(Refusal::Forked { number: *number }))),
+                    };
+                }
+                if *number != last + 1 {
+                    return Ok(Planned::Ready(Err(Refusal::OutOfOrder {
+                        expected: last + 1,
+                    })));
+                }
+                if let Some(client) = self.clients.get_mut(&submission.client) {
+                    client.last_push = *number;
+                }
+            }
+            Identity::Request { key, hash } => {
+                if let Some(position) = earlier.iter().position(same) {
+                    return Ok(Planned::SameAs(position));
+                }
+                if let Some(known) = internal::request(self.conn, submission.client, key)? {
+                    return if known.hash == *hash {
+                        let receipts = archive::unpack(&known.receipts)?;
+                        Ok(Planned::Ready(Ok(Accepted { receipts })))
+                    } else {
+                        Ok(Planned::Ready(Err(Refusal::KeyReused)))
+                    };
+                }
+            }
+        }
+        self.space.forget_own();
+        self.submission(submission).map(Planned::Fresh)
+    }
+
+    /// Merges the edits of one submission, in order.
+    fn submission(&mut self, submission: &Submission) -> Result<Vec<Draft>, StoreError> {
+        let before = self.point("submission")?;
+        let mut drafts = Vec::with_capacity(submission.items.len());
+        let mut parked = Vec::new();
+        for (position, item) in submission.items.iter().enumerate() {
+            let (draft, waits) = self.item(item, submission)?;
+            if waits {
+                parked.push(position);
+            }
+            drafts.push(draft);
+        }
+        self.retry_parked(submission, parked, &mut drafts)?;
+        if submission.atomic && drafts.iter().any(Draft::is_rejected) {
+            self.back_to("submission", before)?;
+            drafts = submission
+                .items
+                .iter()
+                .zip(drafts)
+                .map(rolled_back)
+                .collect();
+        }
+        self.release("submission")?;
+        Ok(drafts)
+    }
+
+    /// Tries edits again that only lacked a row their foreign key points to, for as long as that helps.
+    fn retry_parked(
+        &mut self,
+        submission: &Submission,
+        mut parked: Vec<usize>,
+        drafts: &mut [Draft],
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut waiting = Vec::new();
+            for &position in &parked {
+                let Some(item) = submission.items.get(position) else {
+                    continue;
+                };
+                let (draft, waits) = self.item(item, submission)?;
+                if waits {
+                    waiting.push(position);
+                }
+                if let Some(slot) = drafts.get_mut(position) {
+                    *slot = draft;
+                }
+            }
+            if waiting.is_empty() || waiting.len() == parked.len() {
+                return Ok(());
+            }
+            parked = waiting;
+        }
+    }
+
+    /// Merges one edit; the flag says that it failed for want of a row another edit may still bring.
+    fn item(&mut self, item: &Item, submission: &Submission) -> Result<(Draft, bool), StoreError> {
+        let before = self.point("edit")?;
+        let draft = self.merge_item(item, submission)?;
+        if self.pace == Pace::Together {
+            return Ok((draft, false));
+        }
+        let failure = match self.space.flush(self.conn, self.schema) {
+            Ok(()) => {
+                self.release("edit")?;
+                return Ok((draft, false));
+            }
+            Err(failure) => failure,
+        };
+        let (rejection, waits) = refused(failure)?;
+        self.back_to("edit", before)?;
+        self.release("edit")?;
+        let (table, id) = named(item);
+        Ok((Draft::Done(Receipt::rejected(table, id, rejection)), waits))
+    }
+
+    fn merge_item(&mut self, item: &Item, submission: &Submission) -> Result<Draft, StoreError> {
+        match item {
+            Item::Rejected(receipt) => Ok(Draft::Done(receipt.clone())),
+            Item::Edit { table, edit } => self.edit(table, edit, submission, &table.spec),
+            Item::Patch {
+                table,
+                key,
+                patch,
+                base_version,
+                at,
+            } => match self.patched(table, key, patch, *base_version, *at)? {
+                Ok(edit) => self.edit(table, &edit, submission, &table.spec),
+                Err(rejection) => Ok(draft::rejected(table, Some(key.to_string()), rejection)),
+            },
+            Item::Resolve { conflict, decision } => {
+                let Some(resolution) = self.resolutions.get(conflict).cloned() else {
+                    return Ok(Draft::Done(Receipt::rejected(
+                        "",
+                        None,
+                        draft::not_found(*conflict),
+                    )));
+                };
+                let version = resolution.target().and_then(|(table, key)| {
+                    let slot = self.space.slot_of(table, Some(key))?;
+                    Some(self.space.slot(slot)?.row.as_ref()?.version)
+                });
+                match resolution.edit(decision, version, self.now) {
+                    Err(rejection) => Ok(Draft::Done(Receipt::rejected("", None, rejection))),
+                    Ok(resolve::Written { value, edit }) => {
+                        let draft = match edit {
+                            None => Draft::Done(Receipt::of("", None, Status::Ok)),
+                            Some((table, spec, edit)) => {
+                                self.edit(&table, &edit, submission, &spec)?
+                            }
+                        };
+                        if !draft.is_rejected() {
+                            internal::resolve_conflict(
+                                self.conn,
+                                *conflict,
+                                decision.name(),
+                                value,
+                                self.now,
+                            )?;
+                            self.resolutions.insert(*conflict, resolution.closed());
+                        }
+                        Ok(draft)
+                    }
+                }
+            }
+        }
+    }
+
+    fn patched(
+        &mut self,
+        table: &Arc<TableInfo>,
+        key: &RowKey,
+        document: &super::submission::Patch,
+        base_version: Option<i64>,
+        at: Time,
+    ) -> Result<Result<Edit, Rejection>, StoreError> {
+        let Some(slot) = self.space.slot_of(table, Some(key)) else {
+            return Ok(Err(super::submission::no_row(false)));
+        };
+        self.make(slot)?;
+        let Some(slot) = self.space.slot(slot) else {
+            return Ok(Err(super::submission::no_row(false)));
+        };
+        Ok(match &slot.row {
+            None => Err(super::submission::no_row(slot.is_purged())),
+            Some(row) => patch::resolve(&table.spec, key, &row.values, document, base_version, at),
+        })
+    }
+
+    /// Writes the slot's row if it is still to be made: a merge needs what the database filled in.
+    fn make(&mut self, slot: usize) -> Result<(), StoreError> {
+        if self.space.is_unmade(slot) {
+            self.space.flush(self.conn, self.schema)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn edit(
+        &mut self,
+        table: &Arc<TableInfo>,
+        edit: &Edit,
+        submission: &Submission,
+        policies: &colsync_shared::Table,
+    ) -> Result<Draft, StoreError> {
+        let id = edit.key.as_ref().map(ToString::to_string);
+        let Some(slot) = self.space.slot_of(table, edit.key.as_ref()) else {
+            return Ok(draft::rejected(table, id, super::submission::no_row(false)));
+        };
+        self.make(slot)?;
+        match self.space.apply(slot, edit, submission.client, policies) {
+            Err(rejection) => Ok(draft::rejected(table, id, rejection)),
+            Ok(Effect::Made) => Ok(Draft::Made {
+                slot,
+                edit: edit.clone(),
+            }),
+            Ok(Effect::Merged(merge)) => {
+                let id = id.unwrap_or_default();
+                let (receipt, conflicts) = draft::merged(table, id, edit, &merge, submission);
+                self.conflicts.extend(conflicts);
+                Ok(Draft::Done(receipt))
+            }
+        }
+    }
+
+    fn point(&mut self, name: &str) -> Result<(Mark, usize), StoreError> {
+        if self.pace == Pace::OneByOne {
+            self.conn.savepoint(name)?;
+        }
+        Ok((self.space.mark(), self.conflicts.len()))
+    }
+
+    fn back_to(&mut self, name: &str, (mark, conflicts): (Mark, usize)) -> Result<(), StoreError> {
+        if self.pace == Pace::OneByOne {
+            self.conn.rollback_to(name)?;
+        }
+        self.space.back_to(mark);
+        self.conflicts.truncate(conflicts);
+        Ok(())
+    }
+
+    fn release(&mut self, name: &str) -> Result<(), StoreError> {
+        if self.pace == Pace::OneByOne {
+            self.conn.release(name)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Stores what a repeat will be answered with, and makes the answers.
+    fn settle(self, batch: &[&Submission], plans: Vec<Planned>) -> Result<Vec<Answer>, StoreError> {
+        let Transaction {
+            conn,
+            space,
+            mut clients,
+            now,
+            ..
+        } = self;
+        let mut answers: Vec<Answer> = Vec::with_capacity(batch.len());
+        for (submission, plan) in batch.iter().zip(plans) {
+            let answer = match plan {
+                Planned::Ready(answer) => answer,
+                Planned::SameAs(position) => answers
+                    .get(position)
+                    .cloned()
+                    .unwrap_or(Err(Refusal::Internal)),
+                Planned::Fresh(drafts) => {
+                    let receipts: Vec<Receipt> = drafts
+                        .into_iter()
+                        .map(|draft| draft.finish(&space))
+                        .collect();
+                    remember(conn, submission, &receipts, now)?;
+                    if let Some(client) = clients.get_mut(&submission.client) {
+                        let lost: usize = receipts.iter().map(draft::conflict_count).sum();
+                        client.conflicts += i64::try_from(lost).unwrap_or(0);
+                        client.pushes +=
+                            i64::from(matches!(submission.identity, Identity::Push { .. }));
+                        client.last_seen = submission.arrived.micros();
+                        client.skew = submission.skew.or(client.skew);
+                    }
+                    Ok(Accepted { receipts })
+                }
+            };
+            answers.push(answer);
+        }
+        for client in clients.values() {
+            internal::update_client(conn, client)?;
+        }
+        Ok(answers)
+    }
+}
+
+fn remember(
+    conn: &mut Conn,
+    submission: &Submission,
+    receipts: &[Receipt],
+    now: Time,
+) -> Result<(), StoreError> {
+    match &submission.identity {
+        Identity::Bare => Ok(()),
+        Identity::Push { number, hash } => internal::insert_push(
+            conn,
+            submission.client,
+            *number,
+            hash,
+            &archive::pack(receipts)?,
+            now,
+        ),
+        Identity::Request { key, hash } => internal::insert_request(
+            conn,
+            submission.client,
+            key,
+            hash,
+            &archive::pack(receipts)?,
+            now,
+        ),
+    }
+}
+
+/// Locks the clients whose pushes or requests can be repeats, in the order of their ids.
+fn lock_clients(
+    conn: &mut Conn,
+    batch: &[&Submission],
+) -> Result<HashMap<ClientId, ClientRow>, StoreError> {
+    let repeatable = batch
+        .iter()
+        .filter(|submission| submission.identity != Identity::Bare);
+    let ids: BTreeSet<ClientId> = repeatable.map(|submission| submission.client).collect();
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let ids: Vec<ClientId> = ids.into_iter().collect();
+    let rows = internal::lock_clients(conn, &ids)?;
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| Some((row.id.parse().ok()?, row)))
+        .collect())
+}
+
+/// What the database refused, as a rejection; other failures go on.
+fn refused(failure: StoreError) -> Result<(Rejection, bool), StoreError> {
+    match failure {
+        StoreError::Constraint { kind, name, column } => {
+            let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
+            let detail = format!(
+                "the database refused the row: {} constraint {what}",
+                kind.name()
+            );
+            let rejection = Rejection {
+                field: column.or(name),
+                ..Rejection::new("constraint_violation", detail)
+            };
+            Ok((
+                rejection,
+                kind == crate::store::error::ConstraintKind::ForeignKey,
+            ))
+        }
+        StoreError::Refused(detail) => Ok((Rejection::new("invalid_value", detail), false)),
+        failure => Err(failure),
+    }
+}
+
+fn named(item: &Item) -> (&str, Option<String>) {
+    match item {
+        Item::Edit { table, edit } => {
+            (&table.spec.name, edit.key.as_ref().map(ToString::to_string))
+        }
+        Item::Patch { table, key, .. } => (&table.spec.name, Some(key.to_string())),
+        Item::Rejected(receipt) => (&receipt.table, receipt.id.clone()),
+        Item::Resolve { .. } => ("", None),
+    }
+}
+
+/// The receipt of an edit in an atomic submission that failed: its own rejection, or `rolled_back`.
+fn rolled_back((item, draft): (&Item, Draft)) -> Draft {
+    if draft.is_rejected() {
+        return draft;
+    }
+    let (table, id) = named(item);
+    Draft::Done(Receipt::of(table, id, Status::RolledBack))
+}

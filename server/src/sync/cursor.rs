@@ -1,0 +1,57 @@
+//! The cursor: an opaque position in the feed of changes.
+//!
+//! It names an anchor, a random mark that the database recorded together with what was visible then. A
+//! database restored to an earlier state does not hold the anchors recorded since, so a cursor made by
+//! them cannot be taken for one of the restored history.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+/// What a client hands back to go on where it left off.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Cursor {
+    /// Everything visible at this anchor has been delivered; `None` before a first sync is complete.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) anchor: Option<String>,
+    /// Identities of the tables for which that holds.
+    #[serde(rename = "t")]
+    pub(crate) tables: Vec<i64>,
+    /// How far a pull got that was not complete.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) pass: Option<Pass>,
+}
+
+/// A pull under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Pass {
+    /// The anchor that the cursor will name once the pass is complete.
+    #[serde(rename = "o")]
+    pub(crate) to: String,
+    /// The tables it goes through, in order.
+    #[serde(rename = "t")]
+    pub(crate) tables: Vec<i64>,
+    /// The table it is in.
+    #[serde(rename = "n")]
+    pub(crate) table: i64,
+    /// Whether it has come to the table's tombstones.
+    #[serde(rename = "g")]
+    pub(crate) graves: bool,
+    /// The last row delivered of that table: its position in the feed and its id.
+    #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<(i64, String)>,
+}
+
+impl Cursor {
+    pub(crate) fn encode(&self) -> String {
+        // Integers, strings and lists always serialize.
+        URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
+    }
+
+    /// Reads a cursor that [`Cursor::encode`] wrote; `None` for anything else.
+    pub(crate) fn decode(text: &str) -> Option<Cursor> {
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+    }
+}

@@ -1,0 +1,409 @@
+//! The feed of changes: what a pull delivers, chunk by chunk, at flat memory.
+//!
+//! A pull delivers every row whose last change is not visible at the cursor's anchor, and of each row
+//! the columns of which that holds. Chunks are read one after the other in snapshots of their own: a
+//! row that changes meanwhile moves to the feed's end, is delivered as it is then, and again by the
+//! next pull. A pull that fits into one chunk is one snapshot, and delivers each change exactly once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use colsync_shared::{ClientId, RowKey, Time};
+use serde_json::{Map, Value as Json, json};
+
+use super::cursor::{Cursor, Pass};
+use super::rowstate::entry;
+use crate::edges;
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::horizon::Horizon;
+use crate::store::internal;
+use crate::store::model::{DELETED, Schema, StoredRow, TableInfo};
+
+/// What a pull asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Request {
+    pub(crate) cursor: Option<Cursor>,
+    /// The tables wanted, in feed order.
+    pub(crate) tables: Vec<Arc<TableInfo>>,
+    pub(crate) client: ClientId,
+    /// The client's last push, if it says so: then its own writes are not echoed.
+    pub(crate) client_push: Option<i64>,
+}
+
+/// Why a pull cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PullError {
+    /// The database does not know the cursor's anchor.
+    #[error("the cursor's position is not in this database's history; sync anew")]
+    Expired,
+    /// The client's last push is older than what the server has from it.
+    #[error(
+        "the server has push {known} of this client; a copied or restored client needs a new Client-Id"
+    )]
+    Forked { known: i64 },
+    /// The server does not have the client's last push.
+    #[error("the server expects push {expected} of this client; push again what it has lost")]
+    Behind { expected: i64 },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A pull under way.
+pub(crate) struct Pull {
+    schema: Arc<Schema>,
+    from: Option<(String, Horizon)>,
+    covered: HashSet<i64>,
+    echo_of: Option<ClientId>,
+    pass: Pass,
+}
+
+/// A piece of a pull's answer.
+pub(crate) struct Chunk {
+    /// NDJSON, whole lines, the last one a checkpoint.
+    pub(crate) lines: Vec<u8>,
+    /// Rows in it.
+    pub(crate) rows: usize,
+    /// Whether the pull is complete.
+    pub(crate) complete: bool,
+}
+
+impl Pull {
+    /// Begins or resumes a pull and reads its first chunk of at most `limit` rows, in one snapshot.
+    pub(crate) fn begin(
+        conn: &mut Conn,
+        schema: Arc<Schema>,
+        request: Request,
+        limit: usize,
+    ) -> Result<(Pull, Chunk), PullError> {
+        let known = if request.client == ClientId::ANONYMOUS {
+            None
+        } else {
+            internal::client(conn, request.client)?
+        };
+        let echo_of = own_writes(&request, known.map_or(0, |client| client.last_push))?;
+        let (mut pull, chunk, new_anchor) = conn.snapshot_read(|conn| {
+            let begun = Pull::positioned(conn, schema, request, echo_of);
+            Ok(match begun {
+                Ok((mut pull, new_anchor)) => {
+                    let chunk = pull.read(conn, limit)?;
+                    Ok((pull, chunk, new_anchor))
+                }
+                Err(refused) => Err(refused),
+            })
+        })??;
+        if let Some(horizon) = new_anchor {
+            // Recorded after its snapshot was taken: a backup that holds it holds all that is visible there.
+            internal::insert_anchor(conn, &pull.pass.to, &horizon, edges::now())?;
+        }
+        if chunk.complete {
+            pull.covered.clear();
+        }
+        Ok((pull, chunk))
+    }
+
+    /// Reads the next chunk.
+    pub(crate) fn next(&mut self, conn: &mut Conn, limit: usize) -> Result<Chunk, StoreError> {
+        conn.snapshot_read(|conn| self.read(conn, limit))
+    }
+
+    /// Notes that the client has been given everything up to the pass's anchor.
+    pub(crate) fn finished(
+        &self,
+        conn: &mut Conn,
+        client: ClientId,
+        now: Time,
+    ) -> Result<(), StoreError> {
+        if client == ClientId::ANONYMOUS {
+            Ok(())
+        } else {
+            internal::client_pulled(conn, client, &self.pass.to, now)
+        }
+    }
+
+    fn positioned(
+        conn: &mut Conn,
+        schema: Arc<Schema>,
+        request: Request,
+        echo_of: Option<ClientId>,
+    ) -> Result<(Pull, Option<Horizon>), PullError> {
+        let now = conn.snapshot()?;
+        let cursor = request.cursor.unwrap_or(Cursor {
+            anchor: None,
+            tables: Vec::new(),
+            pass: None,
+        });
+        let from = match cursor.anchor {
+            None => None,
+            Some(anchor) => {
+                let horizon = internal::anchor(conn, &anchor)?.ok_or(PullError::Expired)?;
+                Some((anchor, horizon))
+            }
+        };
+        let covered: HashSet<i64> = if from.is_some() {
+            cursor.tables.into_iter().collect()
+        } else {
+            HashSet::new()
+        };
+        let wanted: Vec<i64> = request.tables.iter().map(|table| table.id).collect();
+        let resumed = cursor.pass.filter(|pass| pass.tables == wanted);
+        let (pass, new_anchor) = match resumed {
+            Some(pass) => {
+                internal::anchor(conn, &pass.to)?.ok_or(PullError::Expired)?;
+                (pass, None)
+            }
+            None => {
+                let tables: Vec<&TableInfo> = request.tables.iter().map(AsRef::as_ref).collect();
+                let latest = match internal::latest_anchor(conn)? {
+                    Some((anchor, horizon)) if !conn.moved_since(&tables, &horizon)? => {
+                        Some(anchor)
+                    }
+                    _ => None,
+                };
+                let new_anchor = latest.is_none().then_some(now);
+                let to = latest.unwrap_or_else(|| edges::uuid4().to_string());
+                let first = wanted.first().copied().unwrap_or(0);
+                (
+                    Pass {
+                        to,
+                        tables: wanted,
+                        table: first,
+                        graves: false,
+                        last: None,
+                    },
+                    new_anchor,
+                )
+            }
+        };
+        // A client without a cursor wants its own rows too.
+        let echo_of = echo_of.filter(|_| from.is_some());
+        Ok((
+            Pull {
+                schema,
+                from,
+                covered,
+                echo_of,
+                pass,
+            },
+            new_anchor,
+        ))
+    }
+
+    /// Whether nothing can have changed between the cursor and where the pass leads.
+    fn is_idle(&self) -> bool {
+        let same = self
+            .from
+            .as_ref()
+            .is_some_and(|(anchor, _)| *anchor == self.pass.to);
+        same && self.pass.last.is_none()
+            && self
+                .pass
+                .tables
+                .iter()
+                .all(|table| self.covered.contains(table))
+    }
+
+    fn read(&mut self, conn: &mut Conn, limit: usize) -> Result<Chunk, StoreError> {
+        let mut chunk = Chunk {
+            lines: Vec::new(),
+            rows: 0,
+            complete: self.is_idle(),
+        };
+        while !chunk.complete && chunk.rows < limit {
+            let room = limit - chunk.rows;
+            let table = self
+                .schema
+                .tables
+                .iter()
+                .find(|table| table.id == self.pass.table)
+                .cloned();
+            let exhausted = match table {
+                None => true,
+                Some(table) if self.pass.graves => self.graves(conn, &table, room, &mut chunk)?,
+                Some(table) => self.rows(conn, &table, room, &mut chunk)?,
+            };
+            if exhausted {
+                chunk.complete = !self.step();
+            }
+        }
+        self.checkpoint(&mut chunk);
+        Ok(chunk)
+    }
+
+    /// Goes on to the table's tombstones, or to the next table; false if there is none.
+    fn step(&mut self) -> bool {
+        self.pass.last = None;
+        if !self.pass.graves && self.covered.contains(&self.pass.table) {
+            self.pass.graves = true;
+            return true;
+        }
+        self.pass.graves = false;
+        let after = self
+            .pass
+            .tables
+            .iter()
+            .skip_while(|table| **table != self.pass.table)
+            .nth(1);
+        match after {
+            Some(&table) => {
+                self.pass.table = table;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What the client knows of `table`: nothing, or all that is visible in a horizon.
+    fn known(&self, table: &TableInfo) -> Option<&Horizon> {
+        self.from
+            .as_ref()
+            .map(|(_, horizon)| horizon)
+            .filter(|_| self.covered.contains(&table.id))
+    }
+
+    fn rows(
+        &mut self,
+        conn: &mut Conn,
+        table: &TableInfo,
+        limit: usize,
+        chunk: &mut Chunk,
+    ) -> Result<bool, StoreError> {
+        let after = match &self.pass.last {
+            None => None,
+            Some((txid, id)) => {
+                let key = RowKey::from_id(&table.spec, id)
+                    .map_err(|refused| StoreError::Corrupt(format!("a cursor's row: {refused}")))?;
+                Some((*txid, key))
+            }
+        };
+        let known = self.known(table);
+        let rows = conn.feed_page(
+            table,
+            known,
+            after.as_ref().map(|(txid, key)| (*txid, key)),
+            limit,
+        )?;
+        for row in &rows {
+            if let Some(line) = line(table, row, known, self.echo_of) {
+                push_line(chunk, &line);
+            }
+        }
+        chunk.rows += rows.len();
+        if let Some(row) = rows.last() {
+            self.pass.last = Some((row.txid, row.key.to_string()));
+        }
+        Ok(rows.len() < limit)
+    }
+
+    fn graves(
+        &mut self,
+        conn: &mut Conn,
+        table: &TableInfo,
+        limit: usize,
+        chunk: &mut Chunk,
+    ) -> Result<bool, StoreError> {
+        let after = self
+            .pass
+            .last
+            .as_ref()
+            .map(|(txid, id)| (*txid, id.as_str()));
+        let graves = conn.feed_tombstones(table, self.known(table), after, limit)?;
+        for grave in &graves {
+            let line = json!({ "table": table.spec.name, "id": grave.row_id, "removed": "purged" });
+            push_line(chunk, &line);
+        }
+        chunk.rows += graves.len();
+        if let Some(grave) = graves.last() {
+            self.pass.last = Some((grave.txid, grave.row_id.clone()));
+        }
+        Ok(graves.len() < limit)
+    }
+
+    fn checkpoint(&self, chunk: &mut Chunk) {
+        let cursor = if chunk.complete {
+            Cursor {
+                anchor: Some(self.pass.to.clone()),
+                tables: self.pass.tables.clone(),
+                pass: None,
+            }
+        } else {
+            let mut tables: Vec<i64> = self.covered.iter().copied().collect();
+            tables.sort_unstable();
+            let anchor = self.from.as_ref().map(|(anchor, _)| anchor.clone());
+            Cursor {
+                anchor,
+                tables,
+                pass: Some(self.pass.clone()),
+            }
+        };
+        push_line(
+            chunk,
+            &json!({ "checkpoint": cursor.encode(), "complete": chunk.complete }),
+        );
+    }
+}
+
+/// Whose writes need no echo: the caller's, if it has the receipts of everything it pushed.
+fn own_writes(request: &Request, known: i64) -> Result<Option<ClientId>, PullError> {
+    match request.client_push {
+        None => Ok(None),
+        Some(_) if request.client == ClientId::ANONYMOUS => Ok(None),
+        Some(push) if push < known => Err(PullError::Forked { known }),
+        Some(push) if push > known => Err(PullError::Behind {
+            expected: known + 1,
+        }),
+        Some(_) => Ok(Some(request.client)),
+    }
+}
+
+fn push_line(chunk: &mut Chunk, line: &Json) {
+    chunk.lines.extend_from_slice(line.to_string().as_bytes());
+    chunk.lines.push(b'\n');
+}
+
+/// What a pull says of `row` to a client that knows everything visible in `known`; `None` if nothing.
+fn line(
+    table: &TableInfo,
+    row: &StoredRow,
+    known: Option<&Horizon>,
+    echo_of: Option<ClientId>,
+) -> Option<Json> {
+    let name = &table.spec.name;
+    let id = row.key.to_string();
+    let is_new = |txid: i64| known.is_none_or(|horizon| !horizon.sees(txid));
+    let flag = entry(row, DELETED);
+    let is_own = |client: Option<ClientId>| echo_of.is_some() && client == echo_of;
+    let flag_is_own = is_own(flag.stamp.map(|stamp| stamp.client));
+    if row.deleted_at.is_some() {
+        let tell = known.is_some() && is_new(flag.txid) && !flag_is_own;
+        return tell.then(|| json!({ "table": name, "id": id, "removed": "deleted" }));
+    }
+    let born = is_new(row.stamps.birth_txid) && !is_own(Some(row.default_client));
+    let revived = flag.txid != row.stamps.birth_txid && is_new(flag.txid);
+    let full = born || revived;
+    let columns = table
+        .spec
+        .columns
+        .iter()
+        .zip(&row.values)
+        .enumerate()
+        .filter(|(at, (column, _))| {
+            if full {
+                return true;
+            }
+            let entry = entry(row, &column.name);
+            !table.spec.is_key(*at)
+                && is_new(entry.txid)
+                && !is_own(entry.stamp.map(|stamp| stamp.client))
+        });
+    let columns: Map<String, Json> = columns
+        .map(|(_, (column, value))| (column.name.clone(), column.ty.encode(value)))
+        .collect();
+    if full {
+        return Some(
+            json!({ "table": name, "id": id, "version": row.version, "full": true, "columns": columns }),
+        );
+    }
+    (!columns.is_empty())
+        .then(|| json!({ "table": name, "id": id, "version": row.version, "columns": columns }))
+}

@@ -1,0 +1,128 @@
+//! From a patch document and the row under its lock to an edit that names its values.
+
+use std::collections::BTreeSet;
+
+use colsync_shared::receipt::Rejection;
+use colsync_shared::{ColumnEdit, Edit, Op, RowKey, Table, Time, Value, wire};
+use json_patch::PatchOperation;
+use serde_json::{Map, Value as Json};
+
+use super::submission::Patch;
+
+/// The edit that `patch` makes of a row with these `values`. Columns that the patch does not name are
+/// not part of it, whatever they hold.
+///
+/// # Errors
+/// `patch_test_failed` if a `test` fails, `malformed_patch` if a path leads nowhere, and what
+/// [`wire::writable`] and [`wire::value`] refuse.
+pub(super) fn resolve(
+    table: &Table,
+    key: &RowKey,
+    values: &[Value],
+    patch: &Patch,
+    base_version: Option<i64>,
+    at: Time,
+) -> Result<Edit, Rejection> {
+    let edited = match patch {
+        Patch::Merge(members) => merged(table, values, members),
+        Patch::Operations(operations) => patched(table, values, operations)?,
+    };
+    let mut columns = Vec::with_capacity(edited.len());
+    for (name, sent) in edited {
+        if let Some(column) = wire::writable(table, Some(key), &name, &sent)? {
+            let value = wire::value(table, column, &sent)?;
+            columns.push(ColumnEdit {
+                column,
+                value,
+                base: None,
+                base_version: None,
+                at,
+            });
+        }
+    }
+    Ok(Edit {
+        key: Some(key.clone()),
+        op: Op::Update,
+        base_version,
+        at,
+        columns,
+    })
+}
+
+/// A merge patch reaches into a document column if both sides are objects; any other member replaces.
+fn merged(table: &Table, values: &[Value], members: &Map<String, Json>) -> Vec<(String, Json)> {
+    let edited = members.iter().map(|(name, member)| {
+        let current = table.position(name).and_then(|at| values.get(at));
+        let mut target = match (current, member) {
+            (Some(Value::Json(document)), Json::Object(_)) => document.clone(),
+            _ => Json::Null,
+        };
+        json_patch::merge(&mut target, member);
+        (name.clone(), target)
+    });
+    edited.collect()
+}
+
+fn patched(
+    table: &Table,
+    values: &[Value],
+    operations: &json_patch::Patch,
+) -> Result<Vec<(String, Json)>, Rejection> {
+    let named = named_columns(operations)?;
+    let mut document = representation(table, values);
+    json_patch::patch(&mut document, operations).map_err(|refused| {
+        if matches!(refused.kind, json_patch::PatchErrorKind::TestFailed) {
+            Rejection::new(
+                "patch_test_failed",
+                format!("operation {} is a test that failed", refused.operation),
+            )
+        } else {
+            let detail = format!("operation {}: the path leads nowhere", refused.operation);
+            Rejection::new("malformed_patch", detail).field(refused.path.to_string())
+        }
+    })?;
+    let edited = named.into_iter().map(|name| {
+        // What a patch removes is NULL: a row keeps all its columns.
+        let value = document.get(&name).cloned().unwrap_or(Json::Null);
+        (name, value)
+    });
+    Ok(edited.collect())
+}
+
+/// The first step of every path that is written to.
+fn named_columns(operations: &json_patch::Patch) -> Result<BTreeSet<String>, Rejection> {
+    let mut named = BTreeSet::new();
+    for operation in &operations.0 {
+        let moved = match operation {
+            PatchOperation::Test(_) => continue,
+            PatchOperation::Move(step) => Some(&step.from),
+            PatchOperation::Add(_)
+            | PatchOperation::Remove(_)
+            | PatchOperation::Replace(_)
+            | PatchOperation::Copy(_) => None,
+        };
+        for path in [Some(operation.path()), moved.map(|from| from.as_ptr())]
+            .into_iter()
+            .flatten()
+        {
+            let Some(column) = path.first() else {
+                return Err(Rejection::new(
+                    "malformed_patch",
+                    "a patch names columns, not the whole row",
+                ));
+            };
+            named.insert(column.decoded().into_owned());
+        }
+    }
+    Ok(named)
+}
+
+/// A row as the REST calls show it: a flat object of its columns.
+pub(crate) fn representation(table: &Table, values: &[Value]) -> Json {
+    let members = table
+        .columns
+        .iter()
+        .zip(values)
+        .map(|(column, value)| (column.name.clone(), column.ty.encode(value)));
+    Json::Object(members.collect())
+}

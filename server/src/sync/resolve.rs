@@ -1,0 +1,207 @@
+//! An administrator's decision, made into an ordinary edit of the row it is about.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use colsync_shared::receipt::Rejection;
+use colsync_shared::schema::EditAfterDelete;
+use colsync_shared::{ColumnEdit, Edit, Op, Policy, RowKey, Table, Time, wire};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::submission::{Decision, Item, Submission};
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::internal::{self, ConflictRow};
+use crate::store::model::{Schema, TableInfo};
+
+/// A ledger row under its lock, with the row it is about.
+#[derive(Debug, Clone)]
+pub(super) struct Resolution {
+    conflict: ConflictRow,
+    target: Option<(Arc<TableInfo>, RowKey)>,
+}
+
+/// What a decision writes.
+pub(super) struct Written {
+    /// For the ledger: the value decided, if one was.
+    pub(super) value: Option<String>,
+    /// The edit, and the policies to merge it by: an administrator's word stands.
+    pub(super) edit: Option<(Arc<TableInfo>, Table, Edit)>,
+}
+
+/// Locks the ledger rows that the batch decides.
+pub(super) fn load(
+    conn: &mut Conn,
+    schema: &Schema,
+    batch: &[&Submission],
+) -> Result<HashMap<Uuid, Resolution>, StoreError> {
+    let mut found = HashMap::new();
+    let items = batch.iter().flat_map(|submission| &submission.items);
+    for item in items {
+        let Item::Resolve { conflict: id, .. } = item else {
+            continue;
+        };
+        if let Some(conflict) = internal::conflict_for_update(conn, *id)? {
+            let target = schema.table(&conflict.table_name).and_then(|table| {
+                let key = RowKey::from_id(&table.spec, &conflict.row_id).ok()?;
+                Some((table.clone(), key))
+            });
+            found.insert(*id, Resolution { conflict, target });
+        }
+    }
+    Ok(found)
+}
+
+impl Resolution {
+    pub(super) fn target(&self) -> Option<(&Arc<TableInfo>, &RowKey)> {
+        self.target.as_ref().map(|(table, key)| (table, key))
+    }
+
+    /// The same conflict after its decision.
+    pub(super) fn closed(mut self) -> Self {
+        "resolved".clone_into(&mut self.conflict.state);
+        self
+    }
+
+    /// What `decision` writes into the row, now at `version`.
+    ///
+    /// # Errors
+    /// `already_resolved`; `unknown_table` or `unknown_column` where the schema has moved on; and what
+    /// the value's column refuses.
+    pub(super) fn edit(
+        &self,
+        decision: &Decision,
+        version: Option<i64>,
+        now: Time,
+    ) -> Result<Written, Rejection> {
+        if self.conflict.state == "resolved" {
+            return Err(Rejection::new(
+                "already_resolved",
+                "this conflict has its decision",
+            ));
+        }
+        let value = match decision {
+            Decision::Keep => {
+                return Ok(Written {
+                    value: None,
+                    edit: None,
+                });
+            }
+            Decision::TakeLost => parse(self.conflict.lost.as_deref()),
+            Decision::Value(value) => value.clone(),
+        };
+        let Some((table, key)) = self.target.clone() else {
+            let detail = format!(
+                "{} is not a synced table any more",
+                self.conflict.table_name
+            );
+            return Err(Rejection::new("unknown_table", detail));
+        };
+        let mut policies = table.spec.clone();
+        policies.edit_after_delete = EditAfterDelete::Revive;
+        for column in &mut policies.columns {
+            column.policy = Policy::ClientWins;
+        }
+        let kept = parse(self.conflict.kept.as_deref());
+        let edit = match &self.conflict.column_name {
+            Some(column) => {
+                let base = Map::from_iter([(column.clone(), kept)]);
+                let sent = Map::from_iter([(column.clone(), value.clone())]);
+                let columns = columns(&table.spec, &key, &sent, &base, now)?;
+                Edit {
+                    key: Some(key),
+                    op: Op::Update,
+                    base_version: None,
+                    at: now,
+                    columns,
+                }
+            }
+            None => self.of_row(&table.spec, key, &value, &kept, version, now)?,
+        };
+        Ok(Written {
+            value: Some(value.to_string()),
+            edit: Some((table, policies, edit)),
+        })
+    }
+
+    /// A decision about a row as a whole: `{"deleted": true}`, or a row that is there with these columns.
+    fn of_row(
+        &self,
+        table: &Table,
+        key: RowKey,
+        value: &Json,
+        kept: &Json,
+        version: Option<i64>,
+        now: Time,
+    ) -> Result<Edit, Rejection> {
+        let deleted = value.get("deleted").and_then(Json::as_bool);
+        let deleted = deleted.ok_or_else(|| {
+            Rejection::new(
+                "invalid_value",
+                "a row's value is {\"deleted\": …, \"columns\": {…}}",
+            )
+            .field("value")
+        })?;
+        if deleted {
+            return Ok(Edit {
+                key: Some(key),
+                op: Op::Delete,
+                base_version: version,
+                at: now,
+                columns: Vec::new(),
+            });
+        }
+        let empty = Map::new();
+        let member = |side: &Json| side.get("columns").and_then(Json::as_object).cloned();
+        let sent = member(value).unwrap_or_default();
+        let base = member(kept).unwrap_or(empty);
+        let mut columns = columns(table, &key, &sent, &base, now)?;
+        if self.conflict.kind == "deleted" {
+            // The columns were merged beneath the tombstone: bringing the row back brings them back too,
+            // and whatever was written there since.
+            columns.clear();
+        }
+        Ok(Edit {
+            key: Some(key),
+            op: Op::Insert,
+            base_version: version,
+            at: now,
+            columns,
+        })
+    }
+}
+
+fn columns(
+    table: &Table,
+    key: &RowKey,
+    sent: &Map<String, Json>,
+    base: &Map<String, Json>,
+    at: Time,
+) -> Result<Vec<ColumnEdit>, Rejection> {
+    let mut columns = Vec::with_capacity(sent.len());
+    for (name, value) in sent {
+        let Some(column) = wire::writable(table, Some(key), name, value)? else {
+            continue;
+        };
+        let value = wire::value(table, column, value)?;
+        // An edit with the kept value in view; if the row has moved on, what is replaced is recorded.
+        let base = base
+            .get(name)
+            .and_then(|base| wire::value(table, column, base).ok());
+        columns.push(ColumnEdit {
+            column,
+            value,
+            base,
+            base_version: Some(0),
+            at,
+        });
+    }
+    Ok(columns)
+}
+
+fn parse(stored: Option<&str>) -> Json {
+    stored
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or(Json::Null)
+}

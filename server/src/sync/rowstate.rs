@@ -1,0 +1,112 @@
+//! Between a stored row and the row that the merge sees.
+
+use colsync_shared::merge::row::RowMerge;
+use colsync_shared::merge::{self, Merged};
+use colsync_shared::{Stamp, Time, Value};
+
+use crate::store::model::{DELETED, Entry, StoredRow, TableInfo};
+
+/// What a column without an entry of its own inherits.
+fn inherited(row: &StoredRow) -> Entry {
+    let client = row.default_client;
+    Entry {
+        stamp: row.default_time.map(|time| Stamp { time, client }),
+        version: row.stamps.birth_version,
+        txid: row.stamps.birth_txid,
+    }
+}
+
+/// The entry of the column called `name`, its own or the inherited one.
+pub(crate) fn entry(row: &StoredRow, name: &str) -> Entry {
+    row.stamps
+        .entries
+        .get(name)
+        .copied()
+        .unwrap_or_else(|| inherited(row))
+}
+
+/// The row as the merge sees it.
+pub(super) fn for_merge(table: &TableInfo, row: &StoredRow) -> merge::Row {
+    let cell = |value: Value, name: &str| {
+        let Entry {
+            stamp,
+            version,
+            txid: _,
+        } = entry(row, name);
+        merge::Cell {
+            value,
+            stamp,
+            version,
+        }
+    };
+    let cells = table
+        .spec
+        .columns
+        .iter()
+        .zip(&row.values)
+        .map(|(c, value)| cell(value.clone(), &c.name));
+    merge::Row {
+        version: row.version,
+        deleted: cell(Value::Bool(row.deleted_at.is_some()), DELETED),
+        cells: cells.collect(),
+    }
+}
+
+/// Writes what merging gave into `row`, as of the feed position `txid`. Returns the columns whose value
+/// changed, or nothing if the row is as it was, stamps and all.
+pub(super) fn store(
+    table: &TableInfo,
+    row: &mut StoredRow,
+    merge: &RowMerge,
+    txid: i64,
+    now: Time,
+) -> Option<Vec<usize>> {
+    let mut changed = Vec::new();
+    let mut touched = false;
+    for (at, merged) in &merge.columns {
+        let Some(column) = table.spec.columns.get(*at) else {
+            continue;
+        };
+        touched |= restamp(row, &column.name, merged, txid);
+        if merged.changed {
+            if let Some(value) = row.values.get_mut(*at) {
+                value.clone_from(&merged.cell.value);
+            }
+            changed.push(*at);
+        }
+    }
+    if let Some(flag) = &merge.deleted {
+        touched |= restamp(row, DELETED, flag, txid);
+        if flag.changed {
+            row.deleted_at = (flag.cell.value == Value::Bool(true)).then_some(now);
+        }
+    }
+    if merge.changed() {
+        row.version = merge.row.version;
+        row.txid = txid;
+        row.server_time = now;
+    }
+    touched.then_some(changed)
+}
+
+/// Gives the column its new stamp; false if it has it already.
+fn restamp(row: &mut StoredRow, name: &str, merged: &Merged, txid: i64) -> bool {
+    let known = entry(row, name);
+    let new = if merged.changed {
+        Entry {
+            stamp: merged.cell.stamp,
+            version: merged.cell.version,
+            txid,
+        }
+    } else {
+        Entry {
+            stamp: merged.cell.stamp,
+            ..known
+        }
+    };
+    if new == known {
+        return false;
+    }
+    row.stamps.entries.insert(name.to_owned(), new);
+    true
+}

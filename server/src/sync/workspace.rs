@@ -1,0 +1,322 @@
+//! The locked rows of one transaction: edits merge into them in memory, and are written together.
+//!
+//! Everything here can be taken back to a [`Mark`], so that one edit, or one atomic submission, can fail
+//! without the rest.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use colsync_shared::merge::row::{self, RowMerge};
+use colsync_shared::receipt::Rejection;
+use colsync_shared::{ClientId, Edit, Op, RowKey, Stamp, Table, Time};
+
+use super::rowstate;
+use super::submission::no_row;
+use crate::store::conn::Conn;
+use crate::store::error::StoreError;
+use crate::store::model::{NewRow, RowUpdate, Schema, StoredRow, TableInfo};
+
+/// Which row of the workspace.
+pub(super) type SlotId = usize;
+
+/// A row of the workspace.
+#[derive(Debug, Clone)]
+pub(super) struct Slot {
+    pub(super) table: Arc<TableInfo>,
+    /// As it will be once written; `None` while there is no such row.
+    pub(super) row: Option<StoredRow>,
+    /// The version at which the row was purged, if it was.
+    purged: Option<i64>,
+    unwritten: Unwritten,
+    /// Versions that the submission at hand made.
+    own: Vec<i64>,
+}
+
+#[derive(Debug, Clone)]
+enum Unwritten {
+    Nothing,
+    Insert(NewRow),
+    Update(BTreeSet<usize>),
+}
+
+impl Slot {
+    pub(super) fn is_purged(&self) -> bool {
+        self.purged.is_some()
+    }
+}
+
+/// What an edit did to its slot.
+pub(super) enum Effect {
+    /// A row to be made; what the database filled in is known after the next write.
+    Made,
+    /// A merge into a row that is there.
+    Merged(Box<RowMerge>),
+}
+
+/// A point that the workspace can be taken back to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark(usize);
+
+pub(super) struct Workspace {
+    slots: Vec<Slot>,
+    by_key: HashMap<(i64, RowKey), SlotId>,
+    /// Slots as they were before each change, latest last.
+    journal: Vec<(SlotId, Slot)>,
+    txid: i64,
+    now: Time,
+}
+
+impl Workspace {
+    /// Locks the rows that `targets` name, table by table and key by key, so that two transactions never
+    /// wait for each other.
+    pub(super) fn lock<'a>(
+        conn: &mut Conn,
+        schema: &Schema,
+        targets: impl Iterator<Item = (&'a Arc<TableInfo>, &'a RowKey)>,
+        now: Time,
+    ) -> Result<Workspace, StoreError> {
+        let mut wanted: HashMap<i64, BTreeSet<&RowKey>> = HashMap::new();
+        for (table, key) in targets {
+            wanted.entry(table.id).or_default().insert(key);
+        }
+        let mut space = Workspace {
+            slots: Vec::new(),
+            by_key: HashMap::new(),
+            journal: Vec::new(),
+            txid: conn.txid()?,
+            now,
+        };
+        for table in &schema.tables {
+            let Some(keys) = wanted.remove(&table.id) else {
+                continue;
+            };
+            let keys: Vec<RowKey> = keys.into_iter().cloned().collect();
+            let mut found: HashMap<RowKey, StoredRow> = conn
+                .lock_rows(table, &keys)?
+                .into_iter()
+                .map(|row| (row.key.clone(), row))
+                .collect();
+            let missing: Vec<RowKey> = keys
+                .iter()
+                .filter(|key| !found.contains_key(key))
+                .cloned()
+                .collect();
+            let mut purged: HashMap<RowKey, i64> = if missing.is_empty() {
+                HashMap::new()
+            } else {
+                conn.tombstones(table, &missing)?.into_iter().collect()
+            };
+            for key in keys {
+                let (row, purged) = (found.remove(&key), purged.remove(&key));
+                space.add(table.clone(), Some(key), row, purged);
+            }
+        }
+        Ok(space)
+    }
+
+    fn add(
+        &mut self,
+        table: Arc<TableInfo>,
+        key: Option<RowKey>,
+        row: Option<StoredRow>,
+        purged: Option<i64>,
+    ) -> SlotId {
+        let id = self.slots.len();
+        if let Some(key) = key {
+            self.by_key.insert((table.id, key), id);
+        }
+        self.slots.push(Slot {
+            table,
+            row,
+            purged,
+            unwritten: Unwritten::Nothing,
+            own: Vec::new(),
+        });
+        id
+    }
+
+    /// The slot of a row that was locked, or a new one for a row whose key the database will make.
+    pub(super) fn slot_of(
+        &mut self,
+        table: &Arc<TableInfo>,
+        key: Option<&RowKey>,
+    ) -> Option<SlotId> {
+        match key {
+            Some(key) => self.by_key.get(&(table.id, key.clone())).copied(),
+            None => Some(self.add(table.clone(), None, None, None)),
+        }
+    }
+
+    pub(super) fn slot(&self, id: SlotId) -> Option<&Slot> {
+        self.slots.get(id)
+    }
+
+    /// Whether the slot's row is still to be made, so that its database defaults are not known yet.
+    pub(super) fn is_unmade(&self, id: SlotId) -> bool {
+        self.slots
+            .get(id)
+            .is_some_and(|slot| matches!(slot.unwritten, Unwritten::Insert(_)))
+    }
+
+    /// A new submission begins: what earlier ones made is not its own.
+    pub(super) fn forget_own(&mut self) {
+        for slot in &mut self.slots {
+            slot.own.clear();
+        }
+    }
+
+    /// Merges `edit` into its slot. `table` carries the policies to merge by.
+    pub(super) fn apply(
+        &mut self,
+        id: SlotId,
+        edit: &Edit,
+        client: ClientId,
+        table: &Table,
+    ) -> Result<Effect, Rejection> {
+        let (txid, now) = (self.txid, self.now);
+        let Some(slot) = self.slots.get_mut(id) else {
+            return Err(no_row(false));
+        };
+        self.journal.push((id, slot.clone()));
+        let Some(row) = slot.row.as_mut() else {
+            return match edit.op {
+                Op::Insert | Op::Replace => {
+                    let new = new_row(edit, client, slot.purged, now);
+                    slot.own.push(new.version);
+                    slot.unwritten = Unwritten::Insert(new);
+                    Ok(Effect::Made)
+                }
+                Op::Update | Op::Delete => Err(no_row(slot.purged.is_some())),
+            };
+        };
+        let merge = row::merge(
+            &rowstate::for_merge(&slot.table, row),
+            edit,
+            client,
+            table,
+            &slot.own,
+        );
+        if merge.changed() {
+            slot.own.push(merge.row.version);
+        }
+        if let Some(changed) = rowstate::store(&slot.table, row, &merge, txid, now) {
+            let mut columns = match std::mem::replace(&mut slot.unwritten, Unwritten::Nothing) {
+                Unwritten::Update(columns) => columns,
+                Unwritten::Nothing | Unwritten::Insert(_) => BTreeSet::new(),
+            };
+            columns.extend(changed);
+            slot.unwritten = Unwritten::Update(columns);
+        }
+        Ok(Effect::Merged(Box::new(merge)))
+    }
+
+    pub(super) fn mark(&self) -> Mark {
+        Mark(self.journal.len())
+    }
+
+    /// Takes the slots back to where they were at `mark`.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        while self.journal.len() > mark.0 {
+            if let Some((id, before)) = self.journal.pop()
+                && let Some(slot) = self.slots.get_mut(id)
+            {
+                *slot = before;
+            }
+        }
+    }
+
+    /// Writes everything unwritten: new rows first, parents before children, then changed rows, one
+    /// statement a table.
+    pub(super) fn flush(&mut self, conn: &mut Conn, schema: &Schema) -> Result<(), StoreError> {
+        for table in &schema.tables {
+            self.flush_inserts(conn, table)?;
+        }
+        for table in &schema.tables {
+            self.flush_updates(conn, table)?;
+        }
+        Ok(())
+    }
+
+    fn flush_inserts(&mut self, conn: &mut Conn, table: &TableInfo) -> Result<(), StoreError> {
+        let (mut ids, mut rows) = (Vec::new(), Vec::new());
+        for (id, slot) in self.slots.iter().enumerate() {
+            if let Unwritten::Insert(new) = &slot.unwritten
+                && slot.table.id == table.id
+            {
+                ids.push(id);
+                rows.push(new.clone());
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let made = conn.insert_rows(table, &rows)?;
+        for (id, row) in ids.into_iter().zip(made) {
+            self.written(id, row);
+        }
+        Ok(())
+    }
+
+    fn flush_updates(&mut self, conn: &mut Conn, table: &TableInfo) -> Result<(), StoreError> {
+        let (mut ids, mut updates) = (Vec::new(), Vec::new());
+        for (id, slot) in self.slots.iter().enumerate() {
+            if let (Unwritten::Update(columns), Some(row)) = (&slot.unwritten, &slot.row)
+                && slot.table.id == table.id
+            {
+                ids.push(id);
+                updates.push(RowUpdate {
+                    row: row.clone(),
+                    changed: columns.iter().copied().collect(),
+                });
+            }
+        }
+        if updates.is_empty() {
+            return Ok(());
+        }
+        let written = conn.update_rows(table, &updates)?;
+        for (id, row) in ids.into_iter().zip(written) {
+            self.written(id, row);
+        }
+        Ok(())
+    }
+
+    fn written(&mut self, id: SlotId, row: StoredRow) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            self.journal.push((id, slot.clone()));
+            slot.row = Some(row);
+            slot.unwritten = Unwritten::Nothing;
+        }
+    }
+}
+
+/// A row that an edit makes. Most columns of an edit carry its own time; only others need an entry.
+fn new_row(edit: &Edit, client: ClientId, purged: Option<i64>, now: Time) -> NewRow {
+    let default = Stamp {
+        time: edit.at,
+        client,
+    };
+    let values = edit
+        .columns
+        .iter()
+        .map(|column| (column.column, column.value.clone()));
+    let others = edit.columns.iter().filter(|column| column.at != edit.at);
+    NewRow {
+        key: edit.key.clone(),
+        values: values.collect(),
+        // Versions go on where the purged row's ended, or old base versions would seem to have seen it.
+        version: purged.map_or(1, |version| version + 1),
+        server_time: now,
+        default,
+        entries: others
+            .map(|column| {
+                (
+                    column.column,
+                    Stamp {
+                        time: column.at,
+                        client,
+                    },
+                )
+            })
+            .collect(),
+    }
+}
