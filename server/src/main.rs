@@ -23,6 +23,11 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
+    if let Some(Command::Key { name }) = &cli.command {
+        // Made before there is a configuration that would pass.
+        print_key(name);
+        return Ok(());
+    }
     let overrides = Overrides::from(cli.settings);
     let config = Config::load(cli.config.as_deref(), &overrides)?;
     match cli.command {
@@ -45,14 +50,15 @@ fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {
             }
             Ok(())
         }
-        Some(Command::Key { name }) => {
-            let (key, hash) = new_key();
-            println!("API key of {name}, shown only now: {key}");
-            println!("For the configuration:\n\n[auth]");
-            println!("api_keys = [{{ principal = {name:?}, sha256 = \"{hash}\" }}]");
-            Ok(())
-        }
+        Some(Command::Key { .. }) => Ok(()),
     }
+}
+
+fn print_key(name: &str) {
+    let (key, hash) = new_key();
+    println!("API key of {name}, shown only now: {key}");
+    println!("For the configuration:\n\n[auth]");
+    println!("api_keys = [{{ principal = {name:?}, sha256 = \"{hash}\" }}]");
 }
 
 fn announce(address: &str) {

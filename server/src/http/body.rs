@@ -143,7 +143,7 @@ pub(crate) fn json(body: &[u8], max_depth: usize) -> Result<Json, Problem> {
     if let Some(at) = deeper_than(max_depth, body) {
         let (line, column) = position(body, at);
         let detail = format!("arrays and objects nest at most {max_depth} deep");
-        return Err(Problem::bad_request("json_too_deep", detail)
+        return Err(Problem::bad_request("too_deep", detail)
             .with("line", line)
             .with("column", column));
     }
@@ -344,15 +344,15 @@ mod tests {
     fn json_nests_as_deep_as_the_limit_and_no_deeper() {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(json(nested(64).as_bytes(), 64).is_ok());
-        refused(json(nested(65).as_bytes(), 64), 400, "json_too_deep");
+        refused(json(nested(65).as_bytes(), 64), 400, "too_deep");
         refused(
             json("[".repeat(1_000_000).as_bytes(), 64),
             400,
-            "json_too_deep",
+            "too_deep",
         );
         let in_text = format!(r#"{{"a\"[": "{}\\", "b": [{{}}]}}"#, "[".repeat(100));
         assert!(json(in_text.as_bytes(), 3).is_ok());
-        refused(json(in_text.as_bytes(), 2), 400, "json_too_deep");
+        refused(json(in_text.as_bytes(), 2), 400, "too_deep");
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! What the handlers share: the caller's identity, tables by name, reads off actix's threads, and the
 //! way from an answer of the queue to one of HTTP.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use actix_web::HttpRequest;
+use actix_web::http::header::{HOST, ORIGIN};
 use actix_web::web;
 use colsync_shared::receipt::{Rejection, Status};
 use colsync_shared::wire::Frame;
@@ -22,6 +24,9 @@ use crate::sync::submission::{Accepted, Identity, Item, Refusal, Submission};
 
 /// The caller of `request`, whose `Client-Id` is its own.
 pub(super) async fn caller(app: &web::Data<App>, request: &HttpRequest) -> Result<Caller, Problem> {
+    if app.config.auth.is_none() {
+        local_only(request)?;
+    }
     let caller = Caller::from_request(request, &app.config)?;
     let (client, skew, arrived) = (caller.client, caller.skew, caller.arrived);
     let repeats = caller.idempotency_key.is_some();
@@ -50,6 +55,25 @@ pub(super) async fn caller(app: &web::Data<App>, request: &HttpRequest) -> Resul
     }
     app.owners.learn(client, &caller.principal, skew, arrived);
     Ok(caller)
+}
+
+/// Without authentication, whoever reaches the address is served; a page of another site in a browser
+/// here must not be, whether it asks openly or by a name that it made resolve to this machine.
+fn local_only(request: &HttpRequest) -> Result<(), Problem> {
+    for name in [HOST, ORIGIN] {
+        for value in request.headers().get_all(&name) {
+            let text = value.to_str().unwrap_or_default();
+            let authority = text.rsplit_once("://").map_or(text, |(_, authority)| authority);
+            let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+            let host = host.map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
+            let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            if !local {
+                let detail = "without authentication the server answers to this machine's own names only";
+                return Err(Problem::forbidden("foreign_origin", detail).field(name.as_str()));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The synced table called `name`.

@@ -237,7 +237,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &'static str) -> Result<Option<&'h s
 }
 
 fn malformed(name: &'static str, reason: &str) -> Problem {
-    Problem::bad_request("malformed_header", format!("{name} {reason}")).field(name)
+    Problem::bad_request("invalid_header", format!("{name} {reason}")).field(name)
 }
 
 #[cfg(test)]
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_header_is_named() {
+    fn a_invalid_header_is_named() {
         for (name, value) in [
             ("Client-Id", "me"),
             ("Client-Id", "00000000-0000-0000-0000-000000000001"),

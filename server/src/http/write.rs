@@ -204,15 +204,14 @@ pub(super) fn object(json: Json) -> Result<Map<String, Json>, Problem> {
     }
 }
 
-/// Which of `known` the request's body is. A body without a media type is JSON.
+/// Which of `known` the request's body is. It must say so: a browser sends a body without a media type
+/// for any page that asks it to.
 pub(super) fn media_type(
     request: &HttpRequest,
     known: &[&'static str],
 ) -> Result<&'static str, Problem> {
-    let sent = match request.headers().get(CONTENT_TYPE) {
-        None => JSON,
-        Some(value) => value.to_str().unwrap_or_default(),
-    };
+    let sent = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let sent = sent.unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim();
     let found = known
         .iter()
