@@ -10,6 +10,7 @@ mod edges;
 mod http;
 mod metrics;
 mod queue;
+mod retention;
 pub mod serve;
 mod store;
 mod sync;

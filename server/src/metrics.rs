@@ -33,9 +33,7 @@ pub(crate) struct Metrics {
     conflicts: IntCounter,
     batch_edits: Histogram,
     commit_seconds: Histogram,
-    commit_retries: IntCounter,
     queue_depth: IntGauge,
-    live_streams: IntGauge,
 }
 
 impl Metrics {
@@ -83,22 +81,17 @@ impl Metrics {
                 "Merging and committing one batch",
                 &SECONDS,
             ))?,
-            commit_retries: IntCounter::new(
-                "colsync_commit_retries_total",
-                "Batches begun again after a deadlock or a serialization failure",
-            )?,
             queue_depth: IntGauge::new(
                 "colsync_queue_depth",
                 "Submissions waiting in the commit queue",
             )?,
-            live_streams: IntGauge::new("colsync_live_streams", "Open live streams")?,
         };
         let start = IntGauge::new(
             "colsync_start_time_seconds",
             "When the server started, since 1970",
         )?;
         start.set(started.micros() / 1_000_000);
-        let all: [Box<dyn Collector>; 11] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.request_seconds.clone()),
             Box::new(metrics.edits.clone()),
@@ -106,9 +99,7 @@ impl Metrics {
             Box::new(metrics.conflicts.clone()),
             Box::new(metrics.batch_edits.clone()),
             Box::new(metrics.commit_seconds.clone()),
-            Box::new(metrics.commit_retries.clone()),
             Box::new(metrics.queue_depth.clone()),
-            Box::new(metrics.live_streams.clone()),
             Box::new(start),
         ];
         for metric in all {
@@ -161,21 +152,10 @@ impl Metrics {
         self.commit_seconds.observe(took.as_secs_f64());
     }
 
-    /// A batch was begun again.
-    pub(crate) fn retried(&self) {
-        self.commit_retries.inc();
-    }
-
     /// The commit queue holds `submissions` now.
     pub(crate) fn queued(&self, submissions: usize) {
         self.queue_depth
             .set(i64::try_from(submissions).unwrap_or(i64::MAX));
-    }
-
-    /// Counts a live stream for as long as the answer is kept.
-    pub(crate) fn live_stream(&self) -> LiveStream {
-        self.live_streams.inc();
-        LiveStream(self.live_streams.clone())
     }
 
     /// All metrics in Prometheus's text format, version 0.0.4.
@@ -185,16 +165,6 @@ impl Metrics {
             log::error!("the metrics cannot be written: {error}");
             String::new()
         })
-    }
-}
-
-/// An open live stream.
-#[derive(Debug)]
-pub(crate) struct LiveStream(IntGauge);
-
-impl Drop for LiveStream {
-    fn drop(&mut self) {
-        self.0.dec();
     }
 }
 
@@ -211,7 +181,6 @@ mod tests {
         metrics.receipt(&Receipt::of("todos", None, Status::RolledBack));
         metrics.committed(3, took);
         metrics.queued(4);
-        let stream = metrics.live_stream();
         let text = metrics.render();
         for line in [
             r#"colsync_http_requests_total{method="GET",route="/v1/tables/{table}/rows",status="200"} 1"#,
@@ -220,12 +189,9 @@ mod tests {
             "colsync_batch_edits_sum 3",
             "colsync_commit_seconds_count 1",
             "colsync_queue_depth 4",
-            "colsync_live_streams 1",
             "colsync_start_time_seconds 5",
         ] {
             assert!(text.contains(line), "{line}\n{text}");
         }
-        drop(stream);
-        assert!(metrics.render().contains("colsync_live_streams 0"));
     }
 }

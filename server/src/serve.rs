@@ -13,7 +13,7 @@ use crate::http::{self, App, problem};
 use crate::metrics::Metrics;
 use crate::store::conn::Conn;
 use crate::store::{LoadError, Store, adopt_tables};
-use crate::{edges, queue};
+use crate::{edges, queue, retention};
 
 /// Connections actix keeps alive while nothing is sent on them.
 const KEEP_ALIVE_SECONDS: u64 = 75;
@@ -61,6 +61,7 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
     if config.tables.is_empty() {
         log::warn!("no table is configured, so none is reachable");
     }
+    let housekeeper = retention::start(store.clone(), config.retention_days);
     let listen = config.listen;
     let head_deadline = std::time::Duration::from_secs(config.limits.request_seconds);
     let app = Data::new(App {
@@ -92,6 +93,7 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
     // The queue closes with its last holder; then the writers finish what was accepted.
     drop(app);
     writers.join();
+    housekeeper.stop();
     Ok(done?)
 }
 

@@ -13,6 +13,7 @@ pub(crate) mod introspected;
 mod load;
 pub(crate) mod model;
 mod pg;
+mod purge;
 mod schema;
 mod select;
 mod settle;

@@ -8,7 +8,7 @@ use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::row::{Field as _, NamedRow, Row};
-use diesel::sql_types::{Array, BigInt, Binary, Bool, Double, Nullable, Text, Untyped};
+use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Untyped};
 use diesel::sqlite::{Sqlite, SqliteType};
 use diesel::{QueryResult, RunQueryDsl};
 
@@ -16,7 +16,6 @@ use diesel::{QueryResult, RunQueryDsl};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Bind {
     Null,
-    Bool(bool),
     Int(i64),
     Real(f64),
     Text(String),
@@ -120,7 +119,6 @@ impl QueryFragment<Pg> for Statement {
             |out, sql| out.push_sql(sql),
             |out, bind| match bind {
                 Bind::Null => out.push_bind_param::<Nullable<Text>, _>(&None::<String>),
-                Bind::Bool(b) => out.push_bind_param::<Bool, _>(b),
                 Bind::Int(n) => out.push_bind_param::<BigInt, _>(n),
                 Bind::Real(x) => out.push_bind_param::<Double, _>(x),
                 Bind::Text(text) => out.push_bind_param::<Text, _>(text),
@@ -142,7 +140,6 @@ impl QueryFragment<Sqlite> for Statement {
             |out, sql| out.push_sql(sql),
             |out, bind| match bind {
                 Bind::Null => out.push_bind_param::<Nullable<Text>, _>(&None::<String>),
-                Bind::Bool(b) => out.push_bind_param::<Bool, _>(b),
                 Bind::Int(n) => out.push_bind_param::<BigInt, _>(n),
                 Bind::Real(x) => out.push_bind_param::<Double, _>(x),
                 Bind::Text(text) => out.push_bind_param::<Text, _>(text),
