@@ -17,8 +17,7 @@ CREATE TABLE colsync_clients (
     last_push BIGINT NOT NULL DEFAULT 0,
     pulled_at BIGINT,
     pulled_to TEXT,
-    pushes BIGINT NOT NULL DEFAULT 0,
-    conflicts BIGINT NOT NULL DEFAULT 0
+    pushes BIGINT NOT NULL DEFAULT 0
 );
 
 CREATE TABLE colsync_conflicts (

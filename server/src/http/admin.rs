@@ -214,9 +214,17 @@ async fn row(
 
 async fn clients(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     administrator(&request, &app.config)?;
-    let clients = read(&app, internal::clients).await?;
-    let clients: Vec<Json> = clients.iter().map(show_client).collect();
-    Ok(HttpResponse::Ok().json(json!({ "clients": clients })))
+    let (clients, conflicts) = read(&app, |conn| {
+        Ok((
+            internal::clients(conn)?,
+            internal::conflicts_by_client(conn)?,
+        ))
+    })
+    .await?;
+    let shown = clients
+        .iter()
+        .map(|client| show_client(client, conflicts.get(&client.id).copied().unwrap_or(0)));
+    Ok(HttpResponse::Ok().json(json!({ "clients": shown.collect::<Vec<Json>>() })))
 }
 
 async fn tables(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
@@ -306,7 +314,7 @@ fn show_writer(client: Option<&str>, clients: &[ClientRow]) -> Json {
     })
 }
 
-fn show_client(client: &ClientRow) -> Json {
+fn show_client(client: &ClientRow, conflicts: i64) -> Json {
     json!({
         "id": client.id,
         "principal": client.principal,
@@ -316,7 +324,7 @@ fn show_client(client: &ClientRow) -> Json {
         "skew_us": client.skew,
         "last_push": client.last_push,
         "pushes": client.pushes,
-        "conflicts": client.conflicts,
+        "conflicts": conflicts,
         "pulled_at": client.pulled_at.map(Time::from_micros),
     })
 }

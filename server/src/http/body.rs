@@ -345,11 +345,7 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(json(nested(64).as_bytes(), 64).is_ok());
         refused(json(nested(65).as_bytes(), 64), 400, "too_deep");
-        refused(
-            json("[".repeat(1_000_000).as_bytes(), 64),
-            400,
-            "too_deep",
-        );
+        refused(json("[".repeat(1_000_000).as_bytes(), 64), 400, "too_deep");
         let in_text = format!(r#"{{"a\"[": "{}\\", "b": [{{}}]}}"#, "[".repeat(100));
         assert!(json(in_text.as_bytes(), 3).is_ok());
         refused(json(in_text.as_bytes(), 2), 400, "too_deep");

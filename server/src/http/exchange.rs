@@ -63,12 +63,20 @@ fn local_only(request: &HttpRequest) -> Result<(), Problem> {
     for name in [HOST, ORIGIN] {
         for value in request.headers().get_all(&name) {
             let text = value.to_str().unwrap_or_default();
-            let authority = text.rsplit_once("://").map_or(text, |(_, authority)| authority);
-            let host = authority.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
-            let host = host.map_or(authority, |(host, _)| host).trim_matches(['[', ']']);
-            let local = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+            let authority = text
+                .rsplit_once("://")
+                .map_or(text, |(_, authority)| authority);
+            let host = authority
+                .rsplit_once(':')
+                .filter(|(_, port)| !port.contains(']'));
+            let host = host
+                .map_or(authority, |(host, _)| host)
+                .trim_matches(['[', ']']);
+            let local =
+                host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
             if !local {
-                let detail = "without authentication the server answers to this machine's own names only";
+                let detail =
+                    "without authentication the server answers to this machine's own names only";
                 return Err(Problem::forbidden("foreign_origin", detail).field(name.as_str()));
             }
         }
@@ -116,7 +124,7 @@ pub(super) fn failed(failure: &StoreError) -> Problem {
         StoreError::Retry(_) | StoreError::Raced => {
             Problem::unavailable("database_unavailable", "the database is busy; try again")
         }
-        failure => Problem::internal(&failure.to_string()),
+        failure => Problem::internal(failure.to_string()),
     }
 }
 

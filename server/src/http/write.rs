@@ -210,7 +210,10 @@ pub(super) fn media_type(
     request: &HttpRequest,
     known: &[&'static str],
 ) -> Result<&'static str, Problem> {
-    let sent = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let sent = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
     let sent = sent.unwrap_or_default();
     let essence = sent.split(';').next().unwrap_or_default().trim();
     let found = known

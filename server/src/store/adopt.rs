@@ -52,6 +52,8 @@ pub(crate) enum Problem {
     Undeclared(String),
     #[error("column {0}: names that begin with sync_ are colsync's own")]
     Reserved(String),
+    #[error("it has a column with an empty name")]
+    Unnamed,
     #[error("column {column} ({ty}) holds {count} value(s) that are not {expected}")]
     Values {
         column: String,
@@ -65,7 +67,10 @@ impl Problem {
     /// Whether it only keeps a column out of sync that was added after the table was adopted.
     fn is_about_other_columns(&self) -> bool {
         match self {
-            Problem::ColumnType { .. } | Problem::Undeclared(_) | Problem::Reserved(_) => true,
+            Problem::ColumnType { .. }
+            | Problem::Undeclared(_)
+            | Problem::Reserved(_)
+            | Problem::Unnamed => true,
             Problem::Missing
             | Problem::Kind(_)
             | Problem::Internal

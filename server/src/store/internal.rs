@@ -1,5 +1,7 @@
 //! Reads and writes of colsync's own tables, in diesel's typed DSL.
 
+use std::collections::HashMap;
+
 use colsync_shared::{ClientId, Time};
 use diesel::prelude::*;
 use uuid::Uuid;
@@ -11,6 +13,8 @@ use super::schema::{
     colsync_anchors, colsync_clients, colsync_conflicts, colsync_pushes, colsync_requests,
     colsync_tables,
 };
+
+use super::statement::Statement;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -28,7 +32,6 @@ pub(crate) struct ClientRow {
     pub(crate) pulled_at: Option<i64>,
     pub(crate) pulled_to: Option<String>,
     pub(crate) pushes: i64,
-    pub(crate) conflicts: i64,
 }
 
 /// A row for the ledger.
@@ -124,7 +127,6 @@ pub(crate) fn own_client(
         pulled_at: None,
         pulled_to: None,
         pushes: 0,
-        conflicts: 0,
     };
     on_backend!(conn, c => diesel::insert_into(dsl::colsync_clients)
         .values(&new)
@@ -180,7 +182,6 @@ pub(crate) fn update_client(conn: &mut Conn, client: &ClientRow) -> Result<()> {
             dsl::skew.eq(client.skew),
             dsl::last_push.eq(client.last_push),
             dsl::pushes.eq(client.pushes),
-            dsl::conflicts.eq(client.conflicts),
         ))
         .execute(c))?;
     Ok(())
@@ -341,6 +342,20 @@ pub(crate) fn conflicts(conn: &mut Conn, filter: &ConflictFilter) -> Result<Vec<
         query.order(dsl::id.desc()).limit(filter.limit).load(c)
     })?;
     Ok(found)
+}
+
+/// How many ledger rows each client is a side of.
+pub(crate) fn conflicts_by_client(conn: &mut Conn) -> Result<HashMap<String, i64>> {
+    let sql = "SELECT client, count(*) FROM (SELECT kept_client AS client FROM colsync_conflicts \
+               UNION ALL SELECT lost_client FROM colsync_conflicts \
+               WHERE lost_client IS NOT NULL AND (kept_client IS NULL OR kept_client <> lost_client)) AS sides \
+               GROUP BY client";
+    let rows = conn.load(Statement::new(sql, Vec::new()))?;
+    let counts = rows.iter().filter_map(|row| match row.0.as_slice() {
+        [client, count] => Some((client.text()?.to_owned(), count.int()?)),
+        _ => None,
+    });
+    Ok(counts.collect())
 }
 
 /// Closes a conflict with its decision.

@@ -23,7 +23,8 @@ impl Conn {
         let mut done = Ok(());
         for sql in statements {
             done = done.and_then(|()| {
-                self.execute(Statement::once(sql, vec![Bind::Int(cutoff.micros())])).map(drop)
+                self.execute(Statement::once(sql, vec![Bind::Int(cutoff.micros())]))
+                    .map(drop)
             });
         }
         match done.and_then(|()| self.commit_write()) {

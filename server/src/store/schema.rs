@@ -10,7 +10,7 @@ table! {
     colsync_clients (id) {
         id -> Text, principal -> Text, name -> Nullable<Text>, first_seen -> BigInt, last_seen -> BigInt,
         skew -> Nullable<BigInt>, last_push -> BigInt, pulled_at -> Nullable<BigInt>,
-        pulled_to -> Nullable<Text>, pushes -> BigInt, conflicts -> BigInt,
+        pulled_to -> Nullable<Text>, pushes -> BigInt,
     }
 }
 

@@ -4,20 +4,21 @@
 //! constraint, a value), all is rolled back and done again one edit at a time, each inside a savepoint,
 //! so that the refusal lands in one receipt.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use colsync_shared::receipt::{Rejection, Status};
-use colsync_shared::{ClientId, Edit, Receipt, RowKey, Time};
+use colsync_shared::{Edit, Receipt, RowKey, Time};
 
 use super::draft::{self, Draft};
+use super::patch;
+use super::repeat::{Known, Repeats};
 use super::resolve::{self, Resolution};
-use super::submission::{Accepted, Answer, Identity, Item, Refusal, Submission};
+use super::submission::{Accepted, Answer, Item, Refusal, Submission};
 use super::workspace::{Effect, Mark, Workspace};
-use super::{archive, patch};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::internal::{self, ClientRow, NewConflict};
+use crate::store::internal::{self, NewConflict};
 use crate::store::model::{Schema, TableInfo};
 
 /// How often a transaction is tried again when another one was in its way.
@@ -79,7 +80,7 @@ struct Transaction<'a> {
     space: Workspace,
     resolutions: HashMap<uuid::Uuid, Resolution>,
     conflicts: Vec<NewConflict>,
-    clients: HashMap<ClientId, ClientRow>,
+    repeats: Repeats,
 }
 
 impl Transaction<'_> {
@@ -93,7 +94,7 @@ impl Transaction<'_> {
         if pace == Pace::OneByOne {
             conn.constraints_now()?;
         }
-        let clients = lock_clients(conn, batch)?;
+        let repeats = Repeats::lock(conn, batch)?;
         let resolutions = resolve::load(conn, schema, batch)?;
         let named = batch
             .iter()
@@ -108,7 +109,7 @@ impl Transaction<'_> {
             space,
             resolutions,
             conflicts: Vec::new(),
-            clients,
+            repeats,
         };
         let mut plans = Vec::with_capacity(batch.len());
         for (position, submission) in batch.iter().enumerate() {
@@ -125,52 +126,14 @@ impl Transaction<'_> {
         submission: &Submission,
         earlier: &[&Submission],
     ) -> Result<Planned, StoreError> {
-        let same = |other: &&Submission| {
-            other.client == submission.client && other.identity == submission.identity
-        };
-        match &submission.identity {
-            Identity::Bare => {}
-            Identity::Push { number, hash } => {
-                if let Some(position) = earlier.iter().position(same) {
-                    return Ok(Planned::SameAs(position));
-                }
-                let last = self
-                    .clients
-                    .get(&submission.client)
-                    .map_or(0, |client| client.last_push);
-                if *number <= last {
-                    let known = internal::push(self.conn, submission.client, *number)?;
-                    return match known {
-                        Some(known) if known.hash == *hash => archive::unpack(&known.receipts)
-                            .map(|receipts| Planned::Ready(Ok(Accepted { receipts }))),
-                        _ => Ok(Planned::Ready(Err(Refusal::Forked { number: *number }))),
-                    };
-                }
-                if *number != last + 1 {
-                    return Ok(Planned::Ready(Err(Refusal::OutOfOrder {
-                        expected: last + 1,
-                    })));
-                }
-                if let Some(client) = self.clients.get_mut(&submission.client) {
-                    client.last_push = *number;
-                }
-            }
-            Identity::Request { key, hash } => {
-                if let Some(position) = earlier.iter().position(same) {
-                    return Ok(Planned::SameAs(position));
-                }
-                if let Some(known) = internal::request(self.conn, submission.client, key)? {
-                    return if known.hash == *hash {
-                        let receipts = archive::unpack(&known.receipts)?;
-                        Ok(Planned::Ready(Ok(Accepted { receipts })))
-                    } else {
-                        Ok(Planned::Ready(Err(Refusal::KeyReused)))
-                    };
-                }
+        match self.repeats.recognise(self.conn, submission, earlier)? {
+            Some(Known::Answer(answer)) => Ok(Planned::Ready(answer)),
+            Some(Known::SameAs(position)) => Ok(Planned::SameAs(position)),
+            None => {
+                self.space.forget_own();
+                self.submission(submission).map(Planned::Fresh)
             }
         }
-        self.space.forget_own();
-        self.submission(submission).map(Planned::Fresh)
     }
 
     /// Merges the edits of one submission, in order.
@@ -386,7 +349,7 @@ impl Transaction<'_> {
         let Transaction {
             conn,
             space,
-            mut clients,
+            mut repeats,
             now,
             ..
         } = self;
@@ -403,72 +366,15 @@ impl Transaction<'_> {
                         .into_iter()
                         .map(|draft| draft.finish(&space))
                         .collect();
-                    remember(conn, submission, &receipts, now)?;
-                    if let Some(client) = clients.get_mut(&submission.client) {
-                        let lost: usize = receipts.iter().map(draft::conflict_count).sum();
-                        client.conflicts += i64::try_from(lost).unwrap_or(0);
-                        client.pushes +=
-                            i64::from(matches!(submission.identity, Identity::Push { .. }));
-                        client.last_seen = submission.arrived.micros();
-                        client.skew = submission.skew.or(client.skew);
-                    }
+                    repeats.remember(conn, submission, &receipts, now)?;
                     Ok(Accepted { receipts })
                 }
             };
             answers.push(answer);
         }
-        for client in clients.values() {
-            internal::update_client(conn, client)?;
-        }
+        repeats.settle(conn)?;
         Ok(answers)
     }
-}
-
-fn remember(
-    conn: &mut Conn,
-    submission: &Submission,
-    receipts: &[Receipt],
-    now: Time,
-) -> Result<(), StoreError> {
-    match &submission.identity {
-        Identity::Bare => Ok(()),
-        Identity::Push { number, hash } => internal::insert_push(
-            conn,
-            submission.client,
-            *number,
-            hash,
-            &archive::pack(receipts)?,
-            now,
-        ),
-        Identity::Request { key, hash } => internal::insert_request(
-            conn,
-            submission.client,
-            key,
-            hash,
-            &archive::pack(receipts)?,
-            now,
-        ),
-    }
-}
-
-/// Locks the clients whose pushes or requests can be repeats, in the order of their ids.
-fn lock_clients(
-    conn: &mut Conn,
-    batch: &[&Submission],
-) -> Result<HashMap<ClientId, ClientRow>, StoreError> {
-    let repeatable = batch
-        .iter()
-        .filter(|submission| submission.identity != Identity::Bare);
-    let ids: BTreeSet<ClientId> = repeatable.map(|submission| submission.client).collect();
-    if ids.is_empty() {
-        return Ok(HashMap::new());
-    }
-    let ids: Vec<ClientId> = ids.into_iter().collect();
-    let rows = internal::lock_clients(conn, &ids)?;
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| Some((row.id.parse().ok()?, row)))
-        .collect())
 }
 
 /// What the database refused, as a rejection; other failures go on.

@@ -160,15 +160,8 @@ fn column_policy(table: &Table, at: usize) -> &'static str {
 /// Every column that changed after the edit's base version and is not among its own: without them the
 /// receipt's version would claim more than its reader has seen.
 fn unseen(table: &Table, edit: &Edit, merge: &RowMerge) -> BTreeMap<String, Json> {
-    let base = edit.base_version.filter(|&base| base < merge.row.version);
-    let base = if edit
-        .base_version
-        .is_some_and(|known| known == merge.row.version)
-    {
-        Some(i64::MAX)
-    } else {
-        base
-    };
+    let before = merge.row.version - i64::from(merge.changed());
+    let base = edit.base_version.filter(|&base| base <= before);
     let cells = table.columns.iter().zip(&merge.row.cells).enumerate();
     let unseen = cells.filter(|(at, (_, cell))| {
         !table.is_key(*at)
@@ -198,16 +191,6 @@ fn encode_side(table: &Table, column: Option<usize>, side: &Side) -> Json {
             json!({ "deleted": false, "columns": members.collect::<serde_json::Map<_, _>>() })
         }
     }
-}
-
-/// The ids in a receipt that name ledger entries.
-pub(super) fn conflict_count(receipt: &Receipt) -> usize {
-    let of_columns = receipt
-        .columns
-        .values()
-        .filter(|column| column.conflict.is_some())
-        .count();
-    of_columns + receipt.conflicts.len()
 }
 
 /// A ledger id, or a rejection.

@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 mod draft;
 pub(crate) mod feed;
 pub(crate) mod patch;
+mod repeat;
 mod resolve;
 pub(crate) mod rowstate;
 pub(crate) mod submission;

@@ -98,7 +98,9 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
             let problem = problem(column, declared, ty.as_ref(), is_key, collation);
             found.problems.extend(problem);
         }
-        let Some(ty) = ty else { continue };
+        let Some(ty) = ty.filter(|_| !column.is_empty()) else {
+            continue;
+        };
         if is_key {
             key.push((*key_position, found.columns.len()));
         }
@@ -192,6 +194,10 @@ fn problem(
         .starts_with(colsync_shared::schema::RESERVED_PREFIX)
     {
         return Some(Problem::Reserved(column));
+    }
+    if column.is_empty() {
+        // In `sync_stamps` the empty name is the row's birth.
+        return Some(Problem::Unnamed);
     }
     let Some(ty) = ty else {
         return Some(match declared.trim() {

@@ -2,7 +2,7 @@
 //!
 //! Plain SQL, so that every program that writes the file is captured. An AFTER trigger cannot change the
 //! row it fires for, so each of these updates the row once more; that update touches colsync's columns
-//! only and carries the feed's position, by which the triggers know it and leave it alone.
+//! only and moves the row on in the feed, by which the triggers know it and leave it alone.
 
 use colsync_shared::ClientId;
 use colsync_shared::ColumnType;
@@ -24,12 +24,17 @@ const MOVE_ON: &str = "UPDATE colsync_feed SET txid = txid + 1 WHERE writer_txid
 
 const DELETED_MOVED: &str = "(OLD.sync_deleted_at IS NULL) <> (NEW.sync_deleted_at IS NULL)";
 
-/// An update by the server, or by one of these triggers.
-const IS_OURS: &str = "NEW.sync_txid = (SELECT txid FROM colsync_feed) \
+/// An update by the server.
+const IS_SERVERS_UPDATE: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed) \
      AND (NEW.sync_version > OLD.sync_version OR NEW.sync_txid <> OLD.sync_txid)";
 
+/// An update by one of these triggers, which leaves the user's columns alone. A user's trigger that ran
+/// in between may have moved the feed on once more.
+const IS_OURS: &str = "NEW.sync_txid > OLD.sync_txid \
+     AND NEW.sync_txid <= (SELECT txid FROM colsync_feed)";
+
 /// An insert by the server.
-const IS_SERVERS: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed)";
+const IS_SERVERS_INSERT: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed)";
 
 /// The table's names and conditions, ready to stand in SQL.
 struct Names<'a> {
@@ -94,7 +99,7 @@ impl Names<'_> {
             .collect();
         format!(
             "BEFORE INSERT ON {table} FOR EACH ROW\n\
-             WHEN NOT ({IS_SERVERS}) AND ({exists})\nBEGIN\n{note}END",
+             WHEN NOT ({IS_SERVERS_INSERT}) AND ({exists})\nBEGIN\n{note}END",
             table = self.quoted,
             exists = exists.join(" OR "),
             note = self.note(""),
@@ -122,7 +127,7 @@ impl Names<'_> {
         }
         format!(
             "BEFORE UPDATE OF {columns} ON {table} FOR EACH ROW\n\
-             WHEN NOT ({IS_OURS}) AND ({exists})\nBEGIN\n{note}END",
+             WHEN NOT ({IS_SERVERS_UPDATE}) AND ({exists})\nBEGIN\n{note}END",
             columns = columns.join(", "),
             table = self.quoted,
             exists = exists.join(" OR "),
@@ -154,7 +159,7 @@ impl Names<'_> {
 
     fn insert(&self) -> String {
         format!(
-            "AFTER INSERT ON {table} FOR EACH ROW\nWHEN NOT ({IS_SERVERS})\nBEGIN\n    \
+            "AFTER INSERT ON {table} FOR EACH ROW\nWHEN NOT ({IS_SERVERS_INSERT})\nBEGIN\n    \
              {MOVE_ON};\n{born}END",
             table = self.quoted,
             born = self.born(),
@@ -241,7 +246,7 @@ impl Names<'_> {
         let keys: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
         format!(
             "AFTER UPDATE OF {keys} ON {table} FOR EACH ROW\n\
-             WHEN NOT ({IS_OURS}) AND NOT ({same_key})\nBEGIN\n{bury}{born}END",
+             WHEN NOT ({IS_SERVERS_UPDATE}) AND NOT ({same_key})\nBEGIN\n{bury}{born}END",
             keys = keys.join(", "),
             table = self.quoted,
             same_key = self.same_key("NEW", "OLD"),
@@ -259,7 +264,7 @@ impl Names<'_> {
         let here = self.quoted.as_str();
         format!(
             "AFTER UPDATE ON {here} FOR EACH ROW\n\
-             WHEN NOT ({IS_OURS}) AND {same_key} AND ({DELETED_MOVED} OR {changed})\nBEGIN\n    \
+             WHEN NOT ({IS_SERVERS_UPDATE}) AND {same_key} AND ({DELETED_MOVED} OR {changed})\nBEGIN\n    \
              {MOVE_ON};\n{buried}    \
              UPDATE {here} SET\n        \
                  sync_version = max(sync_version, OLD.sync_version) + 1,\n        \
@@ -276,10 +281,15 @@ impl Names<'_> {
                  sync_txid = {POSITION}\n    \
              WHERE {at_key};\n    \
              -- What a user's trigger made of that update: this trigger does not fire inside itself.\n    \
+             {MOVE_ON} AND EXISTS (SELECT 1 FROM {here}\n        \
+                 WHERE {at_key} AND ({changed_late}));\n    \
              UPDATE {here} SET\n        \
                  sync_version = sync_version + 1,\n        \
-                 sync_stamps = json_patch(sync_stamps, {late_entries})\n    \
-             WHERE {at_key} AND sync_stamps IS NOT NULL AND ({changed_late});\nEND",
+                 sync_stamps = json_patch(\n            \
+                     coalesce(sync_stamps, json_object('', json_array(sync_version, sync_txid))),\n            \
+                     {late_entries}),\n        \
+                 sync_txid = {POSITION}\n    \
+             WHERE {at_key} AND ({changed_late});\nEND",
             same_key = self.same_key("NEW", "OLD"),
             changed = self.changed("NEW", "OLD"),
             entries = self.entries("NEW", "OLD", "max(sync_version, OLD.sync_version) + 1"),
@@ -295,7 +305,8 @@ impl Names<'_> {
         format!(
             "AFTER UPDATE OF sync_version, sync_txid ON {table} FOR EACH ROW\n\
              WHEN (NEW.sync_version <> OLD.sync_version OR NEW.sync_txid <> OLD.sync_txid)\n    \
-             AND NOT ({IS_OURS}) AND {same_key} AND NOT ({DELETED_MOVED} OR {changed})\n    \
+             AND NOT ({IS_SERVERS_UPDATE}) AND NOT ({IS_OURS})\n    \
+             AND {same_key} AND NOT ({DELETED_MOVED} OR {changed})\n    \
              AND NOT EXISTS (SELECT 1 FROM colsync_replaced WHERE table_name = '' AND row_id = '')\n\
              BEGIN\n    \
              INSERT INTO colsync_replaced (table_name, row_id, version) VALUES ('', '', 0);\n    \
