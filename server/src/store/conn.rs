@@ -46,7 +46,10 @@ const PG_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postg
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
 const PG_SETTINGS: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET lock_timeout = '10s'; \
-     SET statement_timeout = '60s'; SET application_name = 'colsync'; SET client_min_messages = 'warning';";
+     SET statement_timeout = '60s'; SET application_name = 'colsync'; SET client_min_messages = 'warning'; \
+     SET bytea_output = 'hex'; SET extra_float_digits = 1; \
+     DO $$ BEGIN PERFORM set_config('lc_messages', 'C', false); \
+     EXCEPTION WHEN insufficient_privilege THEN NULL; END $$;";
 /// Serialises the migrations of servers that start together: "colsync" in ASCII.
 const PG_MIGRATION_LOCK: i64 = 0x63_6f6c_7379_6e63;
 
@@ -137,11 +140,25 @@ impl Conn {
     }
 
     pub(crate) fn load(&mut self, statement: Statement) -> Result<Vec<DynRow>> {
-        Ok(on_backend!(self, c => statement.load::<DynRow>(c))?)
+        let done = on_backend!(self, c => statement.load::<DynRow>(c));
+        self.noted(done.map_err(StoreError::from))
     }
 
     pub(crate) fn execute(&mut self, statement: Statement) -> Result<usize> {
-        Ok(on_backend!(self, c => statement.execute(c))?)
+        let done = on_backend!(self, c => statement.execute(c));
+        self.noted(done.map_err(StoreError::from))
+    }
+
+    /// Breaks the connection after a change of the schema, so that the pool lets go of it: its prepared
+    /// statements would fail for ever.
+    fn noted<T>(&mut self, done: Result<T>) -> Result<T> {
+        fn breaks<C: Connection<TransactionManager = AnsiTransactionManager>>(c: &mut C) {
+            AnsiTransactionManager::transaction_manager_status_mut(c).set_in_error();
+        }
+        if matches!(done, Err(StoreError::SchemaChanged(_))) {
+            on_backend!(self, c => breaks(c));
+        }
+        done
     }
 
     pub(crate) fn batch(&mut self, sql: &str) -> Result<()> {
@@ -178,7 +195,8 @@ impl Conn {
 
     pub(crate) fn commit_write(&mut self) -> Result<()> {
         match self {
-            Conn::Pg(c) => AnsiTransactionManager::commit_transaction(c)?,
+            // A bare COMMIT of a failed transaction rolls back and calls that success.
+            Conn::Pg(c) => c.batch_execute("SELECT 1; COMMIT")?,
             Conn::Sqlite(c) => {
                 sqlite::rows::leave_place(c)?;
                 AnsiTransactionManager::commit_transaction(c)?;
@@ -260,10 +278,11 @@ impl Conn {
         table: &TableInfo,
         keys: &[RowKey],
     ) -> Result<Vec<StoredRow>> {
-        match self {
+        let found = match self {
             Conn::Pg(c) => pg::rows::lock(c, table, keys),
             Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
-        }
+        };
+        self.noted(found)
     }
 
     pub(crate) fn read_row(
@@ -299,9 +318,10 @@ impl Conn {
         rows: &[NewRow],
     ) -> Result<Vec<StoredRow>> {
         let made = match self {
-            Conn::Pg(c) => pg::rows::insert(c, table, rows)?,
-            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows)?,
+            Conn::Pg(c) => pg::rows::insert(c, table, rows),
+            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows),
         };
+        let made = self.noted(made)?;
         if !table.has_foreign_triggers {
             return Ok(made);
         }
@@ -330,10 +350,11 @@ impl Conn {
     }
 
     fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
-        match self {
+        let done = match self {
             Conn::Pg(c) => pg::rows::update(c, table, rows),
             Conn::Sqlite(c) => sqlite::rows::update(c, table, rows),
-        }
+        };
+        self.noted(done)
     }
 
     /// The rows as the table's own triggers left them. What those changed beside the columns written is a
@@ -395,10 +416,11 @@ impl Conn {
     }
 
     fn find(&mut self, table: &TableInfo, keys: &[RowKey]) -> Result<Vec<StoredRow>> {
-        match self {
+        let found = match self {
             Conn::Pg(c) => pg::rows::find(c, table, keys),
             Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
-        }
+        };
+        self.noted(found)
     }
 
     pub(crate) fn counts(&mut self, table: &TableInfo) -> Result<Counts> {

@@ -82,6 +82,8 @@ const UNAVAILABLE: &[&str] = &[
     "unable to open database",
     "out of memory",
     "statement timeout",
+    "due to user request",
+    "out of shared memory",
 ];
 const SCHEMA: &[&str] = &[
     "no such column",
@@ -95,6 +97,9 @@ const OURS: &[&str] = &[
     "read-only transaction",
     "syntax error",
     "malformed",
+    "transaction is aborted",
+    "prepared statement",
+    "cache lookup failed",
 ];
 
 impl From<Error> for StoreError {

@@ -107,11 +107,17 @@ pub(crate) fn stored(
     let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", table.spec.name));
     let mut next = || cells.next().unwrap_or(Cell::Null);
     let version = next().int().ok_or_else(|| corrupt("no sync_version"))?;
-    let deleted_at = next().int().map(Time::from_micros);
+    let deletion = next();
     let server_time = next()
         .int()
         .map(Time::from_micros)
         .ok_or_else(|| corrupt("no sync_server_last_updated"))?;
+    let deleted_at = match deletion {
+        Cell::Null => None,
+        Cell::Int(micros) => Some(Time::from_micros(micros)),
+        // SQLite holds whatever direct SQL put there; the row is deleted all the same.
+        Cell::Bool(_) | Cell::Real(_) | Cell::Text(_) | Cell::Bytes(_) => Some(server_time),
+    };
     let default_time = next().int().map(Time::from_micros);
     let default_client = match next() {
         Cell::Text(text) => Uuid::parse_str(&text).ok(),

@@ -25,6 +25,9 @@ impl Stamps {
             || StoreError::Corrupt("sync_stamps is not a map that colsync wrote".to_owned());
         let map: BTreeMap<String, Vec<Json>> =
             serde_json::from_str(json).map_err(|_refused| corrupt())?;
+        if !map.contains_key(BIRTH) {
+            return Err(corrupt());
+        }
         for (name, fields) in map {
             match (name.as_str(), fields.as_slice()) {
                 (BIRTH, [version, txid]) => {
@@ -98,5 +101,6 @@ mod tests {
         assert_eq!(Stamps::read(None, 7, 70).unwrap().birth_txid, 70);
         assert!(Stamps::read(Some(r#"{"title":[1]}"#), 1, 1).is_err());
         assert!(Stamps::read(Some("[]"), 1, 1).is_err());
+        assert!(Stamps::read(Some("{}"), 1, 1).is_err(), "a row has a birth");
     }
 }

@@ -15,9 +15,28 @@ use crate::store::statement::{Bind, DynRow, Statement};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Sets of so few columns get a statement of their own; others share one that takes all columns. It keeps
-/// the number of prepared statements bounded, whatever clients send.
+/// Statements for sets of so few columns, or for all columns, stay prepared; others would be too many,
+/// whatever clients send.
 const COLUMNS_A_STATEMENT: usize = 3;
+
+/// A statement that names `columns` of the table's columns beside the key's.
+pub(crate) fn kept_if_common(
+    table: &TableInfo,
+    columns: usize,
+    sql: String,
+    binds: Vec<Bind>,
+) -> Statement {
+    let all = table
+        .spec
+        .columns
+        .len()
+        .saturating_sub(table.spec.key.len());
+    if columns <= COLUMNS_A_STATEMENT || columns >= all {
+        Statement::new(sql, binds)
+    } else {
+        Statement::once(sql, binds)
+    }
+}
 
 /// A column of values to be passed as one array, and how its elements are cast.
 struct Arrays {
@@ -176,7 +195,8 @@ pub(crate) fn insert(
             columns.sort_unstable();
             groups.entry(columns).or_default().push(position);
         } else {
-            let columns: Vec<usize> = row.values.iter().map(|(column, _)| *column).collect();
+            let mut columns: Vec<usize> = row.values.iter().map(|(column, _)| *column).collect();
+            columns.sort_unstable();
             let one = insert_group(conn, table, &columns, &[row], txid)?;
             made.extend(one.into_iter().map(|row| (position, row)));
         }
@@ -286,7 +306,11 @@ fn insert_group(
         arrays.unnest(),
         select::list(Backend::Pg, table),
     );
-    load(conn, table, Statement::new(sql, arrays.binds))
+    load(
+        conn,
+        table,
+        kept_if_common(table, columns.len(), sql, arrays.binds),
+    )
 }
 
 /// The map of a new row, for columns whose stamp is not the row's default.
@@ -331,16 +355,10 @@ fn forget_tombstones(conn: &mut PgConnection, table: &TableInfo, rows: &[NewRow]
 /// Writes locked rows back with one statement. Where rows changed different columns, a mask says which.
 pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
     let sets: BTreeSet<&Vec<usize>> = rows.iter().map(|row| &row.changed).collect();
-    let uniform = sets.len() == 1
-        && sets
-            .first()
-            .is_some_and(|set| set.len() <= COLUMNS_A_STATEMENT);
-    let columns: Vec<usize> = match sets.first() {
-        Some(only) if uniform => (*only).clone(),
-        _ => (0..table.spec.columns.len())
-            .filter(|at| !table.spec.is_key(*at))
-            .collect(),
-    };
+    let uniform = sets.len() == 1;
+    // Never a column that no row changed: there are columns that may not be written (GENERATED ALWAYS).
+    let columns: BTreeSet<usize> = sets.into_iter().flatten().copied().collect();
+    let columns: Vec<usize> = columns.into_iter().collect();
     let mut arrays = Arrays::new();
     let matches = key_matches(table, &mut arrays, rows.iter().map(|row| &row.row.key));
     let mut set = Vec::with_capacity(columns.len() + 5);
@@ -395,7 +413,7 @@ pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpda
         set.join(", "),
         arrays.unnest()
     );
-    let written = Statement::new(sql, arrays.binds).execute(conn)?;
+    let written = kept_if_common(table, columns.len(), sql, arrays.binds).execute(conn)?;
     if written == rows.len() {
         Ok(())
     } else {

@@ -12,6 +12,9 @@ use serde_json::Value as Json;
 use crate::store::error::StoreError;
 use crate::store::statement::Cell;
 
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
+
 /// How to select the column `name`, so that [`read`] understands the cell.
 pub(crate) fn read_expression(name: &str, ty: &ColumnType) -> String {
     match ty {
@@ -47,6 +50,8 @@ pub(crate) fn read(ty: &ColumnType, cell: Cell) -> Result<Value, StoreError> {
             Cell::Int(i64::MIN),
         ) => Value::Text("-infinity".to_owned()),
         (ColumnType::Date, Cell::Int(days)) => Value::Text(date(days)),
+        // PostgreSQL's end of the day, which is not its beginning.
+        (ColumnType::Time, Cell::Int(DAY)) => Value::Text("24:00:00.000000".to_owned()),
         (ColumnType::Time, Cell::Int(micros)) => {
             let time = NaiveTime::MIN + Duration::microseconds(micros);
             Value::Text(time.format("%H:%M:%S%.6f").to_string())

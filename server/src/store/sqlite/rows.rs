@@ -8,7 +8,7 @@ use crate::store::adopt::quote;
 use crate::store::conn::Backend;
 use crate::store::error::StoreError;
 use crate::store::model::{NewRow, RowUpdate, StoredRow, TableInfo};
-use crate::store::pg::rows::birth_map;
+use crate::store::pg::rows::{birth_map, kept_if_common};
 use crate::store::select::{self, key_binds, key_names, key_places};
 use crate::store::statement::{Bind, DynRow, Statement};
 
@@ -125,7 +125,10 @@ fn insert_one(
         );
         binds.extend(key_binds(Backend::Sqlite, key));
     }
-    for (at, value) in &row.values {
+    // In one order, so that the same columns are the same statement.
+    let mut named: Vec<_> = row.values.iter().collect();
+    named.sort_unstable_by_key(|(at, _)| *at);
+    for (at, value) in named {
         let Some(column) = table.spec.columns.get(*at) else {
             continue;
         };
@@ -161,7 +164,7 @@ fn insert_one(
         key_names(table, ""),
         select::list_of(Backend::Sqlite, table, ""),
     );
-    let stored = Statement::new(sql, binds)
+    let stored = kept_if_common(table, row.values.len(), sql, binds)
         .load::<DynRow>(conn)?
         .into_iter()
         .next();
@@ -205,13 +208,11 @@ pub(crate) fn update(
             key_names(table, ""),
             key_places(Backend::Sqlite, table),
         );
-        // Prepared for the few sets of columns that clients write together; others are too many to keep.
-        let statement = if update.changed.len() <= 3 {
-            Statement::new(sql, binds)
-        } else {
-            Statement::once(sql, binds)
-        };
-        statement.execute(conn)?;
+        let statement = kept_if_common(table, update.changed.len(), sql, binds);
+        if statement.execute(conn)? == 0 {
+            // A trigger's RAISE(IGNORE).
+            return Err(StoreError::Refused("the row was not written".to_owned()));
+        }
     }
     Ok(())
 }

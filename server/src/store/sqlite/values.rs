@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 
 use bigdecimal::BigDecimal;
 use colsync_shared::{ColumnType, Value};
-use serde_json::Value as Json;
+use serde_json::{Number, Value as Json};
 use uuid::Uuid;
 
 use crate::store::error::StoreError;
@@ -36,6 +36,11 @@ pub(crate) fn read(ty: &ColumnType, cell: Cell) -> Result<Value, StoreError> {
             Ok(document) => Value::Json(document),
             Err(_not_json) => Value::Text(text),
         },
+        // The affinity of a column declared JSON turns a document that is a number into one.
+        (ColumnType::Json, Cell::Int(n)) => Value::Json(Json::from(n)),
+        (ColumnType::Json, Cell::Real(x)) => {
+            Number::from_f64(x).map_or(Value::Real(x), |n| Value::Json(Json::Number(n)))
+        }
         (
             ColumnType::Date | ColumnType::Time | ColumnType::DateTime | ColumnType::Timestamp,
             Cell::Text(text),
@@ -80,8 +85,20 @@ pub(crate) fn bind(name: &str, ty: &ColumnType, value: &Value) -> Result<Bind, S
         (ColumnType::Time, Value::Text(text)) => Bind::Text(short(text)),
         (_, Value::Text(text)) => Bind::Text(text.clone()),
         (_, Value::Bytes(bytes)) => Bind::Bytes(bytes.clone()),
+        (_, Value::Json(Json::Number(n))) if !survives(n) => {
+            return Err(StoreError::Refused(format!(
+                "{name}: SQLite keeps {DECIMAL_DIGITS} digits of a number"
+            )));
+        }
         (_, Value::Json(json)) => Bind::Text(json.to_string()),
     })
+}
+
+/// Whether SQLite gives back the number that it makes of a document that is only a number.
+fn survives(n: &Number) -> bool {
+    n.as_i64().is_some()
+        || BigDecimal::from_str(&n.to_string())
+            .is_ok_and(|n| n.normalized().digits() <= DECIMAL_DIGITS)
 }
 
 /// Without a fraction that is zero, as SQLite's own functions write times.
