@@ -23,9 +23,13 @@ pub struct Cell {
     pub value: Value,
     /// Who wrote it last and when; `None` if unknown.
     pub stamp: Option<Stamp>,
-    /// The row's version at the last change of this column.
+    /// The row's version at the last change of this column; [`UNWRITTEN`] if nobody ever wrote it.
     pub version: i64,
 }
+
+/// The version of a column that holds what the database put there when the row was made: NULL, or a
+/// default. Every edit has seen it, as there is nothing to see.
+pub const UNWRITTEN: i64 = 0;
 
 /// A row as it is in the server's database under its lock.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,7 +57,7 @@ impl View<'_> {
     /// A base version beyond the row's is from another history (a restored database) and says nothing.
     #[must_use]
     pub fn saw(&self, version: i64, row_version: i64) -> Option<bool> {
-        if self.own.contains(&version) {
+        if version == UNWRITTEN || self.own.contains(&version) {
             return Some(true);
         }
         self.version

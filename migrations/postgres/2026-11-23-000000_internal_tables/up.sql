@@ -201,7 +201,8 @@ BEGIN
         SELECT string_agg(format('t.%1$I = ($1).%1$I', name), ' AND ') INTO condition
         FROM unnest(TG_ARGV) AS name;
         EXECUTE format(
-            'UPDATE %I.%I AS t SET sync_version = greatest(t.sync_version, $2) WHERE %s',
+            'UPDATE %I.%I AS t SET sync_version = greatest(t.sync_version, $2), sync_stamps = NULL '
+            'WHERE %s',
             TG_TABLE_SCHEMA, TG_TABLE_NAME, condition
         ) USING OLD, OLD.sync_version + 1;
         GET DIAGNOSTICS taken = ROW_COUNT;
@@ -242,7 +243,8 @@ BEGIN
         SELECT string_agg(format('t.%1$I = ($1).%1$I', name), ' AND ') INTO condition
         FROM unnest(TG_ARGV) AS name;
         EXECUTE format(
-            'UPDATE %I.%I AS t SET sync_version = greatest(t.sync_version, $2) WHERE %s',
+            'UPDATE %I.%I AS t SET sync_version = greatest(t.sync_version, $2), sync_stamps = NULL '
+            'WHERE %s',
             TG_TABLE_SCHEMA, TG_TABLE_NAME, condition
         ) USING NEW, buried + 1;
     END IF;

@@ -392,9 +392,9 @@ fn line(
                 return true;
             }
             let entry = entry(row, &column.name);
-            !table.spec.is_key(*at)
-                && is_new(entry.txid)
-                && !is_own(entry.stamp.map(|stamp| stamp.client))
+            // What the database filled in when the row was made is its maker's.
+            let writer = entry.stamp.map_or(row.default_client, |stamp| stamp.client);
+            !table.spec.is_key(*at) && is_new(entry.txid) && !is_own(Some(writer))
         });
     let columns: Map<String, Json> = columns
         .map(|(_, (column, value))| (column.name.clone(), column.ty.encode(value)))

@@ -1,7 +1,7 @@
 //! Between a stored row and the row that the merge sees.
 
 use colsync_shared::merge::row::RowMerge;
-use colsync_shared::merge::{self, Merged};
+use colsync_shared::merge::{self, Merged, UNWRITTEN};
 use colsync_shared::{Stamp, Time, Value};
 
 use crate::store::model::{DELETED, Entry, StoredRow, TableInfo};
@@ -25,6 +25,14 @@ pub(crate) fn entry(row: &StoredRow, name: &str) -> Entry {
         .unwrap_or_else(|| inherited(row))
 }
 
+/// Whether the column holds what the database put there when the row was made: NULL, or a default.
+fn is_unwritten(row: &StoredRow, name: &str, value: &Value) -> bool {
+    match row.stamps.entries.get(name) {
+        None => value.is_null(),
+        Some(entry) => entry.stamp.is_none() && entry.txid == row.stamps.birth_txid,
+    }
+}
+
 /// The row as the merge sees it.
 pub(super) fn for_merge(table: &TableInfo, row: &StoredRow) -> merge::Row {
     let cell = |value: Value, name: &str| {
@@ -44,11 +52,22 @@ pub(super) fn for_merge(table: &TableInfo, row: &StoredRow) -> merge::Row {
         .columns
         .iter()
         .zip(&row.values)
-        .map(|(c, value)| cell(value.clone(), &c.name));
+        .map(|(column, value)| {
+            if is_unwritten(row, &column.name, value) {
+                return merge::Cell {
+                    value: value.clone(),
+                    stamp: None,
+                    version: UNWRITTEN,
+                };
+            }
+            cell(value.clone(), &column.name)
+        });
+    let cells = cells.collect();
+    let deleted = cell(Value::Bool(row.deleted_at.is_some()), DELETED);
     merge::Row {
         version: row.version,
-        deleted: cell(Value::Bool(row.deleted_at.is_some()), DELETED),
-        cells: cells.collect(),
+        deleted,
+        cells,
     }
 }
 

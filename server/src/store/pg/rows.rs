@@ -313,21 +313,35 @@ fn insert_group(
     )
 }
 
-/// The map of a new row, for columns whose stamp is not the row's default.
+/// The map of a new row: for columns whose stamp is not the row's default, and for those that the
+/// database fills in, which nobody has written.
 pub(crate) fn birth_map(table: &TableInfo, row: &NewRow, txid: i64) -> Option<String> {
-    let entries = row.entries.iter().filter_map(|(at, stamp)| {
-        let name = table.spec.columns.get(*at)?.name.clone();
-        Some((
-            name,
-            Entry {
-                stamp: Some(*stamp),
-                version: row.version,
-                txid,
-            },
-        ))
-    });
+    let version = row.version;
+    let own = row.entries.iter().map(|(at, stamp)| (*at, Some(*stamp)));
+    let filled = table
+        .spec
+        .columns
+        .iter()
+        .enumerate()
+        .filter(|(at, column)| {
+            let named = row.values.iter().any(|(named, _)| named == at);
+            column.has_default && !named && !table.spec.is_key(*at)
+        });
+    let entries = own
+        .chain(filled.map(|(at, _)| (at, None)))
+        .filter_map(|(at, stamp)| {
+            let name = table.spec.columns.get(at)?.name.clone();
+            Some((
+                name,
+                Entry {
+                    stamp,
+                    version,
+                    txid,
+                },
+            ))
+        });
     Stamps {
-        birth_version: row.version,
+        birth_version: version,
         birth_txid: txid,
         entries: entries.collect(),
     }

@@ -380,8 +380,12 @@ impl Names<'_> {
     }
 
     fn changed(&self, new: &str, old: &str) -> String {
-        let columns = self.columns.iter().map(|column| differs(column, new, old));
-        columns.collect::<Vec<_>>().join("\n    OR ")
+        let columns: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| differs(column, new, old))
+            .collect();
+        any(&columns)
     }
 
     /// A JSON object with an entry for every column that differs. The deleted flag is compared only
@@ -411,4 +415,14 @@ fn differs(column: &str, new: &str, old: &str) -> String {
         "({new}.{column} IS NOT {old}.{column} COLLATE BINARY \
          OR typeof({new}.{column}) <> typeof({old}.{column}))"
     )
+}
+
+/// Whether one of the conditions holds: halved again and again, as SQLite bounds the depth of an
+/// expression.
+fn any(conditions: &[String]) -> String {
+    if conditions.len() <= 8 {
+        return conditions.join("\n    OR ");
+    }
+    let (left, right) = conditions.split_at(conditions.len() / 2);
+    format!("({})\n    OR ({})", any(left), any(right))
 }
