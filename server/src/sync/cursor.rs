@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 /// What a client hands back to go on where it left off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Cursor {
     /// Everything visible at this anchor has been delivered; `None` before a first sync is complete.
@@ -18,6 +18,10 @@ pub(crate) struct Cursor {
     /// Identities of the tables for which that holds.
     #[serde(rename = "t")]
     pub(crate) tables: Vec<i64>,
+    /// The anchor to compare columns with, where it is not `anchor`: what was visible when the client
+    /// last got everything in one snapshot. Empty: it never has.
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<String>,
     /// How far a pull got that was not complete.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(crate) pass: Option<Pass>,

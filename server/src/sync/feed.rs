@@ -53,9 +53,22 @@ pub(crate) enum PullError {
 pub(crate) struct Pull {
     schema: Arc<Schema>,
     from: Option<(String, Horizon)>,
+    floor: Floor,
     covered: HashSet<i64>,
     echo_of: Option<ClientId>,
     pass: Pass,
+    /// Whether it is read in more than one snapshot.
+    torn: bool,
+}
+
+/// What columns are compared with.
+enum Floor {
+    /// The anchor that rows are, too.
+    Anchor,
+    /// An earlier one.
+    Earlier(String, Horizon),
+    /// Nothing: every row that has changed comes in full.
+    Nothing,
 }
 
 /// A piece of a pull's answer.
@@ -82,7 +95,7 @@ impl Pull {
             internal::client(conn, request.client)?
         };
         let echo_of = own_writes(&request, known.map_or(0, |client| client.last_push))?;
-        let (mut pull, chunk, new_anchor) = conn.snapshot_read(|conn| {
+        let (pull, chunk, new_anchor) = conn.snapshot_read(|conn| {
             let begun = Pull::positioned(conn, schema, request, echo_of);
             Ok(match begun {
                 Ok((mut pull, new_anchor)) => {
@@ -96,14 +109,12 @@ impl Pull {
             // Recorded after its snapshot was taken: a backup that holds it holds all that is visible there.
             internal::insert_anchor(conn, &pull.pass.to, &horizon, edges::now())?;
         }
-        if chunk.complete {
-            pull.covered.clear();
-        }
         Ok((pull, chunk))
     }
 
     /// Reads the next chunk.
     pub(crate) fn next(&mut self, conn: &mut Conn, limit: usize) -> Result<Chunk, StoreError> {
+        self.torn = true;
         conn.snapshot_read(|conn| self.read(conn, limit))
     }
 
@@ -128,16 +139,20 @@ impl Pull {
         echo_of: Option<ClientId>,
     ) -> Result<(Pull, Option<Horizon>), PullError> {
         let now = conn.snapshot()?;
-        let cursor = request.cursor.unwrap_or(Cursor {
-            anchor: None,
-            tables: Vec::new(),
-            pass: None,
-        });
+        let cursor = request.cursor.unwrap_or_default();
         let from = match cursor.anchor {
             None => None,
             Some(anchor) => {
                 let horizon = internal::anchor(conn, &anchor)?.ok_or(PullError::Expired)?;
                 Some((anchor, horizon))
+            }
+        };
+        let floor = match cursor.floor.as_deref() {
+            None => Floor::Anchor,
+            Some("") => Floor::Nothing,
+            Some(anchor) => {
+                let horizon = internal::anchor(conn, anchor)?.ok_or(PullError::Expired)?;
+                Floor::Earlier(anchor.to_owned(), horizon)
             }
         };
         let covered: HashSet<i64> = if from.is_some() {
@@ -147,6 +162,10 @@ impl Pull {
         };
         let wanted: Vec<i64> = request.tables.iter().map(|table| table.id).collect();
         let resumed = cursor.pass.filter(|pass| pass.tables == wanted);
+        if let Some(pass) = &resumed {
+            readable(&request.tables, pass)?;
+        }
+        let torn = resumed.is_some();
         let (pass, new_anchor) = match resumed {
             Some(pass) => {
                 internal::anchor(conn, &pass.to)?.ok_or(PullError::Expired)?;
@@ -175,18 +194,8 @@ impl Pull {
                 )
             }
         };
-        // A client without a cursor wants its own rows too.
-        let echo_of = echo_of.filter(|_| from.is_some());
-        Ok((
-            Pull {
-                schema,
-                from,
-                covered,
-                echo_of,
-                pass,
-            },
-            new_anchor,
-        ))
+        let pull = Pull { schema, from, floor, covered, echo_of, pass, torn };
+        Ok((pull, new_anchor))
     }
 
     /// Whether nothing can have changed between the cursor and where the pass leads.
@@ -255,10 +264,32 @@ impl Pull {
 
     /// What the client knows of `table`: nothing, or all that is visible in a horizon.
     fn known(&self, table: &TableInfo) -> Option<&Horizon> {
-        self.from
-            .as_ref()
-            .map(|(_, horizon)| horizon)
-            .filter(|_| self.covered.contains(&table.id))
+        self.from.as_ref().map(|(_, horizon)| horizon).filter(|_| self.covered.contains(&table.id))
+    }
+
+    /// What the rows of `table` are compared with.
+    fn view(&self, table: &TableInfo) -> View<'_> {
+        let known = self.known(table);
+        let floor = known.and_then(|anchor| match &self.floor {
+            Floor::Anchor => Some(anchor),
+            Floor::Earlier(_, horizon) => Some(horizon),
+            Floor::Nothing => None,
+        });
+        // Of a table that is new to it a client wants its own rows, too.
+        View { covered: known.is_some(), floor, echo_of: self.echo_of.filter(|_| known.is_some()) }
+    }
+
+    /// The floor of the cursor that the pass ends with.
+    fn next_floor(&self) -> Option<String> {
+        if !self.torn {
+            return None;
+        }
+        let all_covered = self.pass.tables.iter().all(|table| self.covered.contains(table));
+        Some(match (&self.floor, &self.from) {
+            (Floor::Anchor, Some((anchor, _))) if all_covered => anchor.clone(),
+            (Floor::Earlier(anchor, _), _) if all_covered => anchor.clone(),
+            (Floor::Anchor | Floor::Earlier(..) | Floor::Nothing, _) => String::new(),
+        })
     }
 
     fn rows(
@@ -283,8 +314,9 @@ impl Pull {
             after.as_ref().map(|(txid, key)| (*txid, key)),
             limit,
         )?;
+        let view = self.view(table);
         for row in &rows {
-            if let Some(line) = line(table, row, known, self.echo_of) {
+            if let Some(line) = line(table, row, &view) {
                 push_line(chunk, &line);
             }
         }
@@ -323,18 +355,20 @@ impl Pull {
         let cursor = if chunk.complete {
             Cursor {
                 anchor: Some(self.pass.to.clone()),
+                floor: self.next_floor(),
                 tables: self.pass.tables.clone(),
                 pass: None,
             }
         } else {
             let mut tables: Vec<i64> = self.covered.iter().copied().collect();
             tables.sort_unstable();
+            let floor = match &self.floor {
+                Floor::Anchor => None,
+                Floor::Earlier(anchor, _) => Some(anchor.clone()),
+                Floor::Nothing => Some(String::new()),
+            };
             let anchor = self.from.as_ref().map(|(anchor, _)| anchor.clone());
-            Cursor {
-                anchor,
-                tables,
-                pass: Some(self.pass.clone()),
-            }
+            Cursor { anchor, floor, tables, pass: Some(self.pass.clone()) }
         };
         push_line(
             chunk,
@@ -361,21 +395,35 @@ fn push_line(chunk: &mut Chunk, line: &Json) {
     chunk.lines.push(b'\n');
 }
 
-/// What a pull says of `row` to a client that knows everything visible in `known`; `None` if nothing.
-fn line(
-    table: &TableInfo,
-    row: &StoredRow,
-    known: Option<&Horizon>,
+/// What a client has of a table.
+struct View<'a> {
+    /// Whether it has the table at all.
+    covered: bool,
+    /// What it has of the rows; `None`: perhaps nothing.
+    floor: Option<&'a Horizon>,
+    /// Whose writes need no echo.
     echo_of: Option<ClientId>,
-) -> Option<Json> {
+}
+
+/// Whether a resumed pass stands at a row that its table can have.
+fn readable(tables: &[Arc<TableInfo>], pass: &Pass) -> Result<(), PullError> {
+    let table = tables.iter().find(|table| table.id == pass.table).ok_or(PullError::Expired)?;
+    match &pass.last {
+        Some((_, id)) if !pass.graves && RowKey::from_id(&table.spec, id).is_err() => Err(PullError::Expired),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// What a pull says of `row`; `None` if nothing.
+fn line(table: &TableInfo, row: &StoredRow, view: &View<'_>) -> Option<Json> {
     let name = &table.spec.name;
     let id = row.key.to_string();
-    let is_new = |txid: i64| known.is_none_or(|horizon| !horizon.sees(txid));
+    let is_new = |txid: i64| view.floor.is_none_or(|horizon| !horizon.sees(txid));
     let flag = entry(row, DELETED);
-    let is_own = |client: Option<ClientId>| echo_of.is_some() && client == echo_of;
+    let is_own = |client: Option<ClientId>| view.echo_of.is_some() && client == view.echo_of;
     let flag_is_own = is_own(flag.stamp.map(|stamp| stamp.client));
     if row.deleted_at.is_some() {
-        let tell = known.is_some() && is_new(flag.txid) && !flag_is_own;
+        let tell = view.covered && is_new(flag.txid) && !flag_is_own;
         return tell.then(|| json!({ "table": name, "id": id, "removed": "deleted" }));
     }
     let born = is_new(row.stamps.birth_txid) && !is_own(Some(row.default_client));
