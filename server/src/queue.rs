@@ -151,8 +151,8 @@ fn commit_batch(
             );
             Refusal::Unavailable
         }
-        StoreError::Retry(cause) => {
-            log::warn!("commit of {} requests: gave up: {cause}", batch.len());
+        failure @ (StoreError::Retry(_) | StoreError::Raced) => {
+            log::warn!("commit of {} requests: gave up: {failure}", batch.len());
             Refusal::Busy
         }
         failure => {

@@ -126,7 +126,8 @@ pub fn writable(
     }
 }
 
-/// The typed value of `sent` for the column at `position`; NULL only where the column takes it.
+/// The typed value of `sent` for the column at `position`. Whether it takes NULL is the database's to say:
+/// a trigger may fill it in.
 ///
 /// # Errors
 /// `invalid_value`, naming the column.

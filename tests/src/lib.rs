@@ -1,1 +1,43 @@
-//! x
+//! The harness of the tests: real databases, the real binary, and clients that speak HTTP.
+//!
+//! Everything here goes through a door that a user has: a process, a socket, SQL. Nothing of the server
+//! is linked, so a test cannot see more than a user can.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a harness ends the test where something is not as it must be"
+)]
+
+pub mod answer;
+pub mod client;
+pub mod clock;
+pub mod cluster;
+pub mod database;
+pub mod edits;
+pub mod process;
+pub mod server;
+pub mod tables;
+
+pub use answer::Answer;
+pub use client::{Client, Pulled, row_path};
+pub use clock::{ago, time};
+pub use cluster::Cluster;
+pub use database::Backend;
+pub use server::{ADMIN_TOKEN, Server, ServerBuilder};
+
+/// Makes two tests of each story, a function of the [`Backend`]: `sqlite::…` and `postgres::…`.
+///
+/// A story that is left out of the list is dead code, and the compiler says so.
+#[macro_export]
+macro_rules! on_both {
+    ($($story:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test] fn $story() { super::$story($crate::Backend::Sqlite) })*
+        }
+        mod postgres {
+            $(#[test] fn $story() { super::$story($crate::Backend::Postgres) })*
+        }
+    };
+}

@@ -42,7 +42,9 @@ pub(super) async fn post(
     let table = table(&app, &path.into_inner())?;
     media_type(&request, &[JSON])?;
     let (bytes, json) = document(&app, &request, payload).await?;
-    let members = object(json)?;
+    let mut members = object(json)?;
+    let keys = table.spec.key_columns();
+    members.retain(|name, sent| !sent.is_null() || keys.iter().all(|column| column.name != *name));
     let key = named_key(&table, &members)?;
     let edit = bare_edit(&table, key, Op::Insert, &members, &caller, None)?;
     let item = Item::Edit {

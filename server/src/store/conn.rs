@@ -139,6 +139,21 @@ impl Conn {
         Ok(())
     }
 
+    /// Runs `work` without the bound on a statement's time: changing a big table takes as long as it takes.
+    pub(super) fn unhurried<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&mut Conn) -> std::result::Result<T, E>,
+    ) -> std::result::Result<T, E> {
+        if let Conn::Pg(_) = self {
+            self.batch("SET statement_timeout = 0")?;
+        }
+        let done = work(self);
+        if let Conn::Pg(_) = self {
+            self.batch("SET statement_timeout = '60s'")?;
+        }
+        done
+    }
+
     pub(crate) fn load(&mut self, statement: Statement) -> Result<Vec<DynRow>> {
         let done = on_backend!(self, c => statement.load::<DynRow>(c));
         self.noted(done.map_err(StoreError::from))

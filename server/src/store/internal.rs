@@ -159,7 +159,7 @@ pub(crate) fn clients(conn: &mut Conn) -> Result<Vec<ClientRow>> {
     Ok(found)
 }
 
-/// Locks `clients`, which must be sorted, making those that are not there yet.
+/// Locks `clients`, which must be sorted; those that are not there are left out.
 pub(crate) fn lock_clients(conn: &mut Conn, clients: &[ClientId]) -> Result<Vec<ClientRow>> {
     use colsync_clients::dsl;
     let ids: Vec<String> = clients.iter().map(ToString::to_string).collect();

@@ -25,8 +25,10 @@ pub(crate) enum LoadError {
     NoTable(String),
     #[error("tables.{0}: not adopted yet; run `colsync adopt --table {0}`")]
     NotAdopted(String),
-    #[error("tables.{table}: {problem}")]
-    Unfit { table: String, problem: String },
+    #[error(
+        "tables.{0}: its key is not one that colsync can sync; run `colsync adopt --table {0} --dry-run`"
+    )]
+    Unfit(String),
     #[error("tables.{table}.columns.{column}: no such column")]
     NoColumn { table: String, column: String },
     #[error("tables.{table}.columns.{column}: {reason}")]
@@ -49,11 +51,13 @@ pub(crate) fn adopt_tables(
         Conn::Sqlite(c) => sqlite::adopt::plan(c, tables, now)?,
     };
     if !dry_run {
-        let done = match conn {
-            Conn::Pg(c) => pg::adopt::apply(c, &plan),
-            Conn::Sqlite(c) => sqlite::adopt::apply(c, &plan),
-        };
-        done.map_err(StoreError::from)?;
+        conn.unhurried(|conn| {
+            let done = match conn {
+                Conn::Pg(c) => pg::adopt::apply(c, &plan),
+                Conn::Sqlite(c) => sqlite::adopt::apply(c, &plan),
+            };
+            done.map_err(StoreError::from)
+        })?;
     }
     Ok(plan)
 }
@@ -76,11 +80,12 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         let (Some(id), true) = (id, found.adopted) else {
             return Err(LoadError::NotAdopted(config.name.clone()));
         };
-        if let Some(problem) = found.problems.first() {
-            return Err(LoadError::Unfit {
-                table: config.name.clone(),
-                problem: problem.to_string(),
-            });
+        for problem in &found.problems {
+            // What was added since the adoption is left out; what was adopted goes on.
+            log::warn!("tables.{}: {problem}", config.name);
+        }
+        if found.key.is_empty() {
+            return Err(LoadError::Unfit(config.name.clone()));
         }
         tables.push(Arc::new(configure(config, found, id)?));
     }

@@ -27,10 +27,14 @@ impl Conn {
         if known.as_deref() == Some(here.as_str()) {
             return Ok(());
         }
+        self.unhurried(|conn| conn.settle(known.is_some(), &here))
+    }
+
+    fn settle(&mut self, moved: bool, here: &str) -> Result<(), StoreError> {
         self.begin_write()?;
         let done = self
-            .restamp(known.is_some())
-            .and_then(|()| internal::set_meta(self, CLUSTER, &here));
+            .restamp(moved)
+            .and_then(|()| internal::set_meta(self, CLUSTER, here));
         match done.and_then(|()| self.commit_write()) {
             Ok(()) => Ok(()),
             Err(failure) => {

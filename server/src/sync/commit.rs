@@ -4,7 +4,7 @@
 //! constraint, a value), all is rolled back and done again one edit at a time, each inside a savepoint,
 //! so that the refusal lands in one receipt.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use colsync_shared::receipt::{Rejection, Status};
@@ -17,7 +17,7 @@ use super::resolve::{self, Resolution};
 use super::submission::{Accepted, Answer, Item, Refusal, Submission};
 use super::workspace::{Effect, Mark, Workspace};
 use crate::store::conn::Conn;
-use crate::store::error::StoreError;
+use crate::store::error::{ConstraintKind, StoreError};
 use crate::store::internal::{self, NewConflict};
 use crate::store::model::{Schema, TableInfo};
 
@@ -47,7 +47,8 @@ pub(crate) fn commit(
     loop {
         tries += 1;
         conn.begin_write()?;
-        let done = Transaction::run(conn, schema, batch, now, pace)
+        let last_try = tries == TRIES;
+        let done = Transaction::run(conn, schema, batch, now, (pace, last_try))
             .and_then(|answers| conn.commit_write().map(|()| answers));
         let failure = match done {
             Ok(answers) => return Ok(answers),
@@ -56,11 +57,40 @@ pub(crate) fn commit(
         conn.rollback();
         match failure {
             StoreError::Constraint { .. } | StoreError::Refused(_) if pace == Pace::Together => {
-                pace = Pace::OneByOne;
+                (pace, tries) = (Pace::OneByOne, 0);
             }
-            StoreError::Retry(_) | StoreError::Raced if tries < TRIES => {}
+            // A constraint that only COMMIT checks: nobody shall fail for a neighbour's edit.
+            StoreError::Constraint { .. } if batch.len() > 1 => {
+                return batch
+                    .iter()
+                    .map(|one| alone(conn, schema, one, now))
+                    .collect();
+            }
+            StoreError::Raced if last_try && pace == Pace::Together => {
+                (pace, tries) = (Pace::OneByOne, 0);
+            }
+            StoreError::Retry(_) | StoreError::Raced if !last_try => {}
             failure => return Err(failure),
         }
+    }
+}
+
+fn alone(
+    conn: &mut Conn,
+    schema: &Schema,
+    submission: &Submission,
+    now: Time,
+) -> Result<Answer, StoreError> {
+    match commit(conn, schema, &[submission], now) {
+        Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Err(Refusal::Internal))),
+        Err(StoreError::Constraint { kind, name, .. }) => {
+            log::error!(
+                "a {} constraint {name:?} refused a transaction at COMMIT",
+                kind.name()
+            );
+            Ok(Err(Refusal::Internal))
+        }
+        Err(failure) => Err(failure),
     }
 }
 
@@ -76,6 +106,8 @@ struct Transaction<'a> {
     conn: &'a mut Conn,
     schema: &'a Schema,
     pace: Pace,
+    /// Whether a race that is lost again is the edit's own doing.
+    last_try: bool,
     now: Time,
     space: Workspace,
     resolutions: HashMap<uuid::Uuid, Resolution>,
@@ -89,7 +121,7 @@ impl Transaction<'_> {
         schema: &Schema,
         batch: &[&Submission],
         now: Time,
-        pace: Pace,
+        (pace, last_try): (Pace, bool),
     ) -> Result<Vec<Answer>, StoreError> {
         if pace == Pace::OneByOne {
             conn.constraints_now()?;
@@ -105,6 +137,7 @@ impl Transaction<'_> {
             conn,
             schema,
             pace,
+            last_try,
             now,
             space,
             resolutions,
@@ -138,19 +171,21 @@ impl Transaction<'_> {
 
     /// Merges the edits of one submission, in order.
     fn submission(&mut self, submission: &Submission) -> Result<Vec<Draft>, StoreError> {
-        let before = self.point("submission")?;
-        let mut drafts = Vec::with_capacity(submission.items.len());
-        let mut parked = Vec::new();
-        for (position, item) in submission.items.iter().enumerate() {
-            let (draft, waits) = self.item(item, submission)?;
-            if waits {
-                parked.push(position);
+        let guarded = submission.atomic || self.pace == Pace::OneByOne;
+        let before = self.point("submission", guarded)?;
+        let mut drafts: Vec<Draft> = submission.items.iter().map(|_| Draft::waiting()).collect();
+        let mut waiting: Vec<usize> = (0..submission.items.len()).collect();
+        // Edits that only lack a row their foreign key points to are tried again, for as long as that
+        // helps, and with them the later edits of their rows.
+        loop {
+            let parked = self.round(submission, &waiting, &mut drafts)?;
+            if parked.is_empty() || parked.len() == waiting.len() {
+                break;
             }
-            drafts.push(draft);
+            waiting = parked;
         }
-        self.retry_parked(submission, parked, &mut drafts)?;
         if submission.atomic && drafts.iter().any(Draft::is_rejected) {
-            self.back_to("submission", before)?;
+            self.back_to("submission", before, guarded)?;
             drafts = submission
                 .items
                 .iter()
@@ -158,55 +193,68 @@ impl Transaction<'_> {
                 .map(rolled_back)
                 .collect();
         }
-        self.release("submission")?;
+        self.release("submission", guarded)?;
         Ok(drafts)
     }
 
-    /// Tries edits again that only lacked a row their foreign key points to, for as long as that helps.
-    fn retry_parked(
+    /// Merges the edits at `positions`; gives back those that had to be parked.
+    fn round(
         &mut self,
         submission: &Submission,
-        mut parked: Vec<usize>,
+        positions: &[usize],
         drafts: &mut [Draft],
-    ) -> Result<(), StoreError> {
-        loop {
-            let mut waiting = Vec::new();
-            for &position in &parked {
-                let Some(item) = submission.items.get(position) else {
-                    continue;
-                };
-                let (draft, waits) = self.item(item, submission)?;
-                if waits {
-                    waiting.push(position);
-                }
-                if let Some(slot) = drafts.get_mut(position) {
-                    *slot = draft;
-                }
+    ) -> Result<Vec<usize>, StoreError> {
+        let mut parked = Vec::new();
+        let mut parked_rows: HashSet<(i64, RowKey)> = HashSet::new();
+        for &position in positions {
+            let Some(item) = submission.items.get(position) else {
+                continue;
+            };
+            let target = item.target().map(|(table, key)| (table.id, key.clone()));
+            if target.as_ref().is_some_and(|row| parked_rows.contains(row)) {
+                parked.push(position);
             }
-            if waiting.is_empty() || waiting.len() == parked.len() {
-                return Ok(());
+            let (draft, waits) = self.item(item, submission)?;
+            if waits && !parked.contains(&position) {
+                parked.push(position);
+                parked_rows.extend(target);
             }
-            parked = waiting;
+            if let Some(slot) = drafts.get_mut(position) {
+                *slot = draft;
+            }
         }
+        Ok(parked)
     }
 
     /// Merges one edit; the flag says that it failed for want of a row another edit may still bring.
     fn item(&mut self, item: &Item, submission: &Submission) -> Result<(Draft, bool), StoreError> {
-        let before = self.point("edit")?;
-        let draft = self.merge_item(item, submission)?;
         if self.pace == Pace::Together {
-            return Ok((draft, false));
+            return Ok((self.merge_item(item, submission)?, false));
         }
-        let failure = match self.space.flush(self.conn, self.schema) {
-            Ok(()) => {
-                self.release("edit")?;
+        let before = self.point("edit", true)?;
+        let decided = match item {
+            Item::Resolve { conflict, .. } => self
+                .resolutions
+                .get(conflict)
+                .cloned()
+                .map(|r| (*conflict, r)),
+            Item::Edit { .. } | Item::Patch { .. } | Item::Rejected(_) => None,
+        };
+        let merged = self.merge_item(item, submission).and_then(|draft| {
+            self.space.flush(self.conn, self.schema)?;
+            Ok(draft)
+        });
+        let failure = match merged {
+            Ok(draft) => {
+                self.release("edit", true)?;
                 return Ok((draft, false));
             }
             Err(failure) => failure,
         };
-        let (rejection, waits) = refused(failure)?;
-        self.back_to("edit", before)?;
-        self.release("edit")?;
+        let (rejection, waits) = self.refused(failure)?;
+        self.back_to("edit", before, true)?;
+        self.release("edit", true)?;
+        self.resolutions.extend(decided);
         let (table, id) = named(item);
         Ok((Draft::Done(Receipt::rejected(table, id, rejection)), waits))
     }
@@ -320,15 +368,21 @@ impl Transaction<'_> {
         }
     }
 
-    fn point(&mut self, name: &str) -> Result<(Mark, usize), StoreError> {
-        if self.pace == Pace::OneByOne {
+    /// Marks where to go back to; the database, too, if it is `guarded`.
+    fn point(&mut self, name: &str, guarded: bool) -> Result<(Mark, usize), StoreError> {
+        if guarded {
             self.conn.savepoint(name)?;
         }
         Ok((self.space.mark(), self.conflicts.len()))
     }
 
-    fn back_to(&mut self, name: &str, (mark, conflicts): (Mark, usize)) -> Result<(), StoreError> {
-        if self.pace == Pace::OneByOne {
+    fn back_to(
+        &mut self,
+        name: &str,
+        (mark, conflicts): (Mark, usize),
+        guarded: bool,
+    ) -> Result<(), StoreError> {
+        if guarded {
             self.conn.rollback_to(name)?;
         }
         self.space.back_to(mark);
@@ -336,11 +390,36 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    fn release(&mut self, name: &str) -> Result<(), StoreError> {
-        if self.pace == Pace::OneByOne {
+    fn release(&mut self, name: &str, guarded: bool) -> Result<(), StoreError> {
+        if guarded {
             self.conn.release(name)
         } else {
             Ok(())
+        }
+    }
+
+    /// What the database refused, as a rejection, and whether another edit may mend it; other failures
+    /// go on.
+    fn refused(&self, failure: StoreError) -> Result<(Rejection, bool), StoreError> {
+        match failure {
+            StoreError::Constraint { kind, name, column } => {
+                let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
+                let detail = format!(
+                    "the database refused the row: {} constraint {what}",
+                    kind.name()
+                );
+                let rejection = Rejection {
+                    field: column.or(name),
+                    ..Rejection::new("constraint_violation", detail)
+                };
+                Ok((rejection, kind == ConstraintKind::ForeignKey))
+            }
+            StoreError::Refused(detail) => Ok((Rejection::new("invalid_value", detail), false)),
+            StoreError::Raced if self.last_try => {
+                let detail = "the database did not make the row, and there is none with its key";
+                Ok((Rejection::new("constraint_violation", detail), false))
+            }
+            failure => Err(failure),
         }
     }
 
@@ -374,29 +453,6 @@ impl Transaction<'_> {
         }
         repeats.settle(conn)?;
         Ok(answers)
-    }
-}
-
-/// What the database refused, as a rejection; other failures go on.
-fn refused(failure: StoreError) -> Result<(Rejection, bool), StoreError> {
-    match failure {
-        StoreError::Constraint { kind, name, column } => {
-            let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
-            let detail = format!(
-                "the database refused the row: {} constraint {what}",
-                kind.name()
-            );
-            let rejection = Rejection {
-                field: column.or(name),
-                ..Rejection::new("constraint_violation", detail)
-            };
-            Ok((
-                rejection,
-                kind == crate::store::error::ConstraintKind::ForeignKey,
-            ))
-        }
-        StoreError::Refused(detail) => Ok((Rejection::new("invalid_value", detail), false)),
-        failure => Err(failure),
     }
 }
 

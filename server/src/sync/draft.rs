@@ -27,6 +27,11 @@ pub(super) enum Draft {
 }
 
 impl Draft {
+    /// The place of an edit that has not been merged yet.
+    pub(super) fn waiting() -> Draft {
+        Draft::Done(Receipt::of("", None, Status::RolledBack))
+    }
+
     pub(super) fn is_rejected(&self) -> bool {
         matches!(self, Draft::Done(receipt) if receipt.status == Status::Rejected)
     }

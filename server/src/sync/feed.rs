@@ -194,7 +194,15 @@ impl Pull {
                 )
             }
         };
-        let pull = Pull { schema, from, floor, covered, echo_of, pass, torn };
+        let pull = Pull {
+            schema,
+            from,
+            floor,
+            covered,
+            echo_of,
+            pass,
+            torn,
+        };
         Ok((pull, new_anchor))
     }
 
@@ -264,7 +272,10 @@ impl Pull {
 
     /// What the client knows of `table`: nothing, or all that is visible in a horizon.
     fn known(&self, table: &TableInfo) -> Option<&Horizon> {
-        self.from.as_ref().map(|(_, horizon)| horizon).filter(|_| self.covered.contains(&table.id))
+        self.from
+            .as_ref()
+            .map(|(_, horizon)| horizon)
+            .filter(|_| self.covered.contains(&table.id))
     }
 
     /// What the rows of `table` are compared with.
@@ -276,7 +287,11 @@ impl Pull {
             Floor::Nothing => None,
         });
         // Of a table that is new to it a client wants its own rows, too.
-        View { covered: known.is_some(), floor, echo_of: self.echo_of.filter(|_| known.is_some()) }
+        View {
+            covered: known.is_some(),
+            floor,
+            echo_of: self.echo_of.filter(|_| known.is_some()),
+        }
     }
 
     /// The floor of the cursor that the pass ends with.
@@ -284,7 +299,11 @@ impl Pull {
         if !self.torn {
             return None;
         }
-        let all_covered = self.pass.tables.iter().all(|table| self.covered.contains(table));
+        let all_covered = self
+            .pass
+            .tables
+            .iter()
+            .all(|table| self.covered.contains(table));
         Some(match (&self.floor, &self.from) {
             (Floor::Anchor, Some((anchor, _))) if all_covered => anchor.clone(),
             (Floor::Earlier(anchor, _), _) if all_covered => anchor.clone(),
@@ -368,7 +387,12 @@ impl Pull {
                 Floor::Nothing => Some(String::new()),
             };
             let anchor = self.from.as_ref().map(|(anchor, _)| anchor.clone());
-            Cursor { anchor, floor, tables, pass: Some(self.pass.clone()) }
+            Cursor {
+                anchor,
+                floor,
+                tables,
+                pass: Some(self.pass.clone()),
+            }
         };
         push_line(
             chunk,
@@ -407,9 +431,14 @@ struct View<'a> {
 
 /// Whether a resumed pass stands at a row that its table can have.
 fn readable(tables: &[Arc<TableInfo>], pass: &Pass) -> Result<(), PullError> {
-    let table = tables.iter().find(|table| table.id == pass.table).ok_or(PullError::Expired)?;
+    let table = tables
+        .iter()
+        .find(|table| table.id == pass.table)
+        .ok_or(PullError::Expired)?;
     match &pass.last {
-        Some((_, id)) if !pass.graves && RowKey::from_id(&table.spec, id).is_err() => Err(PullError::Expired),
+        Some((_, id)) if !pass.graves && RowKey::from_id(&table.spec, id).is_err() => {
+            Err(PullError::Expired)
+        }
         Some(_) | None => Ok(()),
     }
 }

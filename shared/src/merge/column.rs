@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use super::{Cell, Loss, LossKind, Merged, Side, View};
 use crate::receipt::Outcome;
 use crate::schema::BlindWrites;
-use crate::{ColumnType, Policy, Stamp, Value};
+use crate::{ClientId, ColumnType, Policy, Stamp, Value};
 
 /// An edit of one column, ready to merge.
 #[derive(Debug, Clone)]
@@ -69,9 +69,11 @@ pub fn merge(
         Case::Same => unchanged(current, edit.stamp),
         Case::Seen => take(current, edit, edit.stamp.after(current.stamp), next, None),
         Case::Blind => {
-            let by_another = current
-                .stamp
-                .is_none_or(|stamp| stamp.client != edit.stamp.client);
+            // Nobody knows whether two anonymous writers are one.
+            let by_another = edit.stamp.client == ClientId::ANONYMOUS
+                || current
+                    .stamp
+                    .is_none_or(|stamp| stamp.client != edit.stamp.client);
             let recorded = rules.blind == BlindWrites::Record && by_another;
             let loss = recorded.then(|| replaced(LossKind::Blind(rules.column), current, edit));
             take(current, edit, edit.stamp, next, loss)

@@ -123,7 +123,11 @@ impl Context<'_> {
 
     fn update(&self, base_version: Option<i64>) -> RowMerge {
         let columns = self.merge_columns(base_version);
-        let wrote = columns.iter().any(|(_, merged)| merged.changed);
+        // An edit to the value that is there already is an edit, too.
+        let wrote = columns.iter().any(|(at, merged)| {
+            let stamp = self.row.cells.get(*at).and_then(|cell| cell.stamp);
+            merged.changed || merged.cell.stamp != stamp
+        });
         let meets_delete = self.is_deleted() && wrote && !self.saw_delete(base_version);
         let (deleted, loss) = if meets_delete {
             self.edit_of_deleted(&columns)
@@ -145,7 +149,12 @@ impl Context<'_> {
     /// An edit reached a row that someone else deleted meanwhile.
     fn edit_of_deleted(&self, columns: &[(usize, Merged)]) -> (Option<Merged>, Option<Loss>) {
         let flag = &self.row.deleted;
-        let edited = columns.iter().filter(|(_, merged)| merged.changed);
+        let edited = columns.iter().filter(|(_, merged)| {
+            matches!(
+                merged.outcome,
+                Outcome::Applied | Outcome::Merged | Outcome::Unchanged
+            )
+        });
         let alive = Side::Alive(
             edited
                 .map(|(at, merged)| (*at, merged.cell.value.clone()))

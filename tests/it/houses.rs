@@ -1,0 +1,97 @@
+//! The rooms of the source keep their walls.
+
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Every Rust file of a folder, or the one file of that name.
+fn sources(place: &str) -> Vec<(PathBuf, String)> {
+    let mut waiting = vec![root().join(place)];
+    let mut found = Vec::new();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(
+                std::fs::read_dir(&path)
+                    .unwrap()
+                    .map(|entry| entry.unwrap().path()),
+            );
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            found.push((path, text));
+        }
+    }
+    assert!(!found.is_empty(), "{place} has no source");
+    found
+}
+
+#[test]
+fn http_never_names_diesel_and_store_never_names_actix_and_sync_names_neither() {
+    for (room, forbidden) in [
+        ("server/src/http", &["diesel"][..]),
+        ("server/src/store", &["actix"]),
+        ("server/src/sync", &["diesel", "actix"]),
+        ("server/src/queue.rs", &["diesel", "actix"]),
+        ("server/src/config.rs", &["diesel", "actix"]),
+        ("shared/src", &["diesel", "actix", "tokio"]),
+    ] {
+        for (path, text) in sources(room) {
+            for word in forbidden {
+                let named = text.lines().position(|line| line.contains(word));
+                assert_eq!(named, None, "{} names {word} (line from 0)", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn shared_depends_on_no_framework_no_database_and_no_runtime() {
+    let manifest = std::fs::read_to_string(root().join("shared/Cargo.toml")).unwrap();
+    for word in ["diesel", "actix", "tokio", "ureq"] {
+        assert!(!manifest.contains(word), "shared depends on {word}");
+    }
+}
+
+#[test]
+fn shared_reads_no_clock_and_rolls_no_dice() {
+    for (path, text) in sources("shared/src") {
+        for word in [
+            "Utc::now",
+            "SystemTime",
+            "Instant::now",
+            "new_v4",
+            "now_v7",
+            "rand::",
+        ] {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_file_opens_with_what_it_owns_and_stays_small() {
+    for place in ["shared/src", "server/src", "tests/src", "tests/it"] {
+        for (path, text) in sources(place) {
+            assert!(
+                text.starts_with("//!"),
+                "{} does not say what it owns",
+                path.display()
+            );
+            let lines = text.lines().count();
+            assert!(lines <= 500, "{} has {lines} lines", path.display());
+        }
+    }
+}
+
+#[test]
+fn migrations_come_in_pairs_with_the_same_names() {
+    let names = |backend: &str| {
+        let folders = std::fs::read_dir(root().join("migrations").join(backend)).unwrap();
+        let mut names: Vec<_> = folders.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+    assert!(!names("sqlite").is_empty());
+}

@@ -1,0 +1,224 @@
+//! A PostgreSQL of the test's own: its files in a temporary folder, a free port on 127.0.0.1.
+//!
+//! It ends with the test's process, however that ends: a watchdog reads from a pipe that nobody writes
+//! to, and takes everything down when the pipe closes.
+
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, PgConnection};
+
+static SHARED: OnceLock<Cluster> = OnceLock::new();
+static DATABASES: AtomicU32 = AtomicU32::new(1);
+
+/// Waits for the pipe to close, then stops what `$PGCTL` started and removes the folder `$FOLDER`.
+const WATCHDOG: &str = r#"
+trap '' INT TERM HUP
+read -r _
+$AS_USER "$PGCTL" -D "$FOLDER/data" -m immediate stop >/dev/null 2>&1
+rm -rf "$FOLDER"
+"#;
+
+const SETTINGS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+    -c max_connections=400 -c shared_buffers=64MB -c listen_addresses=127.0.0.1";
+
+/// A running PostgreSQL.
+pub struct Cluster {
+    folder: PathBuf,
+    bin: PathBuf,
+    port: u16,
+    /// Holds the pipe that keeps the cluster alive.
+    watchdog: Child,
+}
+
+impl Cluster {
+    /// The one that all tests of this process share.
+    pub fn shared() -> &'static Cluster {
+        SHARED.get_or_init(Cluster::start)
+    }
+
+    /// A cluster of its own, for tests that stop it.
+    ///
+    /// # Panics
+    /// If PostgreSQL is not installed, or does not start: a test that cannot run has failed.
+    #[must_use]
+    pub fn start() -> Cluster {
+        let bin = binaries();
+        let folder = tempfile::Builder::new()
+            .prefix("colsync-pg-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        if is_root() {
+            run(Command::new("chown").arg("postgres").arg(&folder));
+        }
+        let watchdog = Command::new("sh")
+            .args(["-c", WATCHDOG])
+            .env("FOLDER", &folder)
+            .env("PGCTL", bin.join("pg_ctl"))
+            .env(
+                "AS_USER",
+                if is_root() {
+                    "runuser -u postgres --"
+                } else {
+                    ""
+                },
+            )
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("sh");
+        let data = folder.join("data");
+        run(as_user(&bin.join("initdb"))
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+            ])
+            .arg("-D")
+            .arg(&data));
+        let cluster = Cluster {
+            folder,
+            bin,
+            port: free_port(),
+            watchdog,
+        };
+        cluster.resume();
+        cluster
+    }
+
+    /// Stops PostgreSQL at once, as a crash would; its data stays.
+    pub fn stop(&self) {
+        run(self.pg_ctl().args(["-m", "immediate", "-w", "stop"]));
+    }
+
+    /// Starts PostgreSQL on the port that it had.
+    pub fn resume(&self) {
+        let sockets = self.folder.display();
+        let settings = format!(
+            "{SETTINGS} -c port={} -c unix_socket_directories={sockets}",
+            self.port
+        );
+        let log = self.folder.join("data/server.log");
+        run(self
+            .pg_ctl()
+            .arg("-o")
+            .arg(settings)
+            .arg("-l")
+            .arg(log)
+            .args(["-w", "-t", "60", "start"]));
+    }
+
+    /// A new database; gives its URL.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn database(&self) -> String {
+        let name = format!("colsync_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        self.maintain(&format!("CREATE DATABASE {name}"));
+        self.url(&name)
+    }
+
+    /// Runs `sql` beside all test databases, in the database `postgres`.
+    ///
+    /// # Panics
+    /// If PostgreSQL refuses it.
+    pub fn maintain(&self, sql: &str) {
+        let mut conn = PgConnection::establish(&self.url("postgres")).unwrap();
+        conn.batch_execute(sql)
+            .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+
+    fn url(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
+    }
+
+    fn pg_ctl(&self) -> Command {
+        let mut command = as_user(&self.bin.join("pg_ctl"));
+        command.arg("-D").arg(self.folder.join("data"));
+        command
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        drop(self.watchdog.stdin.take());
+        drop(self.watchdog.wait());
+    }
+}
+
+/// The folder of PostgreSQL's own programs, the newest if there are several.
+fn binaries() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let installed = versions.map(|version| version.path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = installed
+        .filter(|folder| folder.join("initdb").exists())
+        .collect();
+    folders.sort_by_key(|folder| {
+        let version = folder
+            .parent()
+            .and_then(Path::file_name)
+            .and_then(|name| name.to_str());
+        version
+            .and_then(|version| version.parse::<f64>().ok())
+            .unwrap_or(0.0)
+            .to_bits()
+    });
+    folders.pop().or_else(|| std::env::split_paths(&path).find(|folder| folder.join("initdb").exists())).expect(
+        "PostgreSQL's initdb is neither under /usr/lib/postgresql nor in PATH; tests/run installs it",
+    )
+}
+
+/// PostgreSQL refuses to run as root.
+fn as_user(program: &Path) -> Command {
+    let mut command = if is_root() {
+        let mut command = Command::new("runuser");
+        command.args(["-u", "postgres", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    command.current_dir("/");
+    command
+}
+
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+/// The output goes to a file: a pipe would stay open for as long as the daemon does.
+#[track_caller]
+fn run(command: &mut Command) {
+    let output = tempfile::NamedTempFile::new().unwrap();
+    let both = || Stdio::from(output.reopen().unwrap());
+    let status = command
+        .stdin(Stdio::null())
+        .stdout(both())
+        .stderr(both())
+        .status();
+    let status = status.unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let said =
+        || String::from_utf8_lossy(&std::fs::read(output.path()).unwrap_or_default()).into_owned();
+    assert!(status.success(), "{command:?}: {status}\n{}", said());
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}

@@ -1,0 +1,421 @@
+//! A story's server: its database, its configuration, its process, and ways to break them.
+
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::cluster::Cluster;
+use crate::database::{Backend, ClusterRef, Database};
+use crate::process::{self, Process};
+use crate::tables::TableDef;
+
+/// The administrator's token of every test server.
+pub const ADMIN_TOKEN: &str = "an-administrators-token";
+
+/// What a server is to be.
+pub struct ServerBuilder {
+    backend: Backend,
+    own_cluster: bool,
+    tables: Vec<TableSetup>,
+    before: String,
+    top: String,
+    sections: String,
+    admin: bool,
+}
+
+struct TableSetup {
+    name: String,
+    settings: String,
+    policies: String,
+}
+
+impl ServerBuilder {
+    /// Makes the table `def` and syncs it.
+    #[must_use]
+    pub fn table(mut self, def: TableDef) -> Self {
+        self.before.push_str(def.sql(self.backend));
+        self.synced(def.name)
+    }
+
+    /// Syncs a table that [`ServerBuilder::before`] makes.
+    #[must_use]
+    pub fn synced(mut self, name: &str) -> Self {
+        let name = name.to_owned();
+        self.tables.push(TableSetup {
+            name,
+            settings: String::new(),
+            policies: String::new(),
+        });
+        self
+    }
+
+    /// Runs `sql` before the tables are adopted.
+    #[must_use]
+    pub fn before(mut self, sql: &str) -> Self {
+        self.before.push_str(sql);
+        self
+    }
+
+    /// Gives a column of the table named last a policy.
+    #[must_use]
+    pub fn policy(mut self, column: &str, policy: &str) -> Self {
+        let table = self.tables.last_mut().expect("a table first");
+        table.policies.push_str(&format!("{column} = '{policy}'\n"));
+        self
+    }
+
+    /// Adds a line of TOML to the table named last.
+    #[must_use]
+    pub fn setting(mut self, line: &str) -> Self {
+        let table = self.tables.last_mut().expect("a table first");
+        table.settings.push_str(&format!("{line}\n"));
+        self
+    }
+
+    /// Adds sections to the configuration, such as `[limits]`.
+    #[must_use]
+    pub fn section(mut self, toml: &str) -> Self {
+        self.sections.push_str(&format!("{toml}\n"));
+        self
+    }
+
+    /// Leaves the administrator's token out.
+    #[must_use]
+    pub fn without_admin(mut self) -> Self {
+        self.admin = false;
+        self
+    }
+
+    /// Gives the server a PostgreSQL of its own, which it may stop.
+    #[must_use]
+    pub fn own_cluster(mut self) -> Self {
+        self.own_cluster = true;
+        self
+    }
+
+    /// Lets each API key in `keys` (principal, key) in, and nobody else.
+    #[must_use]
+    pub fn api_keys(self, keys: &[(&str, &str)]) -> Self {
+        use sha2::Digest as _;
+        let lines = keys.iter().map(|(principal, key)| {
+            let hash = sha2::Sha256::digest(key.as_bytes());
+            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{{ principal = '{principal}', sha256 = '{hex}' }}")
+        });
+        let lines: Vec<String> = lines.collect();
+        self.section(&format!("[auth]\napi_keys = [{}]", lines.join(", ")))
+    }
+
+    /// Makes the database and the configuration; adopts nothing, runs nothing.
+    #[must_use]
+    #[track_caller]
+    pub fn prepare(mut self) -> Server {
+        let folder = TempDir::with_prefix("colsync-it-").unwrap();
+        let database = match self.backend {
+            Backend::Sqlite => Database::Sqlite(folder.path().join("data.db")),
+            Backend::Postgres => {
+                let cluster = if self.own_cluster {
+                    ClusterRef::Own(Box::new(Cluster::start()))
+                } else {
+                    ClusterRef::Shared(Cluster::shared())
+                };
+                Database::Postgres {
+                    url: cluster.get().database(),
+                    cluster,
+                }
+            }
+        };
+        if self.admin {
+            self.top
+                .push_str(&format!("admin_token = '{ADMIN_TOKEN}'\n"));
+        }
+        let mut config = format!(
+            "database_url = '{}'\nlisten = '127.0.0.1:0'\n{}",
+            database.url(),
+            self.top
+        );
+        for TableSetup {
+            name,
+            settings,
+            policies,
+        } in &self.tables
+        {
+            config.push_str(&format!(
+                "[tables.'{name}']\n{settings}[tables.'{name}'.columns]\n{policies}"
+            ));
+        }
+        config.push_str(&self.sections);
+        let file = folder.path().join("test.toml");
+        std::fs::write(&file, config).unwrap();
+        database.sql(&self.before);
+        let tables = self.tables.into_iter().map(|table| table.name).collect();
+        let address = Arc::new(Mutex::new(String::new()));
+        Server {
+            process: None,
+            database,
+            config: file,
+            tables,
+            address,
+            folder,
+        }
+    }
+
+    /// Makes the database, adopts the tables and serves them.
+    #[must_use]
+    #[track_caller]
+    pub fn start(self) -> Server {
+        let mut server = self.prepare();
+        server.adopt();
+        server.resume();
+        server
+    }
+}
+
+/// A server and its database. Dereferences to the database, the SQL door.
+pub struct Server {
+    // The process goes before its database.
+    process: Option<Process>,
+    database: Database,
+    config: PathBuf,
+    tables: Vec<String>,
+    address: Arc<Mutex<String>>,
+    folder: TempDir,
+}
+
+/// A copy of a database, to go back to.
+pub enum Backup {
+    /// A folder with the file and what belongs to it.
+    Sqlite(TempDir),
+    /// The name of a copy beside it.
+    Postgres(String),
+}
+
+impl Server {
+    /// Describes a server on `backend`.
+    #[must_use]
+    pub fn on(backend: Backend) -> ServerBuilder {
+        ServerBuilder {
+            backend,
+            own_cluster: false,
+            tables: Vec::new(),
+            before: String::new(),
+            top: String::new(),
+            sections: String::new(),
+            admin: true,
+        }
+    }
+
+    /// A client of this server, a new one for each name.
+    #[must_use]
+    pub fn client(&self, name: &str) -> Client {
+        Client::new(self.address.clone(), Some(name))
+    }
+
+    /// A caller without a `Client-Id`.
+    #[must_use]
+    pub fn anonymous(&self) -> Client {
+        Client::new(self.address.clone(), None)
+    }
+
+    /// The administrator.
+    #[must_use]
+    pub fn admin(&self) -> Client {
+        self.anonymous().token(ADMIN_TOKEN)
+    }
+
+    /// Where it answers.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.lock().unwrap().clone()
+    }
+
+    /// `colsync` with this server's configuration and further arguments, run to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command().args(arguments).output().unwrap()
+    }
+
+    fn command(&self) -> Command {
+        process::command(self.folder.path(), &self.config)
+    }
+
+    /// Adopts the configured tables.
+    ///
+    /// # Panics
+    /// If `colsync adopt` fails.
+    #[track_caller]
+    pub fn adopt(&self) {
+        let mut arguments = vec!["adopt"];
+        for table in &self.tables {
+            arguments.extend(["--table", table]);
+        }
+        let output = self.run(&arguments);
+        assert!(output.status.success(), "adopt: {}", process::said(&output));
+    }
+
+    /// Adds to the configuration; for the next start.
+    pub fn configure(&self, toml: &str) {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, format!("{config}\n{toml}\n")).unwrap();
+    }
+
+    /// Starts the process.
+    #[track_caller]
+    pub fn resume(&mut self) {
+        let mut command = self.command();
+        command.arg("serve");
+        let process = Process::start(command);
+        self.address.lock().unwrap().clone_from(&process.address);
+        self.process = Some(process);
+    }
+
+    /// Asks the process to stop, as a service manager does, and waits until it has.
+    ///
+    /// # Panics
+    /// If it takes too long, fails, or a thread of it has panicked.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("TERM");
+            let status = process.wait();
+            let log = process.stderr();
+            assert!(!log.contains("panicked"), "{log}");
+            assert!(status.success(), "{status}\n{log}");
+        }
+    }
+
+    /// Kills the process, as a power cut does.
+    pub fn kill_9(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.signal("KILL");
+            process.wait();
+        }
+    }
+
+    /// Asks the process to stop and does not wait.
+    pub fn signal_term(&self) {
+        if let Some(process) = &self.process {
+            process.signal("TERM");
+        }
+    }
+
+    /// Kills the process and does not wait.
+    pub fn signal_kill(&self) {
+        if let Some(process) = &self.process {
+            process.signal("KILL");
+        }
+    }
+
+    /// Stops and starts the process; clients follow to the new address.
+    #[track_caller]
+    pub fn restart(&mut self) {
+        self.terminate();
+        self.resume();
+    }
+
+    /// What the process has logged.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process
+            .as_ref()
+            .map(Process::stderr)
+            .unwrap_or_default()
+    }
+
+    /// The cluster of a server on PostgreSQL.
+    #[track_caller]
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        match &self.database {
+            Database::Sqlite(_) => panic!("not on PostgreSQL"),
+            Database::Postgres { cluster, .. } => cluster.get(),
+        }
+    }
+
+    /// Copies the database while the server is stopped.
+    #[track_caller]
+    #[must_use]
+    pub fn backup(&self) -> Backup {
+        assert!(self.process.is_none(), "stop the server first");
+        match &self.database {
+            Database::Sqlite(path) => {
+                let copy = TempDir::new().unwrap();
+                for suffix in ["", "-wal"] {
+                    let from = format!("{}{suffix}", path.display());
+                    if std::fs::exists(&from).unwrap() {
+                        std::fs::copy(from, copy.path().join(format!("copy{suffix}"))).unwrap();
+                    }
+                }
+                Backup::Sqlite(copy)
+            }
+            Database::Postgres { url, cluster } => {
+                let name = url.rsplit('/').next().unwrap();
+                let copy = format!("{name}_copy");
+                cluster.get().maintain(&format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+                ));
+                cluster
+                    .get()
+                    .maintain(&format!("CREATE DATABASE {copy} TEMPLATE {name}"));
+                Backup::Postgres(copy)
+            }
+        }
+    }
+
+    /// Puts a copy in the place of the database while the server is stopped.
+    #[track_caller]
+    pub fn restore(&self, backup: &Backup) {
+        assert!(self.process.is_none(), "stop the server first");
+        match (&self.database, backup) {
+            (Database::Sqlite(path), Backup::Sqlite(copy)) => {
+                for suffix in ["", "-wal", "-shm"] {
+                    let to = format!("{}{suffix}", path.display());
+                    let from = copy.path().join(format!("copy{suffix}"));
+                    drop(std::fs::remove_file(&to));
+                    if from.exists() {
+                        std::fs::copy(from, to).unwrap();
+                    }
+                }
+            }
+            (Database::Postgres { url, cluster }, Backup::Postgres(copy)) => {
+                let name = url.rsplit('/').next().unwrap();
+                cluster
+                    .get()
+                    .maintain(&format!("DROP DATABASE {name} WITH (FORCE)"));
+                cluster
+                    .get()
+                    .maintain(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
+            }
+            (Database::Sqlite(_), Backup::Postgres(_))
+            | (Database::Postgres { .. }, Backup::Sqlite(_)) => {
+                panic!("a copy of another backend")
+            }
+        }
+    }
+}
+
+impl Deref for Server {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.terminate();
+        } else if let Some(mut process) = self.process.take() {
+            process.signal("KILL");
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(
+                || process.wait(),
+            )));
+            eprintln!("the server's log:\n{}", process.stderr());
+        }
+    }
+}
