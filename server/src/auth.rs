@@ -189,6 +189,14 @@ impl Owners {
         })
     }
 
+    /// Whether `client` is known to be `principal`'s, with or without news.
+    pub(crate) fn owns(&self, principal: &Principal, client: ClientId) -> bool {
+        let owners = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        owners
+            .get(&client)
+            .is_some_and(|known| known.principal == *principal)
+    }
+
     pub(crate) fn learn(
         &self,
         client: ClientId,

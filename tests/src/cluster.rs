@@ -24,7 +24,7 @@ $AS_USER "$PGCTL" -D "$FOLDER/data" -m immediate stop >/dev/null 2>&1
 rm -rf "$FOLDER"
 "#;
 
-const SETTINGS: &str = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off \
+const SETTINGS: &str = "-c fsync=off -c full_page_writes=off \
     -c max_connections=400 -c shared_buffers=64MB -c listen_addresses=127.0.0.1";
 
 /// A running PostgreSQL.

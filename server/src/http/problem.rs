@@ -153,6 +153,7 @@ impl Problem {
     }
 
     /// Its stable code.
+    #[cfg(test)]
     pub(crate) fn code(&self) -> &'static str {
         self.code
     }

@@ -2,7 +2,7 @@
 //!
 //! Says what stands against syncing a table, and decides nothing about it. Must not know a connection.
 
-use colsync_shared::{Column, Table};
+use colsync_shared::Column;
 
 use super::adopt::Problem;
 
@@ -61,17 +61,5 @@ impl Introspected {
             .iter()
             .filter_map(|&at| self.columns.get(at))
             .collect()
-    }
-
-    /// The table with default policies, for whoever needs keys and values of it.
-    pub(crate) fn to_table(&self, name: &str) -> Table {
-        Table {
-            name: name.to_owned(),
-            columns: self.columns.clone(),
-            key: self.key.clone(),
-            row_policy: Default::default(),
-            edit_after_delete: Default::default(),
-            blind_writes: Default::default(),
-        }
     }
 }

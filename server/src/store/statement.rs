@@ -92,7 +92,7 @@ impl Statement {
         text: impl Fn(&mut Out, &str),
         bind: impl Fn(&mut Out, &'b Bind) -> QueryResult<()>,
     ) -> QueryResult<()> {
-        let mut pieces = self.sql.split(PLACEHOLDER);
+        let mut pieces = pieces(&self.sql);
         text(out, pieces.next().unwrap_or_default());
         let mut binds = self.binds.iter();
         for piece in pieces {
@@ -107,6 +107,28 @@ impl Statement {
             )),
         }
     }
+}
+
+/// The text between placeholders. Inside double quotes there are none: a column may be called `:?`.
+fn pieces(sql: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(sql);
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let mut quoted = false;
+        for (at, byte) in text.bytes().enumerate() {
+            quoted ^= byte == b'"';
+            if !quoted
+                && text
+                    .get(at..)
+                    .is_some_and(|tail| tail.starts_with(PLACEHOLDER))
+            {
+                rest = text.get(at + PLACEHOLDER.len()..);
+                return text.get(..at);
+            }
+        }
+        rest = None;
+        Some(text)
+    })
 }
 
 impl QueryFragment<Pg> for Statement {
@@ -234,5 +256,20 @@ impl Cell {
             Cell::Text(text) => Some(text),
             Cell::Null | Cell::Bool(_) | Cell::Int(_) | Cell::Real(_) | Cell::Bytes(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_inside_a_quoted_name_is_part_of_the_name() {
+        let found: Vec<&str> =
+            pieces(r#"SELECT "a:?""b" FROM t WHERE x = :? AND y = :?"#).collect();
+        assert_eq!(
+            found,
+            [r#"SELECT "a:?""b" FROM t WHERE x = "#, " AND y = ", ""]
+        );
     }
 }

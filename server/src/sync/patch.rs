@@ -1,6 +1,6 @@
 //! From a patch document and the row under its lock to an edit that names its values.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use colsync_shared::receipt::Rejection;
 use colsync_shared::{ColumnEdit, Edit, Op, RowKey, Table, Time, Value, wire};
@@ -28,13 +28,20 @@ pub(super) fn resolve(
         Patch::Operations(operations) => patched(table, values, operations)?,
     };
     let mut columns = Vec::with_capacity(edited.len());
-    for (name, sent) in edited {
-        if let Some(column) = wire::writable(table, Some(key), &name, &sent)? {
-            let value = wire::value(table, column, &sent)?;
+    for Edited {
+        name,
+        value,
+        within,
+    } in edited
+    {
+        if let Some(column) = wire::writable(table, Some(key), &name, &value)? {
+            let value = wire::value(table, column, &value)?;
+            // A change inside a document was made of the document as it is: it loses nothing of it.
+            let base = values.get(column).filter(|_| within).cloned();
             columns.push(ColumnEdit {
                 column,
                 value,
-                base: None,
+                base,
                 base_version: None,
                 at,
             });
@@ -49,16 +56,30 @@ pub(super) fn resolve(
     })
 }
 
+/// A column that a patch names.
+struct Edited {
+    name: String,
+    value: Json,
+    /// Whether the patch changes members inside the column's document, not the column as a whole.
+    within: bool,
+}
+
 /// A merge patch reaches into a document column if both sides are objects; any other member replaces.
-fn merged(table: &Table, values: &[Value], members: &Map<String, Json>) -> Vec<(String, Json)> {
+fn merged(table: &Table, values: &[Value], members: &Map<String, Json>) -> Vec<Edited> {
     let edited = members.iter().map(|(name, member)| {
         let current = table.position(name).and_then(|at| values.get(at));
-        let mut target = match (current, member) {
-            (Some(Value::Json(document)), Json::Object(_)) => document.clone(),
-            _ => Json::Null,
+        let (mut value, within) = match (current, member) {
+            (Some(Value::Json(document)), Json::Object(_)) if document.is_object() => {
+                (document.clone(), true)
+            }
+            _ => (Json::Null, false),
         };
-        json_patch::merge(&mut target, member);
-        (name.clone(), target)
+        json_patch::merge(&mut value, member);
+        Edited {
+            name: name.clone(),
+            value,
+            within,
+        }
     });
     edited.collect()
 }
@@ -67,31 +88,33 @@ fn patched(
     table: &Table,
     values: &[Value],
     operations: &json_patch::Patch,
-) -> Result<Vec<(String, Json)>, Rejection> {
+) -> Result<Vec<Edited>, Rejection> {
     let named = named_columns(operations)?;
     let mut document = representation(table, values);
     json_patch::patch(&mut document, operations).map_err(|refused| {
         if matches!(refused.kind, json_patch::PatchErrorKind::TestFailed) {
-            Rejection::new(
-                "patch_test_failed",
-                format!("operation {} is a test that failed", refused.operation),
-            )
+            let detail = format!("operation {} is a test that failed", refused.operation);
+            Rejection::new("patch_test_failed", detail).field(refused.path.to_string())
         } else {
             let detail = format!("operation {}: the path leads nowhere", refused.operation);
             Rejection::new("malformed_patch", detail).field(refused.path.to_string())
         }
     })?;
-    let edited = named.into_iter().map(|name| {
+    let edited = named.into_iter().map(|(name, within)| {
         // What a patch removes is NULL: a row keeps all its columns.
         let value = document.get(&name).cloned().unwrap_or(Json::Null);
-        (name, value)
+        Edited {
+            name,
+            value,
+            within,
+        }
     });
     Ok(edited.collect())
 }
 
-/// The first step of every path that is written to.
-fn named_columns(operations: &json_patch::Patch) -> Result<BTreeSet<String>, Rejection> {
-    let mut named = BTreeSet::new();
+/// The first step of every path that is written to, and whether all those paths lead further.
+fn named_columns(operations: &json_patch::Patch) -> Result<BTreeMap<String, bool>, Rejection> {
+    let mut named = BTreeMap::new();
     for operation in &operations.0 {
         let moved = match operation {
             PatchOperation::Test(_) => continue,
@@ -111,7 +134,8 @@ fn named_columns(operations: &json_patch::Patch) -> Result<BTreeSet<String>, Rej
                     "a patch names columns, not the whole row",
                 ));
             };
-            named.insert(column.decoded().into_owned());
+            let within = path.count() > 1;
+            *named.entry(column.decoded().into_owned()).or_insert(within) &= within;
         }
     }
     Ok(named)

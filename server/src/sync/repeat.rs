@@ -80,7 +80,7 @@ impl Repeats {
                     of_client(other)
                         && matches!(&other.identity, Identity::Request { key: used, .. } if used == key)
                 };
-                if earlier.iter().any(|other| reused(other)) {
+                if earlier.iter().any(reused) {
                     return refuse(Refusal::KeyReused);
                 }
                 (internal::request(conn, submission.client, key)?, hash, None)

@@ -193,6 +193,10 @@ impl Context<'_> {
             return self.finish(columns, Some(revived), None);
         }
         if flag.stamp.is_none_or(|deleted| stamp >= deleted) {
+            let stands = columns
+                .iter()
+                .map(|(at, merged)| (*at, merged.cell.value.clone()));
+            let alive = Side::Alive(stands.collect());
             let loss = deletion(alive, Some(stamp), Side::Deleted, flag.stamp);
             return self.finish(columns, Some(self.set_deleted(false, stamp)), Some(loss));
         }
@@ -218,7 +222,8 @@ impl Context<'_> {
             blind: BlindWrites::Trust,
         };
         let mut flag = column::merge(&self.row.deleted, &edit, rules, self.row.version, self.next);
-        flag.loss = None;
+        // Someone brought the row back, and this delete had not seen it.
+        let contested = flag.loss.take().is_some();
         let unseen = self.unseen_cells();
         let newest = unseen.iter().filter_map(|(_, cell)| cell.stamp).max();
         match flag.outcome {
@@ -235,7 +240,7 @@ impl Context<'_> {
                     return self.finish(Vec::new(), Some(flag), Some(loss));
                 }
                 let stamp = flag.cell.stamp;
-                let loss = (!unseen.is_empty())
+                let loss = (contested || !unseen.is_empty())
                     .then(|| deletion(Side::Deleted, stamp, alive(&unseen), newest));
                 self.finish(Vec::new(), Some(flag), loss)
             }

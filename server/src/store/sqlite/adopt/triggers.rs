@@ -38,7 +38,6 @@ const IS_SERVERS_INSERT: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsyn
 
 /// The table's names and conditions, ready to stand in SQL.
 struct Names<'a> {
-    table: &'a str,
     quoted: String,
     literal: String,
     /// The key's columns, and whether each is an integer.
@@ -51,7 +50,6 @@ struct Names<'a> {
 /// The triggers by name, as SQLite keeps their text.
 pub(super) fn all(table: &str, found: &Introspected, uniques: &[Unique]) -> Vec<(String, String)> {
     let names = Names {
-        table,
         quoted: quote(table),
         literal: literal(table),
         keys: found
