@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Actix, HttpServer};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::auth::Owners;
 use crate::config::{Config, TableConfig};
@@ -73,6 +74,9 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
     });
     let factory_app = app.clone();
     let done = actix_web::rt::System::new().block_on(async move {
+        // From here on a signal means a clean stop; whoever reads the address may send one at once.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
         let server = HttpServer::new(move || {
             Actix::new()
                 .app_data(factory_app.clone())
@@ -84,11 +88,21 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
         })
         .client_request_timeout(head_deadline)
         .keep_alive(std::time::Duration::from_secs(KEEP_ALIVE_SECONDS))
+        .disable_signals()
         .bind(listen)?;
         if let Some(address) = server.addrs().first() {
             ready(&address.to_string());
         }
-        server.run().await
+        let server = server.run();
+        let running = server.handle();
+        actix_web::rt::spawn(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            running.stop(true).await;
+        });
+        server.await
     });
     // The queue closes with its last holder; then the writers finish what was accepted.
     drop(app);
