@@ -24,6 +24,7 @@ mod pull;
 mod push;
 mod push_rejections;
 mod rows;
+mod torn_pulls;
 mod types;
 
 use colsync_tests::tables::{TODOS, id};

@@ -14,6 +14,7 @@ on_both![
     an_atomic_push_without_a_bad_edit_writes_everything,
     a_constraint_violation_is_isolated_to_its_row,
     a_child_may_come_before_its_parent,
+    an_atomic_push_that_edits_the_row_it_makes_leaves_nothing_of_it,
     a_row_that_is_gone_is_told_from_one_that_never_was,
 ];
 
@@ -343,18 +344,42 @@ fn a_child_may_come_before_its_parent(backend: Backend) {
             &ago(60),
             &json!({ "name": "orphan", "list_id": id(4) }),
         ),
+        update("items", &id(1), 0, &ago(60), &json!({ "amount": 7 })),
     ]);
     let statuses: Vec<&str> = receipts
         .iter()
         .map(|receipt| receipt["status"].as_str().unwrap())
         .collect();
-    assert_eq!(statuses, ["ok", "ok", "rejected"], "{receipts:#?}");
+    assert_eq!(statuses, ["ok", "ok", "rejected", "ok"], "{receipts:#?}");
+    assert_eq!(
+        server.client("ben").row("items", &id(1))["amount"],
+        7,
+        "an edit of a row that waits for its parent waits with it"
+    );
     assert_eq!(
         server
             .value("SELECT count(*) FROM items JOIN lists ON lists.id = list_id")
             .as_deref(),
         Some("1")
     );
+}
+
+fn an_atomic_push_that_edits_the_row_it_makes_leaves_nothing_of_it(backend: Backend) {
+    let server = one_todo(backend);
+    let mut ana = server.client("ana");
+    ana.push(&[]);
+    let before = server.row_dump();
+    let receipts = ana.push_atomic(&[
+        insert("todos", &id(2), &ago(60), &json!({ "title": "made" })),
+        update("todos", &id(2), 1, &ago(60), &json!({ "title": "edited" })),
+        update("todos", &id(9), 1, &ago(60), &json!({ "title": "nowhere" })),
+    ]);
+    let statuses: Vec<&str> = receipts
+        .iter()
+        .map(|receipt| receipt["status"].as_str().unwrap())
+        .collect();
+    assert_eq!(statuses, ["rolled_back", "rolled_back", "rejected"]);
+    assert_eq!(server.row_dump(), before);
 }
 
 fn a_row_that_is_gone_is_told_from_one_that_never_was(backend: Backend) {
