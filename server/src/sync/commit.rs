@@ -172,6 +172,7 @@ impl Transaction<'_> {
     /// Merges the edits of one submission, in order.
     fn submission(&mut self, submission: &Submission) -> Result<Vec<Draft>, StoreError> {
         let guarded = submission.atomic || self.pace == Pace::OneByOne;
+        self.space.keep_journal(guarded);
         let before = self.point("submission", guarded)?;
         let mut drafts: Vec<Draft> = submission.items.iter().map(|_| Draft::waiting()).collect();
         let mut waiting: Vec<usize> = (0..submission.items.len()).collect();

@@ -60,8 +60,9 @@ pub(super) struct Mark(usize);
 pub(super) struct Workspace {
     slots: Vec<Slot>,
     by_key: HashMap<(i64, RowKey), SlotId>,
-    /// Slots as they were before each change, latest last.
+    /// Slots as they were before each change, latest last; kept only while there may be a way back.
     journal: Vec<(SlotId, Slot)>,
+    reversible: bool,
     txid: i64,
     now: Time,
 }
@@ -83,6 +84,7 @@ impl Workspace {
             slots: Vec::new(),
             by_key: HashMap::new(),
             journal: Vec::new(),
+            reversible: false,
             txid: conn.txid()?,
             now,
         };
@@ -177,7 +179,9 @@ impl Workspace {
         let Some(slot) = self.slots.get_mut(id) else {
             return Err(no_row(false));
         };
-        self.journal.push((id, slot.clone()));
+        if self.reversible {
+            self.journal.push((id, slot.clone()));
+        }
         let Some(row) = slot.row.as_mut() else {
             return match edit.op {
                 Op::Insert | Op::Replace => {
@@ -208,6 +212,12 @@ impl Workspace {
             slot.unwritten = Unwritten::Update(columns);
         }
         Ok(Effect::Merged(Box::new(merge)))
+    }
+
+    /// From here on there is a way back to a mark, or there is none to any.
+    pub(super) fn keep_journal(&mut self, reversible: bool) {
+        self.reversible = reversible;
+        self.journal.clear();
     }
 
     pub(super) fn mark(&self) -> Mark {
@@ -282,7 +292,9 @@ impl Workspace {
 
     fn written(&mut self, id: SlotId, row: StoredRow) {
         if let Some(slot) = self.slots.get_mut(id) {
-            self.journal.push((id, slot.clone()));
+            if self.reversible {
+                self.journal.push((id, slot.clone()));
+            }
             slot.row = Some(row);
             slot.unwritten = Unwritten::Nothing;
         }
