@@ -15,7 +15,7 @@ use crate::edges;
 use crate::metrics::Metrics;
 use crate::store::Store;
 use crate::store::error::StoreError;
-use crate::sync::commit::commit;
+use crate::sync::commit;
 use crate::sync::submission::{Answer, Refusal, Submission};
 
 /// Edits that one transaction takes at the most; a larger submission goes by itself.
@@ -134,7 +134,7 @@ fn commit_batch(
     let schema = store.schema();
     let committed = match conn.take().map_or_else(|| store.connect(), Ok) {
         Ok(mut open) => {
-            let committed = commit(&mut open, &schema, &submissions, edges::now());
+            let committed = commit::commit_batch(&mut open, &schema, &submissions, edges::now());
             // After a failure the connection may be the cause: the next batch gets a fresh one.
             if committed.is_ok() {
                 *conn = Some(open);

@@ -20,6 +20,7 @@ mod houses;
 mod merge_stories;
 mod patch;
 mod policies;
+mod protocol_page;
 mod pull;
 mod push;
 mod push_rejections;

@@ -1,7 +1,7 @@
 //! Edits of a push that are rejected, each in its own receipt, and what becomes of the rest.
 
 use colsync_tests::edits::{delete, insert, update};
-use colsync_tests::tables::{ITEMS, LISTS, TODOS, id};
+use colsync_tests::tables::{ITEMS, LISTS, TODOS, TableDef, id};
 use colsync_tests::{Backend, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
@@ -15,6 +15,7 @@ on_both![
     a_constraint_violation_is_isolated_to_its_row,
     a_child_may_come_before_its_parent,
     an_atomic_push_that_edits_the_row_it_makes_leaves_nothing_of_it,
+    a_constraint_that_only_commit_checks_rejects_its_push_and_no_other,
     a_row_that_is_gone_is_told_from_one_that_never_was,
 ];
 
@@ -381,6 +382,41 @@ fn an_atomic_push_that_edits_the_row_it_makes_leaves_nothing_of_it(backend: Back
     assert_eq!(statuses, ["rolled_back", "rolled_back", "rejected"]);
     assert_eq!(server.row_dump(), before);
 }
+
+fn a_constraint_that_only_commit_checks_rejects_its_push_and_no_other(backend: Backend) {
+    let server = Server::on(backend).table(LISTS).table(LATE_ITEMS).start();
+    let receipts = server.client("ana").push(&[insert(
+        "late_items",
+        &id(1),
+        &ago(60),
+        &json!({ "list_id": id(9) }),
+    )]);
+    assert_eq!(
+        (&receipts[0]["status"], &receipts[0]["code"]),
+        (&json!("rejected"), &json!("constraint_violation"))
+    );
+    assert_eq!(
+        server.value("SELECT count(*) FROM late_items").as_deref(),
+        Some("0")
+    );
+    let receipts = server.client("ben").push(&[
+        insert("late_items", &id(1), &ago(60), &json!({ "list_id": id(2) })),
+        insert("lists", &id(2), &ago(60), &json!({ "name": "in time" })),
+    ]);
+    assert!(
+        receipts.iter().all(|receipt| receipt["status"] == "ok"),
+        "{receipts:#?}"
+    );
+}
+
+/// A foreign key that is checked at the end of the transaction.
+const LATE_ITEMS: TableDef = TableDef {
+    name: "late_items",
+    sqlite: "CREATE TABLE late_items (id UUID PRIMARY KEY NOT NULL,
+             list_id UUID REFERENCES lists (id) DEFERRABLE INITIALLY DEFERRED);",
+    postgres: "CREATE TABLE late_items (id uuid PRIMARY KEY,
+               list_id uuid REFERENCES lists (id) DEFERRABLE INITIALLY DEFERRED);",
+};
 
 fn a_row_that_is_gone_is_told_from_one_that_never_was(backend: Backend) {
     let server = one_todo(backend);

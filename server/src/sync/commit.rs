@@ -36,7 +36,23 @@ enum Pace {
 /// # Errors
 /// If the database is out of reach, or does what it should not; then nothing was committed, or (a
 /// connection lost during COMMIT) nobody can tell, and the clients will ask again.
-pub(crate) fn commit(
+pub(crate) fn commit_batch(
+    conn: &mut Conn,
+    schema: &Schema,
+    batch: &[&Submission],
+    now: Time,
+) -> Result<Vec<Answer>, StoreError> {
+    match commit(conn, schema, batch, now) {
+        // A constraint that only COMMIT checks: nobody shall fail for a neighbour's edit.
+        Err(StoreError::Constraint { .. }) => batch
+            .iter()
+            .map(|one| alone(conn, schema, one, now))
+            .collect(),
+        done => done,
+    }
+}
+
+fn commit(
     conn: &mut Conn,
     schema: &Schema,
     batch: &[&Submission],
@@ -59,13 +75,6 @@ pub(crate) fn commit(
             StoreError::Constraint { .. } | StoreError::Refused(_) if pace == Pace::Together => {
                 (pace, tries) = (Pace::OneByOne, 0);
             }
-            // A constraint that only COMMIT checks: nobody shall fail for a neighbour's edit.
-            StoreError::Constraint { .. } if batch.len() > 1 => {
-                return batch
-                    .iter()
-                    .map(|one| alone(conn, schema, one, now))
-                    .collect();
-            }
             StoreError::Raced if last_try && pace == Pace::Together => {
                 (pace, tries) = (Pace::OneByOne, 0);
             }
@@ -75,22 +84,41 @@ pub(crate) fn commit(
     }
 }
 
+/// Commits one submission by itself. If only its COMMIT is refused, no single edit can be blamed: all are
+/// rejected, and their answer is remembered like any other.
 fn alone(
     conn: &mut Conn,
     schema: &Schema,
     submission: &Submission,
     now: Time,
 ) -> Result<Answer, StoreError> {
-    match commit(conn, schema, &[submission], now) {
-        Ok(answers) => Ok(answers.into_iter().next().unwrap_or(Err(Refusal::Internal))),
-        Err(StoreError::Constraint { kind, name, .. }) => {
-            log::error!(
-                "a {} constraint {name:?} refused a transaction at COMMIT",
-                kind.name()
-            );
-            Ok(Err(Refusal::Internal))
-        }
-        Err(failure) => Err(failure),
+    let first = |answers: Vec<Answer>| answers.into_iter().next().unwrap_or(Err(Refusal::Internal));
+    let (kind, name, column) = match commit(conn, schema, &[submission], now) {
+        Err(StoreError::Constraint { kind, name, column }) => (kind, name, column),
+        done => return done.map(first),
+    };
+    let rejection = constraint(kind, name, column);
+    let items = submission.items.iter().map(|item| {
+        let (table, id) = named(item);
+        Item::Rejected(Receipt::rejected(table, id, rejection.clone()))
+    });
+    let rejected = Submission {
+        items: items.collect(),
+        ..submission.clone()
+    };
+    commit(conn, schema, &[&rejected], now).map(first)
+}
+
+/// A row, or a transaction, that breaks a constraint.
+fn constraint(kind: ConstraintKind, name: Option<String>, column: Option<String>) -> Rejection {
+    let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
+    let detail = format!(
+        "the database refused the row: {} constraint {what}",
+        kind.name()
+    );
+    Rejection {
+        field: column.or(name),
+        ..Rejection::new("constraint_violation", detail)
     }
 }
 
@@ -403,18 +431,10 @@ impl Transaction<'_> {
     /// go on.
     fn refused(&self, failure: StoreError) -> Result<(Rejection, bool), StoreError> {
         match failure {
-            StoreError::Constraint { kind, name, column } => {
-                let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
-                let detail = format!(
-                    "the database refused the row: {} constraint {what}",
-                    kind.name()
-                );
-                let rejection = Rejection {
-                    field: column.or(name),
-                    ..Rejection::new("constraint_violation", detail)
-                };
-                Ok((rejection, kind == ConstraintKind::ForeignKey))
-            }
+            StoreError::Constraint { kind, name, column } => Ok((
+                constraint(kind, name, column),
+                kind == ConstraintKind::ForeignKey,
+            )),
             StoreError::Refused(detail) => Ok((Rejection::new("invalid_value", detail), false)),
             StoreError::Raced if self.last_try => {
                 let detail = "the database did not make the row, and there is none with its key";
