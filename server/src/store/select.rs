@@ -7,20 +7,10 @@ use uuid::Uuid;
 use super::adopt::quote;
 use super::conn::{Backend, Conn};
 use super::error::StoreError;
+use super::introspected::METADATA;
 use super::model::{Stamps, StoredRow, TableInfo};
 use super::statement::{Bind, Cell, DynRow, Statement};
 use super::{pg, sqlite};
-
-/// colsync's own columns, at the end of every select list.
-const META: [&str; 7] = [
-    "sync_version",
-    "sync_deleted_at",
-    "sync_server_last_updated",
-    "sync_client_last_updated",
-    "sync_client_id",
-    "sync_stamps",
-    "sync_txid",
-];
 
 /// All columns of the table `t`, then colsync's own.
 pub(crate) fn list(backend: Backend, table: &TableInfo) -> String {
@@ -38,7 +28,7 @@ pub(crate) fn list_of(backend: Backend, table: &TableInfo, prefix: &str) -> Stri
         }
         list.push_str(", ");
     }
-    list.push_str(&META.map(|name| format!("{prefix}{name}")).join(", "));
+    list.push_str(&METADATA.map(|name| format!("{prefix}{name}")).join(", "));
     list
 }
 
