@@ -51,8 +51,7 @@ pub(super) async fn post(
         table: table.clone(),
         edit,
     };
-    let receipt = submit_one(&app, &caller, identity(&caller, &request, &bytes), item).await?;
-    Ok(answer(&table, &receipt, &caller))
+    written(&app, &request, &caller, &table, &bytes, item).await
 }
 
 /// `PATCH /v1/tables/{t}/rows/{id}`
@@ -122,8 +121,7 @@ pub(super) async fn patch(
             }
         }
     };
-    let receipt = submit_one(&app, &caller, identity(&caller, &request, &bytes), item).await?;
-    Ok(answer(&table, &receipt, &caller))
+    written(&app, &request, &caller, &table, &bytes, item).await
 }
 
 /// `PUT /v1/tables/{t}/rows/{id}`: the whole row; columns left out are NULL.
@@ -157,8 +155,7 @@ pub(super) async fn put(
         table: table.clone(),
         edit,
     };
-    let receipt = submit_one(&app, &caller, identity(&caller, &request, &bytes), item).await?;
-    Ok(answer(&table, &receipt, &caller))
+    written(&app, &request, &caller, &table, &bytes, item).await
 }
 
 /// `DELETE /v1/tables/{t}/rows/{id}`
@@ -181,8 +178,7 @@ pub(super) async fn delete(
         table: table.clone(),
         edit,
     };
-    let receipt = submit_one(&app, &caller, identity(&caller, &request, b""), item).await?;
-    Ok(answer(&table, &receipt, &caller))
+    written(&app, &request, &caller, &table, b"", item).await
 }
 
 /// The body as bytes and as JSON.
@@ -311,6 +307,19 @@ fn bare_edit(
         at,
         columns,
     })
+}
+
+/// Commits `item`, the edit that `body` asks for, and answers with its receipt.
+async fn written(
+    app: &Data<App>,
+    request: &HttpRequest,
+    caller: &Caller,
+    table: &TableInfo,
+    body: &[u8],
+    item: Item,
+) -> Result<HttpResponse, Problem> {
+    let receipt = submit_one(app, caller, identity(caller, request, body), item).await?;
+    Ok(answer(table, &receipt, caller))
 }
 
 /// The receipt, with the row's version as ETag.
