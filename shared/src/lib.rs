@@ -7,8 +7,9 @@ pub mod edit;
 pub mod key;
 pub mod merge;
 pub mod receipt;
-
 pub mod schema;
+pub mod sql;
+pub mod sqlite;
 pub mod stamp;
 pub mod time;
 pub mod types;

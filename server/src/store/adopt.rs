@@ -1,5 +1,4 @@
-//! What adopting a table means on both backends: why it may be refused, and how names and texts are
-//! written into SQL.
+//! What adopting a table means on both backends: why it may be refused.
 //!
 //! The statements themselves are each backend's own. Must not know a connection.
 
@@ -122,26 +121,9 @@ fn listing(refusals: &[Refusal]) -> String {
     text
 }
 
-/// An identifier as it stands in SQL, on both backends. The one function that quotes names.
-pub(crate) fn quote(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
-}
-
-/// A text as it stands in SQL, on both backends: only for what is no value of a user's and where nothing
-/// can be bound. A backslash means itself, PostgreSQL's `standard_conforming_strings` being on.
-pub(crate) fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quotes_inside_names_and_texts_are_doubled() {
-        assert_eq!(quote(r#"a"b'c"#), r#""a""b'c""#);
-        assert_eq!(literal(r#"a"b'c"#), r#"'a"b''c'"#);
-    }
 
     #[test]
     fn a_refusal_names_every_reason() {

@@ -439,7 +439,7 @@ impl Conn {
     }
 
     pub(crate) fn counts(&mut self, table: &TableInfo) -> Result<Counts> {
-        let name = super::adopt::quote(&table.spec.name);
+        let name = colsync_shared::sql::quote(&table.spec.name);
         let sql = format!(
             "SELECT count(*), count(sync_deleted_at), \
              (SELECT count(*) FROM colsync_tombstones WHERE table_name = :?) FROM {name}"

@@ -2,13 +2,13 @@
 
 use colsync_shared::RowKey;
 
-use super::adopt::quote;
 use super::conn::{Backend, Conn, Grave};
 use super::error::StoreError;
 use super::horizon::Horizon;
 use super::model::{StoredRow, TableInfo};
 use super::select::{key_binds, key_names, key_places, list};
 use super::statement::{Bind, Statement};
+use colsync_shared::sql::quote;
 
 type Result<T> = std::result::Result<T, StoreError>;
 

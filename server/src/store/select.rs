@@ -4,13 +4,13 @@ use colsync_shared::key::KeyPart;
 use colsync_shared::{ClientId, RowKey, Time};
 use uuid::Uuid;
 
-use super::adopt::quote;
 use super::conn::{Backend, Conn};
 use super::error::StoreError;
 use super::introspected::METADATA;
 use super::model::{Stamps, StoredRow, TableInfo};
 use super::statement::{Bind, Cell, DynRow, Statement};
 use super::{pg, sqlite};
+use colsync_shared::sql::quote;
 
 /// All columns of the table `t`, then colsync's own.
 pub(crate) fn list(backend: Backend, table: &TableInfo) -> String {
@@ -91,7 +91,7 @@ pub(crate) fn stored(
         let cell = cells.next().unwrap_or(Cell::Null);
         values.push(match backend {
             Backend::Pg => pg::values::read(&column.ty, cell)?,
-            Backend::Sqlite => sqlite::values::read(&column.ty, cell)?,
+            Backend::Sqlite => sqlite::values::read(&column.ty, cell),
         });
     }
     let corrupt = |what: &str| StoreError::Corrupt(format!("{}: {what}", table.spec.name));

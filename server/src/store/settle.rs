@@ -1,10 +1,10 @@
 //! What a database needs before the first pull when it has come up in another PostgreSQL cluster.
 
-use super::adopt::quote;
 use super::conn::Conn;
 use super::error::StoreError;
 use super::internal;
 use super::statement::Statement;
+use colsync_shared::sql::quote;
 
 /// Where the name of the cluster stands in `colsync_meta`.
 const CLUSTER: &str = "cluster";

@@ -3,6 +3,7 @@
 //! diesel's own `sql_query` prepares its text anew at every call. A [`Statement`] keys diesel's
 //! statement cache by its text instead, so the same text is prepared once a connection.
 
+use colsync_shared::sql::pieces;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
@@ -25,9 +26,6 @@ pub(crate) enum Bind {
     /// PostgreSQL only.
     Ints(Vec<Option<i64>>),
 }
-
-/// What stands in a statement's text for a bound value, on both backends; values follow in its order.
-pub(crate) const PLACEHOLDER: &str = ":?";
 
 /// One SQL statement with the values for its placeholders.
 #[derive(Debug, Clone)]
@@ -107,28 +105,6 @@ impl Statement {
             )),
         }
     }
-}
-
-/// The text between placeholders. Inside double quotes there are none: a column may be called `:?`.
-fn pieces(sql: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(sql);
-    std::iter::from_fn(move || {
-        let text = rest?;
-        let mut quoted = false;
-        for (at, byte) in text.bytes().enumerate() {
-            quoted ^= byte == b'"';
-            if !quoted
-                && text
-                    .get(at..)
-                    .is_some_and(|tail| tail.starts_with(PLACEHOLDER))
-            {
-                rest = text.get(at + PLACEHOLDER.len()..);
-                return text.get(..at);
-            }
-        }
-        rest = None;
-        Some(text)
-    })
 }
 
 impl QueryFragment<Pg> for Statement {
@@ -256,20 +232,5 @@ impl Cell {
             Cell::Text(text) => Some(text),
             Cell::Null | Cell::Bool(_) | Cell::Int(_) | Cell::Real(_) | Cell::Bytes(_) => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_placeholder_inside_a_quoted_name_is_part_of_the_name() {
-        let found: Vec<&str> =
-            pieces(r#"SELECT "a:?""b" FROM t WHERE x = :? AND y = :?"#).collect();
-        assert_eq!(
-            found,
-            [r#"SELECT "a:?""b" FROM t WHERE x = "#, " AND y = ", ""]
-        );
     }
 }

@@ -8,11 +8,10 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, QueryResult, RunQueryDsl};
 
 use super::introspect;
-use crate::store::adopt::{
-    AdoptError, Problem, Refusal, literal, missing_metadata, problems, quote,
-};
+use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
+use colsync_shared::sql::{literal, quote};
 
 /// The longest name that PostgreSQL does not cut off, in bytes.
 const NAME_BYTES: usize = 63;

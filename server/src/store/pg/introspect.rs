@@ -5,9 +5,10 @@
 use colsync_shared::{Column, ColumnType, Policy};
 use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
-use crate::store::adopt::{Problem, is_internal, quote};
+use crate::store::adopt::{Problem, is_internal};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
+use colsync_shared::sql::quote;
 
 /// How colsync's triggers are called; the prefix makes them fire after the user's own.
 pub(super) const TRIGGER_PREFIX: &str = "zz_colsync_";

@@ -6,12 +6,12 @@ use colsync_shared::{RowKey, Value};
 use diesel::prelude::*;
 
 use super::values::text;
-use crate::store::adopt::quote;
 use crate::store::conn::Backend;
 use crate::store::error::StoreError;
 use crate::store::model::{Entry, NewRow, RowUpdate, Stamps, StoredRow, TableInfo};
 use crate::store::select::{self, key_names, sql_type};
 use crate::store::statement::{Bind, DynRow, Statement};
+use colsync_shared::sql::quote;
 
 type Result<T> = std::result::Result<T, StoreError>;
 

@@ -12,11 +12,10 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::introspect;
-use crate::store::adopt::{
-    AdoptError, Problem, Refusal, literal, missing_metadata, problems, quote,
-};
+use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
+use colsync_shared::sql::{literal, quote};
 
 /// The statements, in order, that adopt those of `tables` that are not adopted yet, and repair those
 /// whose columns, index or triggers are missing or outdated. Empty if all is well.

@@ -1,8 +1,8 @@
 //! Reads SQLite's schema: what a table of the main database looks like.
 //!
-//! A column's declared type counts by its name first, then by the affinity that SQLite gives it. Must not
-//! write anything.
+//! Must not write anything.
 
+use colsync_shared::sqlite::column_type;
 use colsync_shared::{Column, ColumnType, Policy};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
@@ -227,99 +227,4 @@ fn problem(
         });
     }
     None
-}
-
-/// The type that a declaration means; None if it means none.
-pub(super) fn column_type(declared: &str) -> Option<ColumnType> {
-    let declared = declared.trim().to_ascii_uppercase();
-    let (name, arguments) = match declared.split_once('(') {
-        Some((name, rest)) => (
-            name.trim_end(),
-            rest.split([',', ')'])
-                .map_while(|number| number.trim().parse().ok())
-                .collect(),
-        ),
-        None => (declared.as_str(), Vec::<u32>::new()),
-    };
-    let first_word = name.split_whitespace().next()?;
-    let decimal = ColumnType::Decimal {
-        precision: arguments.first().copied(),
-        // NUMERIC(10) is NUMERIC(10, 0), as in standard SQL.
-        scale: arguments
-            .first()
-            .map(|_precision| arguments.get(1).copied().unwrap_or(0)),
-    };
-    let by_name = match first_word {
-        "ANY" => return None,
-        "DATE" => Some(ColumnType::Date),
-        "TIME" => Some(ColumnType::Time),
-        "JSON" | "JSONB" => Some(ColumnType::Json),
-        "UUID" | "GUID" | "UNIQUEIDENTIFIER" => Some(ColumnType::Uuid),
-        "NUMERIC" | "DECIMAL" => Some(decimal.clone()),
-        _ if first_word.starts_with("BOOL") => Some(ColumnType::Bool),
-        _ if first_word.starts_with("DATETIME") || first_word.starts_with("TIMESTAMP") => {
-            Some(ColumnType::DateTime)
-        }
-        _ => None,
-    };
-    if by_name.is_some() {
-        return by_name;
-    }
-    let has = |part: &str| declared.contains(part);
-    // SQLite's own rules, in their order: https://www.sqlite.org/datatype3.html, section 3.1.
-    Some(if has("INT") {
-        ColumnType::Int { bits: 64 }
-    } else if has("CHAR") || has("CLOB") || has("TEXT") {
-        ColumnType::Text {
-            max_length: arguments.first().copied(),
-        }
-    } else if has("BLOB") {
-        ColumnType::Bytes
-    } else if has("REAL") || has("FLOA") || has("DOUB") {
-        ColumnType::Real { bits: 64 }
-    } else {
-        decimal
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn check(declared: &str, expect: Option<ColumnType>) {
-        assert_eq!(column_type(declared), expect, "{declared}");
-    }
-
-    #[test]
-    fn a_declared_type_counts_by_its_name_then_by_its_affinity() {
-        let text = |max_length| Some(ColumnType::Text { max_length });
-        let decimal = |precision, scale| Some(ColumnType::Decimal { precision, scale });
-        let int = Some(ColumnType::Int { bits: 64 });
-        let real = Some(ColumnType::Real { bits: 64 });
-        check("boolean", Some(ColumnType::Bool));
-        check("BOOL", Some(ColumnType::Bool));
-        check("Date", Some(ColumnType::Date));
-        check("DATETIME", Some(ColumnType::DateTime));
-        check("datetime(6)", Some(ColumnType::DateTime));
-        check("TIMESTAMP WITHOUT TIME ZONE", Some(ColumnType::DateTime));
-        check("TIME", Some(ColumnType::Time));
-        check("json", Some(ColumnType::Json));
-        check("uuid", Some(ColumnType::Uuid));
-        check("NUMERIC(10,2)", decimal(Some(10), Some(2)));
-        check("DECIMAL( 10 , 2 )", decimal(Some(10), Some(2)));
-        check("DECIMAL(10)", decimal(Some(10), Some(0)));
-        check("NUMERIC", decimal(None, None));
-        check("STRING", decimal(None, None));
-        check("NVARCHAR(160)", text(Some(160)));
-        check("VARCHAR (20)", text(Some(20)));
-        check("text", text(None));
-        check("UNSIGNED BIG INT", int.clone());
-        check("INTEGER", int);
-        check("DOUBLE PRECISION", real.clone());
-        check("FLOAT", real);
-        check("BLOB", Some(ColumnType::Bytes));
-        check("", None);
-        check("ANY", None);
-    }
 }

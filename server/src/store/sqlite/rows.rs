@@ -4,13 +4,13 @@ use colsync_shared::RowKey;
 use diesel::prelude::*;
 
 use super::values;
-use crate::store::adopt::quote;
 use crate::store::conn::Backend;
 use crate::store::error::StoreError;
 use crate::store::model::{NewRow, RowUpdate, StoredRow, TableInfo};
 use crate::store::pg::rows::{birth_map, kept_if_common};
 use crate::store::select::{self, key_binds, key_names, key_places};
 use crate::store::statement::{Bind, DynRow, Statement};
+use colsync_shared::sql::quote;
 
 type Result<T> = std::result::Result<T, StoreError>;
 

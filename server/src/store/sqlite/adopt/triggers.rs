@@ -8,9 +8,9 @@ use colsync_shared::ClientId;
 use colsync_shared::ColumnType;
 
 use super::super::introspect::{TRIGGER_PREFIX, Unique};
-use crate::store::adopt::{literal, quote};
 use crate::store::introspected::Introspected;
 use crate::store::model::DELETED;
+use colsync_shared::sql::{literal, quote};
 
 /// Now, in microseconds; SQLite's clock has milliseconds.
 const NOW: &str = "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000 \

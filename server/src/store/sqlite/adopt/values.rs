@@ -6,9 +6,10 @@
 use colsync_shared::{Column, ColumnType};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
-use crate::store::adopt::{Problem, quote};
+use crate::store::adopt::Problem;
 use crate::store::introspected::Introspected;
 use crate::store::statement::{DynRow, Statement};
+use colsync_shared::sql::quote;
 
 /// What is wrong with the table's values, column by column, from one pass over it.
 pub(super) fn problems(
