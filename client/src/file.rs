@@ -1,0 +1,252 @@
+//! The app's SQLite file: one connection to it, colsync's own tables in it, and transactions.
+//!
+//! Knows SQL and nothing of the network. Which SQL is run is said by the rooms that own it.
+
+mod meta;
+mod statement;
+
+use std::path::{Path, PathBuf};
+
+use colsync_shared::sqlite::Stored;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
+use diesel::result::DatabaseErrorKind;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+
+pub(crate) use meta::Meta;
+use statement::{Statement, Values};
+
+use crate::error::Error;
+
+/// The version of colsync's own tables; a file of a later one is not touched.
+const FORMAT: i64 = 1;
+
+const SCHEMA: &str = include_str!("file/schema.sql");
+
+/// Foreign keys are off: the feed brings a row's latest state, so that a child may come before its parent,
+/// and a delete must not cascade by itself.
+const SETTINGS: &str = "PRAGMA busy_timeout = 15000; PRAGMA foreign_keys = OFF; \
+     PRAGMA recursive_triggers = OFF;";
+
+/// A row as SQLite gave it, values in the order of the select list.
+pub(crate) type Row = Vec<Stored>;
+
+/// A connection to the app's file.
+pub(crate) struct File {
+    conn: SqliteConnection,
+    path: PathBuf,
+}
+
+impl File {
+    /// Opens the file, and makes it if there is none; puts colsync's own tables into it.
+    ///
+    /// # Errors
+    /// [`Error::File`] if it is no SQLite database or cannot be written, [`Error::LaterFormat`] if a later
+    /// colsync made it.
+    pub(crate) fn open(path: &Path) -> Result<File, Error> {
+        let mut file = File::open_as_it_is(path)?;
+        let format = match file.load(
+            "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'colsync_meta'",
+            &[],
+        )? {
+            found if found.is_empty() => None,
+            _ => file.meta(Meta::Format)?,
+        };
+        match format.map(|text| text.parse::<i64>()) {
+            None => file.write(|file| {
+                file.batch(SCHEMA)?;
+                file.set_meta(Meta::Format, Some(&FORMAT.to_string()))
+            })?,
+            Some(Ok(FORMAT)) => {}
+            Some(_) => return Err(Error::LaterFormat),
+        }
+        Ok(file)
+    }
+
+    /// Opens the file without making colsync's tables.
+    fn open_as_it_is(path: &Path) -> Result<File, Error> {
+        let name = path.to_str().ok_or_else(|| Error::File {
+            path: path.to_owned(),
+            reason: "its path is not UTF-8".to_owned(),
+        })?;
+        let mut conn = SqliteConnection::establish(name).map_err(|refused| Error::File {
+            path: path.to_owned(),
+            reason: refused.to_string(),
+        })?;
+        conn.batch_execute(SETTINGS)?;
+        Ok(File {
+            conn,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs a query whose text will come again; `:?` stands for each value.
+    pub(crate) fn load(&mut self, sql: &str, binds: &[Stored]) -> Result<Vec<Row>, Error> {
+        let statement = Statement {
+            sql,
+            binds,
+            cached: true,
+        };
+        let rows: Vec<Values> = statement.load(&mut self.conn)?;
+        Ok(rows.into_iter().map(|row| row.0).collect())
+    }
+
+    /// The first row of a query.
+    pub(crate) fn first(&mut self, sql: &str, binds: &[Stored]) -> Result<Option<Row>, Error> {
+        Ok(self.load(sql, binds)?.into_iter().next())
+    }
+
+    /// The integer that is the first value of a query's first row; 0 if there is none.
+    pub(crate) fn int(&mut self, sql: &str, binds: &[Stored]) -> Result<i64, Error> {
+        Ok(
+            match self
+                .first(sql, binds)?
+                .and_then(|row| row.into_iter().next())
+            {
+                Some(Stored::Int(n)) => n,
+                _ => 0,
+            },
+        )
+    }
+
+    /// Runs a statement whose text will come again; gives the number of rows it changed.
+    pub(crate) fn execute(&mut self, sql: &str, binds: &[Stored]) -> Result<usize, Error> {
+        let statement = Statement {
+            sql,
+            binds,
+            cached: true,
+        };
+        Ok(statement.execute(&mut self.conn)?)
+    }
+
+    /// Runs a statement whose text will hardly come again.
+    pub(crate) fn execute_once(&mut self, sql: &str, binds: &[Stored]) -> Result<usize, Error> {
+        let statement = Statement {
+            sql,
+            binds,
+            cached: false,
+        };
+        Ok(statement.execute(&mut self.conn)?)
+    }
+
+    /// Runs statements without values.
+    pub(crate) fn batch(&mut self, sql: &str) -> Result<(), Error> {
+        Ok(self.conn.batch_execute(sql)?)
+    }
+
+    /// Runs `work` in a transaction that holds the write lock from its beginning. It is committed if `work`
+    /// succeeds, and rolled back if not.
+    pub(crate) fn write<T>(
+        &mut self,
+        work: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transaction("BEGIN IMMEDIATE", work)
+    }
+
+    /// Runs `work` on one snapshot of the file.
+    pub(crate) fn read<T>(
+        &mut self,
+        work: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.transaction("BEGIN", work)
+    }
+
+    fn transaction<T>(
+        &mut self,
+        begin: &str,
+        work: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        AnsiTransactionManager::begin_transaction_sql(&mut self.conn, begin)?;
+        match work(self) {
+            Ok(done) => {
+                if let Err(failure) = AnsiTransactionManager::commit_transaction(&mut self.conn) {
+                    self.roll_back();
+                    return Err(failure.into());
+                }
+                Ok(done)
+            }
+            Err(failure) => {
+                self.roll_back();
+                Err(failure)
+            }
+        }
+    }
+
+    fn roll_back(&mut self) {
+        // SQLite has rolled back by itself after some failures, such as a full disk.
+        if let Err(failure) = AnsiTransactionManager::rollback_transaction(&mut self.conn) {
+            log::debug!("rollback: {failure}");
+        }
+    }
+
+    /// Runs `work` inside the open transaction; what it did is undone if it fails.
+    pub(crate) fn savepoint<T>(
+        &mut self,
+        work: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.batch("SAVEPOINT colsync")?;
+        match work(self) {
+            Ok(done) => {
+                self.batch("RELEASE colsync")?;
+                Ok(done)
+            }
+            Err(failure) => {
+                self.batch("ROLLBACK TO colsync; RELEASE colsync")?;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Runs `work` inside the open transaction while the capture triggers look away.
+    pub(crate) fn uncaptured<T>(
+        &mut self,
+        work: impl FnOnce(&mut File) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.batch("INSERT INTO colsync_applying (yes) VALUES (1)")?;
+        let done = work(self)?;
+        self.batch("DELETE FROM colsync_applying")?;
+        Ok(done)
+    }
+}
+
+/// Whether a failure is the table's own refusal of a row: a constraint, or a trigger that raised.
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::Sqlite(diesel::result::Error::DatabaseError(kind, info)) => match kind {
+            DatabaseErrorKind::UniqueViolation
+            | DatabaseErrorKind::ForeignKeyViolation
+            | DatabaseErrorKind::NotNullViolation
+            | DatabaseErrorKind::CheckViolation
+            | DatabaseErrorKind::RestrictViolation
+            | DatabaseErrorKind::ExclusionViolation => true,
+            // STRICT tables, and RAISE in a trigger, have no kind of their own.
+            _ => {
+                let text = info.message();
+                text.contains("cannot store")
+                    || text.contains("constraint")
+                    || text.contains("datatype mismatch")
+            }
+        },
+        _ => false,
+    }
+}
+
+/// The text in a value; None if it is no text.
+pub(crate) fn text(value: &Stored) -> Option<&str> {
+    match value {
+        Stored::Text(text) => Some(text),
+        Stored::Null | Stored::Int(_) | Stored::Real(_) | Stored::Bytes(_) => None,
+    }
+}
+
+/// The integer in a value; None if it is none.
+pub(crate) fn int(value: &Stored) -> Option<i64> {
+    match value {
+        Stored::Int(n) => Some(*n),
+        Stored::Null | Stored::Real(_) | Stored::Text(_) | Stored::Bytes(_) => None,
+    }
+}

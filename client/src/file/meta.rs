@@ -1,0 +1,92 @@
+//! Single values that the client keeps in its file.
+
+use colsync_shared::sqlite::Stored;
+
+use super::{File, text};
+use crate::error::Error;
+
+/// What is kept under a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Meta {
+    /// Version of colsync's own tables.
+    Format,
+    /// This installation's id.
+    ClientId,
+    /// The server's base URL.
+    Server,
+    /// Number of the last push that was answered for.
+    Push,
+    /// Where the next pull goes on.
+    Cursor,
+    /// The server's schema as it last told it, JSON.
+    Schema,
+    /// The server's clock less this one's, µs.
+    OffsetUs,
+    /// SQLite's schema version when the triggers were last made.
+    SchemaVersion,
+    /// When all was last in sync, ms since 1970.
+    SyncedAt,
+    /// Whether a pull from the beginning is under way.
+    Resync,
+    /// The most edits that the server takes in a push, once it has refused more.
+    Batch,
+    /// The last failure, for people.
+    LastError,
+}
+
+impl Meta {
+    fn name(self) -> &'static str {
+        match self {
+            Meta::Format => "format",
+            Meta::ClientId => "client_id",
+            Meta::Server => "server",
+            Meta::Push => "push",
+            Meta::Cursor => "cursor",
+            Meta::Schema => "schema",
+            Meta::OffsetUs => "offset_us",
+            Meta::SchemaVersion => "schema_version",
+            Meta::SyncedAt => "synced_at_ms",
+            Meta::Resync => "resync",
+            Meta::Batch => "batch",
+            Meta::LastError => "last_error",
+        }
+    }
+}
+
+impl File {
+    /// What is kept under this name.
+    pub(crate) fn meta(&mut self, what: Meta) -> Result<Option<String>, Error> {
+        let row = self.first(
+            "SELECT value FROM colsync_meta WHERE name = :?",
+            &[Stored::Text(what.name().to_owned())],
+        )?;
+        Ok(row.and_then(|row| text(row.first()?).map(str::to_owned)))
+    }
+
+    /// The number kept under this name.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what is there is none.
+    pub(crate) fn meta_int(&mut self, what: Meta) -> Result<Option<i64>, Error> {
+        let kept = self.meta(what)?;
+        kept.map(|text| {
+            text.parse()
+                .map_err(|_not_a_number| Error::Corrupt(format!("{} in colsync_meta", what.name())))
+        })
+        .transpose()
+    }
+
+    /// Keeps `value` under this name, or forgets it.
+    pub(crate) fn set_meta(&mut self, what: Meta, value: Option<&str>) -> Result<(), Error> {
+        let name = Stored::Text(what.name().to_owned());
+        match value {
+            Some(value) => self.execute(
+                "INSERT INTO colsync_meta (name, value) VALUES (:?, :?) \
+                 ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                &[name, Stored::Text(value.to_owned())],
+            )?,
+            None => self.execute("DELETE FROM colsync_meta WHERE name = :?", &[name])?,
+        };
+        Ok(())
+    }
+}

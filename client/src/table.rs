@@ -1,0 +1,141 @@
+//! A tracked table as it is in the app's file: its columns, its key, and how its rows are named.
+//!
+//! Must not know what the server thinks of it.
+
+use std::hash::{Hash, Hasher};
+
+use colsync_shared::sql::quote;
+use colsync_shared::sqlite::Stored;
+
+/// A tracked table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LocalTable {
+    /// Under which the log names it.
+    pub(crate) number: i64,
+    /// Its name, as the file spells it.
+    pub(crate) name: String,
+    /// The captured columns in the table's order: all but generated ones.
+    pub(crate) columns: Vec<LocalColumn>,
+    /// Positions of the key's columns in `columns`, in the key's order. Never empty.
+    pub(crate) key: Vec<usize>,
+    /// Triggers of the app's own on this table that write to tracked tables, each with its SQL. They are
+    /// set aside while the server's rows are applied: what they would do has come from the server.
+    pub(crate) echoing: Vec<(String, String)>,
+}
+
+/// A column of a tracked table.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct LocalColumn {
+    /// Its name, as the file spells it.
+    pub(crate) name: String,
+    /// Its declared type, as written.
+    pub(crate) declared: String,
+    /// Whether it takes no NULL.
+    pub(crate) not_null: bool,
+    /// Its default, an SQL expression.
+    pub(crate) default: Option<String>,
+}
+
+/// A row's id as the log has it: the key's value as it is stored, or the texts of its columns joined.
+#[derive(Debug, Clone)]
+pub(crate) struct RowId(pub(crate) Stored);
+
+/// A row of a table, by the table's number.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct RowRef {
+    /// The table's number.
+    pub(crate) table: i64,
+    /// The row's id.
+    pub(crate) id: RowId,
+}
+
+impl PartialEq for RowId {
+    fn eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Stored::Real(a), Stored::Real(b)) => a.to_bits() == b.to_bits(),
+            (a, b) => a == b,
+        }
+    }
+}
+
+impl Eq for RowId {}
+
+impl Hash for RowId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        std::mem::discriminant(&self.0).hash(state);
+        match &self.0 {
+            Stored::Null => {}
+            Stored::Int(n) => n.hash(state),
+            Stored::Real(x) => x.to_bits().hash(state),
+            Stored::Text(text) => text.hash(state),
+            Stored::Bytes(bytes) => bytes.hash(state),
+        }
+    }
+}
+
+impl LocalTable {
+    /// Where the column called `name` stands. SQLite's names differ in more than case.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the column at `position` is part of the key.
+    pub(crate) fn is_key(&self, position: usize) -> bool {
+        self.key.contains(&position)
+    }
+
+    /// The key's columns, in the key's order.
+    pub(crate) fn key_columns(&self) -> impl Iterator<Item = &LocalColumn> {
+        self.key.iter().filter_map(|&at| self.columns.get(at))
+    }
+
+    /// The expression of a row's id, for the row that SQL knows as `alias` (`NEW`, `OLD`, a table's name).
+    pub(crate) fn id_expression(&self, alias: &str) -> String {
+        let parts: Vec<String> = self
+            .key_columns()
+            .map(|column| format!("{alias}.{}", quote(&column.name)))
+            .collect();
+        match parts.as_slice() {
+            [only] => only.clone(),
+            parts => {
+                let encoded: Vec<String> = parts
+                    .iter()
+                    .map(|part| {
+                        format!("replace(replace(CAST({part} AS TEXT), '%', '%25'), ',', '%2C')")
+                    })
+                    .collect();
+                encoded.join(" || ',' || ")
+            }
+        }
+    }
+
+    /// The condition that finds the row `id`, and its values. It goes through the key's index, and then
+    /// compares bytes: under NOCASE, 'abc' is not the row 'ABC'.
+    pub(crate) fn at_id(&self, id: &RowId) -> (String, Vec<Stored>) {
+        let mut conditions = Vec::with_capacity(self.key.len());
+        let mut binds = Vec::with_capacity(self.key.len() * 2);
+        let parts = self.parts(id);
+        for (column, part) in self.key_columns().zip(parts) {
+            let name = quote(&column.name);
+            conditions.push(format!("{name} = :? AND {name} = :? COLLATE BINARY"));
+            binds.push(part.clone());
+            binds.push(part);
+        }
+        (conditions.join(" AND "), binds)
+    }
+
+    /// The values of the key's columns in `id`. Those of a key of several columns are texts, which SQLite
+    /// compares and stores by each column's affinity.
+    pub(crate) fn parts(&self, id: &RowId) -> Vec<Stored> {
+        match (&id.0, self.key.len()) {
+            (value, 1) => vec![value.clone()],
+            (Stored::Text(text), _) => text
+                .split(',')
+                .map(|part| Stored::Text(part.replace("%2C", ",").replace("%25", "%")))
+                .collect(),
+            (other, _) => vec![other.clone()],
+        }
+    }
+}
