@@ -1,1 +1,11 @@
-fn main() {}
+//! The `colsync-client` program: keeps the SQLite file of an app in any language in sync.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let log = env_logger::Env::default().default_filter_or("warn");
+    env_logger::Builder::from_env(log).init();
+    cli::main()
+}

@@ -1,9 +1,12 @@
 //! An edit: an intention going up, decoded and typed.
 
+use serde::{Deserialize, Serialize};
+
 use crate::{RowKey, Time, Value};
 
 /// What an edit wants of its row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Op {
     /// Make the row; if it exists, merge into it.
     Insert,

@@ -8,6 +8,7 @@ pub mod key;
 pub mod merge;
 pub mod receipt;
 pub mod schema;
+pub mod schema_wire;
 pub mod sql;
 pub mod sqlite;
 pub mod stamp;

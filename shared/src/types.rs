@@ -108,6 +108,45 @@ pub struct TypeWire {
     pub of: Option<Box<TypeWire>>,
 }
 
+impl TypeWire {
+    /// The type that is meant; None if this version of colsync does not know it.
+    #[must_use]
+    pub fn to_type(&self) -> Option<ColumnType> {
+        Some(match self.name.as_str() {
+            "bool" => ColumnType::Bool,
+            "integer" => ColumnType::Int {
+                bits: self.bits_among(&[16, 32, 64])?,
+            },
+            "real" => ColumnType::Real {
+                bits: self.bits_among(&[32, 64])?,
+            },
+            "decimal" => ColumnType::Decimal {
+                precision: self.precision,
+                scale: self.scale,
+            },
+            "text" => ColumnType::Text {
+                max_length: self.max_length,
+            },
+            "uuid" => ColumnType::Uuid,
+            "date" => ColumnType::Date,
+            "time" => ColumnType::Time,
+            "datetime" => ColumnType::DateTime,
+            "timestamp" => ColumnType::Timestamp,
+            "bytes" => ColumnType::Bytes,
+            "json" => ColumnType::Json,
+            "enum" => ColumnType::Enum {
+                labels: self.labels.clone()?,
+            },
+            "array" => ColumnType::Array(Box::new(self.of.as_ref()?.to_type()?)),
+            _ => return None,
+        })
+    }
+
+    fn bits_among(&self, known: &[u8]) -> Option<u8> {
+        self.bits.filter(|bits| known.contains(bits))
+    }
+}
+
 impl ColumnType {
     /// The value that `json` stands for in a column of this type, in canonical form.
     ///
@@ -235,6 +274,49 @@ impl ColumnType {
                 of: Some(Box::new(of.to_wire())),
                 ..named("array")
             },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_type_comes_back_from_the_wire_as_it_went() {
+        let (precision, scale) = (Some(10), Some(2));
+        let labels = vec!["low".to_owned(), "high".to_owned()];
+        let types = [
+            ColumnType::Bool,
+            ColumnType::Int { bits: 16 },
+            ColumnType::Real { bits: 32 },
+            ColumnType::Decimal { precision, scale },
+            ColumnType::Text { max_length: None },
+            ColumnType::Uuid,
+            ColumnType::Date,
+            ColumnType::Time,
+            ColumnType::DateTime,
+            ColumnType::Timestamp,
+            ColumnType::Bytes,
+            ColumnType::Json,
+            ColumnType::Enum { labels },
+            ColumnType::Array(Box::new(ColumnType::Array(Box::new(ColumnType::Date)))),
+        ];
+        for ty in types {
+            assert_eq!(ty.to_wire().to_type(), Some(ty));
+        }
+    }
+
+    #[test]
+    fn an_unknown_type_is_none_also_inside_an_array() {
+        for text in [
+            r#"{"name":"polygon"}"#,
+            r#"{"name":"integer","bits":128}"#,
+            r#"{"name":"array","of":{"name":"polygon"}}"#,
+            r#"{"name":"enum"}"#,
+        ] {
+            let ty: TypeWire = serde_json::from_str(text).unwrap();
+            assert_eq!(ty.to_type(), None, "{text}");
         }
     }
 }

@@ -21,10 +21,12 @@ mod merge_stories;
 mod patch;
 mod policies;
 mod protocol_page;
+mod proxy;
 mod pull;
 mod push;
 mod push_rejections;
 mod rows;
+mod schema_call;
 mod torn_pulls;
 mod types;
 

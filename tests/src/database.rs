@@ -117,6 +117,16 @@ impl Database {
         values.pop().flatten()
     }
 
+    /// A connection to a file, for transactions that stay open.
+    #[track_caller]
+    #[must_use]
+    pub fn file(&self) -> SqliteConnection {
+        match self {
+            Database::Sqlite(path) => sqlite(path),
+            Database::Postgres { .. } => panic!("not a file"),
+        }
+    }
+
     /// A connection to PostgreSQL, for transactions that stay open.
     #[track_caller]
     #[must_use]

@@ -15,8 +15,11 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod database;
+pub mod device;
 pub mod edits;
 pub mod process;
+pub mod proxy;
+pub mod rows;
 pub mod server;
 pub mod tables;
 
@@ -25,6 +28,8 @@ pub use client::{Client, Pulled, row_path};
 pub use clock::{ago, time};
 pub use cluster::Cluster;
 pub use database::Backend;
+pub use device::Device;
+pub use proxy::{Counts, Fault, Plan, Proxy};
 pub use server::{ADMIN_TOKEN, Server, ServerBuilder};
 
 /// Makes two tests of each story, a function of the [`Backend`]: `sqlite::…` and `postgres::…`.

@@ -14,48 +14,68 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Ends the server if the test is killed: nobody writes to the pipe it reads.
 const WATCHDOG: &str = r#"trap '' INT TERM HUP; read -r _; kill -KILL "$1" 2>/dev/null"#;
 
-/// The path of `colsync`, built once a process, in the profile and folder that the tests were built in.
+/// The path of `colsync`, built once a process.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let test = std::env::current_exe().unwrap();
-        let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
-        let profile = deps
-            .and_then(Path::parent)
-            .unwrap_or_else(|| test.parent().unwrap());
-        let target = profile.parent().unwrap();
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let mut build = Command::new(cargo);
-        // All of the workspace takes part in the choice of features, so that nothing is built twice.
-        build
-            .args(["build", "--workspace", "--bin", "colsync"])
-            .env("CARGO_TARGET_DIR", target);
-        build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
-        let built = build.status().expect("cargo");
-        assert!(built.success(), "{build:?}");
-        profile.join("colsync")
-    })
+    BINARY.get_or_init(|| built("colsync"))
+}
+
+/// The path of `colsync-client`, built once a process.
+pub fn client_binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| built("colsync-client"))
+}
+
+/// Builds a program of the workspace in the profile and folder that the tests were built in.
+fn built(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
+    let profile = deps
+        .and_then(Path::parent)
+        .unwrap_or_else(|| test.parent().unwrap());
+    let target = profile.parent().unwrap();
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    // All of the workspace takes part in the choice of features, so that nothing is built twice.
+    build
+        .args(["build", "--workspace", "--bin", name])
+        .env("CARGO_TARGET_DIR", target);
+    build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap());
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    let built = build.status().expect("cargo");
+    assert!(built.success(), "{build:?}");
+    profile.join(name)
 }
 
 /// `colsync` with the configuration `config`, in `folder`, and nothing of the test's own environment.
 pub fn command(folder: &Path, config: &Path) -> Command {
-    let mut command = Command::new(binary());
-    for name in [
-        "COLSYNC_DATABASE_URL",
-        "COLSYNC_LISTEN",
-        "COLSYNC_ADMIN_TOKEN",
-    ] {
+    let mut command = plain(binary(), folder);
+    command.arg("--config").arg(config);
+    command
+}
+
+/// A program in `folder` that hears nothing and takes no settings from the test's own environment.
+pub(crate) fn plain(program: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(program);
+    let ours = std::env::vars_os().map(|(name, _)| name);
+    for name in ours.filter(|name| name.to_string_lossy().starts_with("COLSYNC_")) {
         command.env_remove(name);
     }
     command
         .env("RUST_LOG", "info")
         .env("RUST_BACKTRACE", "1")
-        .current_dir(folder);
-    command.arg("--config").arg(config).stdin(Stdio::null());
+        .current_dir(folder)
+        .stdin(Stdio::null());
     command
+}
+
+/// Kills the process `pid` when the test's own has ended.
+pub(crate) fn watchdog(pid: u32) -> Child {
+    let mut watchdog = Command::new("sh");
+    watchdog.args(["-c", WATCHDOG, "watchdog", &pid.to_string()]);
+    watchdog.stdin(Stdio::piped()).spawn().unwrap()
 }
 
 /// A server that answers.
@@ -80,11 +100,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let watchdog = Command::new("sh")
-            .args(["-c", WATCHDOG, "watchdog", &child.id().to_string()])
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let watchdog = watchdog(child.id());
         let stderr = Arc::new(Mutex::new(String::new()));
         let kept = stderr.clone();
         let (said, says) = channel();

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::cluster::Cluster;
 use crate::database::{Backend, ClusterRef, Database};
 use crate::process::{self, Process};
+use crate::proxy::Proxy;
 use crate::tables::TableDef;
 
 /// The administrator's token of every test server.
@@ -231,6 +232,16 @@ impl Server {
     #[must_use]
     pub fn address(&self) -> String {
         self.address.lock().unwrap().clone()
+    }
+
+    /// A proxy before it, which follows it when it starts anew.
+    #[must_use]
+    pub fn proxy(&self, seed: u64) -> Proxy {
+        Proxy::start(self.address.clone(), seed)
+    }
+
+    pub(crate) fn shared_address(&self) -> Arc<Mutex<String>> {
+        self.address.clone()
     }
 
     /// `colsync` with this server's configuration and further arguments, run to its end.

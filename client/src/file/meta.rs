@@ -28,8 +28,8 @@ pub(crate) enum Meta {
     SyncedAt,
     /// Whether a pull from the beginning is under way.
     Resync,
-    /// The most edits that the server takes in a push, once it has refused more.
-    Batch,
+    /// The tables that the cursor covers, a JSON list.
+    CursorTables,
     /// The last failure, for people.
     LastError,
 }
@@ -47,7 +47,7 @@ impl Meta {
             Meta::SchemaVersion => "schema_version",
             Meta::SyncedAt => "synced_at_ms",
             Meta::Resync => "resync",
-            Meta::Batch => "batch",
+            Meta::CursorTables => "cursor_tables",
             Meta::LastError => "last_error",
         }
     }

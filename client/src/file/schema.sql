@@ -12,11 +12,13 @@ CREATE TABLE IF NOT EXISTS colsync_applying (
     yes INTEGER PRIMARY KEY
 );
 
--- The tracked tables. columns: the names of the captured columns, a JSON list.
+-- The tracked tables. columns: the names of the captured columns, a JSON list. met: those that the server
+-- has, too, as of the last pull. backfill: where a pull of this table from its beginning is, if one is needed.
 CREATE TABLE IF NOT EXISTS colsync_tables (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,
     columns TEXT NOT NULL,
+    met TEXT,
     backfill TEXT
 );
 

@@ -2,6 +2,8 @@
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use colsync_shared::schema::EditAfterDelete;
+use colsync_shared::schema_wire::{ColumnWire, SchemaWire, TableWire};
 use serde_json::{Value as Json, json};
 
 use super::App;
@@ -12,39 +14,41 @@ use crate::store::model::TableInfo;
 pub(super) async fn get(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request).await?;
     let schema = app.store.schema();
-    let tables: Vec<Json> = schema.tables.iter().map(|table| describe(table)).collect();
+    let answer = SchemaWire {
+        hash: schema.hash.clone(),
+        tables: schema.tables.iter().map(|table| to_wire(table)).collect(),
+    };
     Ok(HttpResponse::Ok()
         .insert_header(("Server-Time", caller.arrived.to_string()))
-        .json(json!({ "hash": schema.hash, "tables": tables })))
+        .json(answer))
 }
 
-/// A table's description; the schema's hash is made of these.
+/// A table's description.
 pub(crate) fn describe(table: &TableInfo) -> Json {
+    json!(to_wire(table))
+}
+
+fn to_wire(table: &TableInfo) -> TableWire {
     let spec = &table.spec;
-    let columns: Vec<Json> = spec
-        .columns
-        .iter()
-        .map(|column| {
-            json!({
-                "name": column.name,
-                "type": column.ty.to_wire(),
-                "nullable": column.nullable,
-                "has_default": column.has_default,
-                "policy": column.policy.name(),
-            })
-        })
-        .collect();
-    let key: Vec<&str> = spec
-        .key_columns()
-        .iter()
-        .map(|column| column.name.as_str())
-        .collect();
-    json!({
-        "name": spec.name,
-        "key": key,
-        "columns": columns,
-        "parents": table.parents,
-        "row_policy": spec.row_policy.name(),
-        "edit_after_delete": spec.edit_after_delete,
-    })
+    let columns = spec.columns.iter().map(|column| ColumnWire {
+        name: column.name.clone(),
+        ty: column.ty.to_wire(),
+        nullable: column.nullable,
+        has_default: column.has_default,
+        policy: column.policy.name().to_owned(),
+    });
+    let key = spec.key_columns().into_iter();
+    TableWire {
+        name: spec.name.clone(),
+        key: key.map(|column| column.name.clone()).collect(),
+        columns: columns.collect(),
+        parents: table.parents.clone(),
+        foreign_keys: table.foreign_keys.clone(),
+        row_policy: spec.row_policy.name().to_owned(),
+        edit_after_delete: match spec.edit_after_delete {
+            EditAfterDelete::KeepDeleted => "keep_deleted",
+            EditAfterDelete::Revive => "revive",
+        }
+        .to_owned(),
+    }
 }

@@ -3,6 +3,7 @@
 //! Says what stands against syncing a table, and decides nothing about it. Must not know a connection.
 
 use colsync_shared::Column;
+use colsync_shared::schema_wire::ForeignKeyWire;
 
 use super::adopt::Problem;
 
@@ -21,6 +22,9 @@ pub(crate) struct Introspected {
     pub(crate) has_foreign_triggers: bool,
     /// Names of all tables that its foreign keys point to, itself perhaps among them.
     pub(crate) parents: Vec<String>,
+    /// Its foreign keys to tables of the same schema, with the columns they mean, in order. They may name
+    /// tables and columns that are not synced.
+    pub(crate) foreign_keys: Vec<ForeignKeyWire>,
     /// Names of colsync's own columns that it has.
     pub(crate) metadata: Vec<String>,
     /// Whether it has all of colsync's own columns.
@@ -49,6 +53,7 @@ impl Introspected {
             sql_types: Vec::new(),
             has_foreign_triggers: false,
             parents: Vec::new(),
+            foreign_keys: Vec::new(),
             metadata: Vec::new(),
             adopted: false,
             problems: Vec::new(),

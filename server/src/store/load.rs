@@ -87,8 +87,9 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         if found.key.is_empty() {
             return Err(LoadError::Unfit(config.name.clone()));
         }
-        tables.push(Arc::new(configure(config, found, id)?));
+        tables.push(configure(config, found, id)?);
     }
+    let tables = with_synced_foreign_keys(tables);
     let names: Vec<String> = tables.iter().map(|table| table.spec.name.clone()).collect();
     if !names.is_empty() {
         // Columns added since the adoption must be captured, too.
@@ -140,7 +141,25 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         sql_types: found.sql_types,
         has_foreign_triggers: found.has_foreign_triggers,
         parents: found.parents,
+        foreign_keys: found.foreign_keys,
     })
+}
+
+/// Leaves out the foreign keys that a client could not keep: to what it does not get, or of it.
+fn with_synced_foreign_keys(mut tables: Vec<TableInfo>) -> Vec<Arc<TableInfo>> {
+    let specs: Vec<Table> = tables.iter().map(|table| table.spec.clone()).collect();
+    for table in &mut tables {
+        let synced = |spec: &Table, columns: &[String]| {
+            columns.iter().all(|name| spec.position(name).is_some())
+        };
+        let child = &table.spec;
+        table.foreign_keys.retain(|key| {
+            let parent = specs.iter().find(|spec| spec.name == key.table);
+            synced(child, &key.columns)
+                && parent.is_some_and(|parent| synced(parent, &key.references))
+        });
+    }
+    tables.into_iter().map(Arc::new).collect()
 }
 
 /// Parents before children; tables of a cycle as configured.
@@ -162,7 +181,10 @@ fn parents_first(mut waiting: Vec<Arc<TableInfo>>) -> Vec<Arc<TableInfo>> {
 fn hash(tables: &[Arc<TableInfo>]) -> String {
     let mut hash = Sha256::new();
     for table in tables {
-        hash.update(format!("{:?} {:?}\n", table.spec, table.parents));
+        hash.update(format!(
+            "{:?} {:?} {:?}\n",
+            table.spec, table.parents, table.foreign_keys
+        ));
     }
     hash.finalize()
         .iter()

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::{ClientId, RowKey, Stamp, Table, Time, Value};
 
 /// A synced table as found in the database.
@@ -17,8 +18,10 @@ pub(crate) struct TableInfo {
     pub(crate) sql_types: Vec<String>,
     /// Whether writing a row may change more than was written: other triggers than colsync's are on it.
     pub(crate) has_foreign_triggers: bool,
-    /// Names of the synced tables that this one's foreign keys point to.
+    /// Names of the tables that this one's foreign keys point to.
     pub(crate) parents: Vec<String>,
+    /// Its foreign keys of which both ends are synced.
+    pub(crate) foreign_keys: Vec<ForeignKeyWire>,
 }
 
 /// All synced tables, parents before children, otherwise in their configured order.

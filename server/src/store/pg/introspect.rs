@@ -2,6 +2,7 @@
 //!
 //! Must not write anything.
 
+use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::{Column, ColumnType, Policy};
 use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
@@ -56,6 +57,20 @@ const PARENTS: &str = "
     JOIN pg_class p ON p.oid = f.confrelid
     WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid
     ORDER BY 1";
+
+/// The foreign keys to tables of the same schema, with the names of their columns as JSON lists.
+const FOREIGN_KEYS: &str = "
+    SELECT p.relname::text,
+        (SELECT json_agg(a.attname ORDER BY k.position)::text
+            FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
+            JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number),
+        (SELECT json_agg(a.attname ORDER BY k.position)::text
+            FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
+            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)
+    FROM pg_constraint f
+    JOIN pg_class c ON c.oid = f.conrelid
+    JOIN pg_class p ON p.oid = f.confrelid AND p.relnamespace = c.relnamespace
+    WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid";
 
 /// What the table of this name in the current schema looks like; None if there is none.
 pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<Introspected>> {
@@ -128,7 +143,28 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
         .iter()
         .filter_map(|row| row.0.first()?.text().map(str::to_owned))
         .collect();
+    found.foreign_keys = foreign_keys(conn, *oid)?;
     Ok(Some(found))
+}
+
+fn foreign_keys(conn: &mut PgConnection, oid: i64) -> QueryResult<Vec<ForeignKeyWire>> {
+    let rows: Vec<DynRow> = Statement::new(FOREIGN_KEYS, vec![Bind::Int(oid)]).load(conn)?;
+    let mut keys: Vec<ForeignKeyWire> = rows.iter().filter_map(foreign_key).collect();
+    keys.sort();
+    keys.dedup();
+    Ok(keys)
+}
+
+fn foreign_key(row: &DynRow) -> Option<ForeignKeyWire> {
+    let [Cell::Text(table), columns, references] = row.0.as_slice() else {
+        return None;
+    };
+    let names = |cell: &Cell| serde_json::from_str(cell.text()?).ok();
+    Some(ForeignKeyWire {
+        columns: names(columns)?,
+        table: table.clone(),
+        references: names(references)?,
+    })
 }
 
 /// A column as the catalogs describe it.

@@ -2,6 +2,7 @@
 //!
 //! Must not write anything.
 
+use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::sqlite::column_type;
 use colsync_shared::{Column, ColumnType, Policy};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
@@ -30,6 +31,16 @@ const INDEXES: &str = "
     ORDER BY i.seq, c.seqno";
 
 const PARENTS: &str = "SELECT DISTINCT \"table\" FROM pragma_foreign_key_list(:?) ORDER BY 1";
+
+/// Every column of every foreign key, in the key's order; names as their tables spell them. A foreign key
+/// that names no columns means its parent's key. The last is NULL if it points to nothing.
+const FOREIGN_KEYS: &str = "
+    SELECT f.id, p.name, f.\"from\", c.name
+    FROM pragma_foreign_key_list(:?) AS f
+    JOIN sqlite_master AS p ON p.type = 'table' AND p.name = f.\"table\" COLLATE NOCASE
+    LEFT JOIN pragma_table_xinfo(p.name) AS c
+        ON CASE WHEN f.\"to\" IS NULL THEN c.pk = f.seq + 1 ELSE c.name = f.\"to\" COLLATE NOCASE END
+    ORDER BY f.id, f.seq";
 
 const FOREIGN_TRIGGERS: &str = "
     SELECT count(*) FROM sqlite_master
@@ -135,7 +146,43 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
         .iter()
         .filter_map(|row| row.0.first()?.text().map(str::to_owned))
         .collect();
+    found.foreign_keys = foreign_keys(conn, name)?;
     Ok(Some(found))
+}
+
+fn foreign_keys(conn: &mut SqliteConnection, table: &str) -> QueryResult<Vec<ForeignKeyWire>> {
+    let binds = vec![Bind::Text(table.to_owned())];
+    let rows: Vec<DynRow> = Statement::new(FOREIGN_KEYS, binds).load(conn)?;
+    let mut keys: Vec<(i64, ForeignKeyWire)> = Vec::new();
+    for row in &rows {
+        let [
+            Cell::Int(id),
+            Cell::Text(parent),
+            Cell::Text(column),
+            reference,
+        ] = row.0.as_slice()
+        else {
+            continue;
+        };
+        if keys.last().is_none_or(|(last, _)| last != id) {
+            let key = ForeignKeyWire {
+                columns: Vec::new(),
+                table: parent.clone(),
+                references: Vec::new(),
+            };
+            keys.push((*id, key));
+        }
+        if let Some((_, key)) = keys.last_mut() {
+            key.columns.push(column.clone());
+            key.references.extend(reference.text().map(str::to_owned));
+        }
+    }
+    let mut keys: Vec<ForeignKeyWire> = keys.into_iter().map(|(_, key)| key).collect();
+    // SQLite takes a foreign key to columns that do not exist, and refuses the rows.
+    keys.retain(|key| key.columns.len() == key.references.len());
+    keys.sort();
+    keys.dedup();
+    Ok(keys)
 }
 
 /// The unique indexes that an `OR REPLACE` makes room in, the key's among them unless it is the rowid.

@@ -1,0 +1,45 @@
+//! One sync at a time on a file, whoever runs it. The lock is the system's and goes with its process.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// Held while a sync runs, or while something is done that must not meet one.
+pub(crate) struct SyncLock {
+    _file: File,
+}
+
+impl SyncLock {
+    /// Takes the lock of the database at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] if someone else has it.
+    pub(crate) fn take(path: &Path) -> Result<SyncLock, Error> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(SyncLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(Error::Busy),
+            Err(TryLockError::Error(failure)) => Err(failure.into()),
+        }
+    }
+
+    /// Takes the lock of the database at `path`, when it is free.
+    pub(crate) fn wait(path: &Path) -> Result<SyncLock, Error> {
+        let file = open(path)?;
+        file.lock()?;
+        Ok(SyncLock { _file: file })
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    let mut name: OsString = path.as_os_str().to_owned();
+    name.push("-colsync-lock");
+    let name = PathBuf::from(name);
+    Ok(OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(name)?)
+}

@@ -1,0 +1,283 @@
+//! The second half of a sync: what others have changed comes down, page by page, each with its place in the
+//! feed in one transaction.
+
+use colsync_shared::sqlite::Stored;
+
+use super::report::Progress;
+use super::session::{Session, cursor_tables};
+use crate::error::Error;
+use crate::file::{File, Meta, text};
+use crate::inbox::apply::{self, Applied};
+use crate::inbox::line::{Change, Line};
+use crate::inbox::pending::PendingRows;
+use crate::inbox::{resync, write};
+use crate::remote::{Pull, Trouble};
+
+/// Rows asked for at once: a slow connection gets through with them before it times out.
+const ROWS: u64 = 50_000;
+
+/// A page is written when it has so many rows,
+const PAGE_ROWS: usize = 2_000;
+/// or so many bytes, with or without a checkpoint.
+const PAGE_BYTES: usize = 4 << 20;
+
+/// Broken streams in a row, without a checkpoint between them, before the sync gives up.
+const MOST_CUTS: usize = 3;
+
+/// What a pull is of.
+#[derive(Debug, Clone)]
+enum Feed {
+    /// All paired tables, from the file's cursor.
+    All,
+    /// One table from its beginning, by its number here and its name there: its columns here have become more.
+    Table(i64, String),
+}
+
+impl Session<'_> {
+    /// Pulls until everything is here; whether the server's schema is not what it was.
+    pub(super) fn pull(&mut self) -> Result<bool, Error> {
+        let mut stale = false;
+        for (number, name) in self.backfills()? {
+            stale |= self.pull_feed(&Feed::Table(number, name))?.unknown_columns;
+        }
+        if self.tables.iter().all(|table| table.server.is_err()) {
+            return Ok(stale);
+        }
+        let applied = self.pull_feed(&Feed::All)?;
+        stale |= applied.unknown_columns;
+        if applied.missing_rows {
+            log::warn!("the file lacks rows that it had: pulling all of them again");
+            self.file.write(resync::begin)?;
+            stale |= self.pull_feed(&Feed::All)?.unknown_columns;
+        }
+        Ok(stale)
+    }
+
+    /// Tables that are to be pulled from their beginning.
+    fn backfills(&mut self) -> Result<Vec<(i64, String)>, Error> {
+        let mut found = Vec::new();
+        for paired in &self.tables {
+            let needs = self.file.int(
+                "SELECT count(*) FROM colsync_tables WHERE number = :? AND backfill IS NOT NULL",
+                &[Stored::Int(paired.local.number)],
+            )?;
+            if let (1, Ok(name)) = (needs, &paired.server) {
+                found.push((paired.local.number, name.clone()));
+            }
+        }
+        Ok(found)
+    }
+
+    fn pull_feed(&mut self, feed: &Feed) -> Result<Applied, Error> {
+        let mut pending = PendingRows::default();
+        let mut total = Applied::default();
+        let mut cuts = 0;
+        let mut restarts = 0;
+        loop {
+            self.go_on()?;
+            let trouble = match self.open(feed) {
+                Ok(mut stream) => {
+                    let mut progress = false;
+                    let done =
+                        self.stream(feed, &mut stream, &mut pending, &mut total, &mut progress);
+                    if progress {
+                        cuts = 0;
+                    }
+                    match done {
+                        Ok(true) => return Ok(total),
+                        Ok(false) if progress => continue,
+                        Ok(false) => Trouble::Unreachable("the answer broke off".to_owned()),
+                        Err(Broken::Here(failure)) => return Err(failure),
+                        Err(Broken::There(trouble)) => trouble,
+                    }
+                }
+                Err(trouble) => trouble,
+            };
+            match trouble {
+                Trouble::Unreachable(_) if cuts < MOST_CUTS && total.rows > 0 => cuts += 1,
+                Trouble::Expired if restarts < 2 => {
+                    restarts += 1;
+                    self.start_over(feed)?;
+                }
+                Trouble::Forked | Trouble::OutOfOrder { .. } if restarts < 2 => {
+                    restarts += 1;
+                    self.mend(&trouble)?;
+                }
+                other => return Err(other.into()),
+            }
+        }
+    }
+
+    fn open(&mut self, feed: &Feed) -> Result<Pull, Trouble> {
+        let broken = |failure: Error| Trouble::Nonsense(failure.to_string());
+        match feed {
+            Feed::All => {
+                let cursor = self.file.meta(Meta::Cursor).map_err(broken)?;
+                let push = self.file.meta_int(Meta::Push).map_err(broken)?.unwrap_or(0);
+                let names = self.names();
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                self.http
+                    .pull(self.client, &names, cursor.as_deref(), Some(push), ROWS)
+            }
+            Feed::Table(number, name) => {
+                let cursor = backfill(&mut self.file, *number).map_err(broken)?;
+                self.http
+                    .pull(self.client, &[name], cursor.as_deref(), None, ROWS)
+            }
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let tables = self.tables.iter();
+        tables.filter_map(|table| table.server.clone().ok()).collect()
+    }
+
+    fn start_over(&mut self, feed: &Feed) -> Result<(), Error> {
+        match feed {
+            Feed::All => self.file.write(resync::begin),
+            Feed::Table(number, _) => {
+                let number = *number;
+                self.file.write(|file| set_backfill(file, number, Some("")))
+            }
+        }
+    }
+
+    /// Applies a stream; whether it brought everything.
+    fn stream(
+        &mut self,
+        feed: &Feed,
+        stream: &mut Pull,
+        pending: &mut PendingRows,
+        total: &mut Applied,
+        progress: &mut bool,
+    ) -> Result<bool, Broken> {
+        let is_resync = matches!(feed, Feed::All) && resync::is_under_way(&mut self.file)?;
+        let mut page: Vec<Change> = Vec::new();
+        let mut bytes = 0;
+        let mut complete = false;
+        loop {
+            let line = match stream.next() {
+                Ok(line) => line,
+                Err(trouble) => return Err(Broken::There(trouble)),
+            };
+            let checkpoint = match line {
+                // What came after the last checkpoint comes again.
+                None => return Ok(complete),
+                Some(Line::Row(change)) => {
+                    bytes += stream.length();
+                    page.push(change);
+                    if page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
+                        continue;
+                    }
+                    None
+                }
+                Some(Line::Checkpoint {
+                    cursor,
+                    complete: is_last,
+                }) => {
+                    complete = is_last;
+                    *progress = true;
+                    Some(cursor)
+                }
+            };
+            self.go_on()?;
+            let applied = self.write_page(
+                feed,
+                pending,
+                &page,
+                checkpoint.as_deref(),
+                complete,
+                is_resync,
+            )?;
+            total.rows += applied.rows;
+            total.removed += applied.removed;
+            total.unknown_columns |= applied.unknown_columns;
+            total.missing_rows |= applied.missing_rows;
+            self.report.pulled += applied.rows;
+            self.report.removed += applied.removed;
+            (self.progress)(Progress::Pulling {
+                rows: self.report.pulled,
+                first: is_resync,
+            });
+            page.clear();
+            bytes = 0;
+        }
+    }
+
+    fn write_page(
+        &mut self,
+        feed: &Feed,
+        pending: &mut PendingRows,
+        page: &[Change],
+        checkpoint: Option<&str>,
+        complete: bool,
+        is_resync: bool,
+    ) -> Result<Applied, Error> {
+        let tables = &self.tables;
+        let names = self.names();
+        self.file.write(|file| {
+            let mut applied = apply::page(file, tables, pending, page, is_resync)?;
+            if complete {
+                write::without_echo(file, tables, |file| {
+                    file.uncaptured(|file| {
+                        if is_resync {
+                            applied.removed += resync::finish(file, tables, pending)?;
+                        }
+                        apply::release_all(file, tables, pending)
+                    })
+                })?;
+            }
+            match (checkpoint, feed) {
+                (None, _) => {}
+                (Some(cursor), Feed::All) => {
+                    file.set_meta(Meta::Cursor, Some(cursor))?;
+                    if complete || cursor_tables(file)?.is_empty() {
+                        let json = serde_json::to_string(&names)
+                            .map_err(|broken| Error::Corrupt(broken.to_string()))?;
+                        file.set_meta(Meta::CursorTables, Some(&json))?;
+                    }
+                }
+                (Some(_), Feed::Table(number, _)) if complete => {
+                    set_backfill(file, *number, None)?;
+                }
+                (Some(cursor), Feed::Table(number, _)) => {
+                    set_backfill(file, *number, Some(cursor))?;
+                }
+            }
+            Ok(applied)
+        })
+    }
+}
+
+/// Where the pull of one table is; `None` at its beginning.
+fn backfill(file: &mut File, number: i64) -> Result<Option<String>, Error> {
+    let row = file.first(
+        "SELECT backfill FROM colsync_tables WHERE number = :?",
+        &[Stored::Int(number)],
+    )?;
+    let cursor = row.as_ref().and_then(|row| text(row.first()?));
+    Ok(cursor.filter(|cursor| !cursor.is_empty()).map(str::to_owned))
+}
+
+fn set_backfill(file: &mut File, number: i64, cursor: Option<&str>) -> Result<(), Error> {
+    let cursor = cursor.map_or(Stored::Null, |cursor| Stored::Text(cursor.to_owned()));
+    file.execute(
+        "UPDATE colsync_tables SET backfill = :? WHERE number = :?",
+        &[cursor, Stored::Int(number)],
+    )?;
+    Ok(())
+}
+
+/// Why a stream was not applied to its end.
+enum Broken {
+    /// The file failed, or the sync is to end.
+    Here(Error),
+    /// The stream failed.
+    There(Trouble),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Broken::Here(error)
+    }
+}

@@ -1,0 +1,249 @@
+//! The first half of a sync: what the app has written goes up, and is settled by the receipts.
+
+use std::collections::HashSet;
+
+use colsync_shared::receipt::{Receipt, Rejection, Status};
+
+use super::report::Progress;
+use super::session::Session;
+use crate::edges;
+use crate::error::Error;
+use crate::inbox::resync;
+use crate::outbox::freeze::{self, Choice, Frozen};
+use crate::outbox::letters;
+use crate::outbox::settle::{Settled, Terms, settle};
+use crate::remote::Trouble;
+use crate::table::RowRef;
+
+/// How often a sync takes a new identity or sends pushes again before it gives up.
+const MOST_RESTARTS: usize = 3;
+
+/// What became of a push that was sent.
+enum Sent {
+    /// It is settled.
+    Settled(Settled),
+    /// It is pending as before, and is to be made anew.
+    Thawed,
+}
+
+impl Session<'_> {
+    /// Pushes until nothing is left that could be.
+    pub(super) fn push(&mut self) -> Result<(), Error> {
+        self.report.waiting.clear();
+        let mut restarts = 0;
+        let mut batch = self.settings.batch.max(1);
+        let mut skip: HashSet<RowRef> = HashSet::new();
+        let mut again: Vec<RowRef> = Vec::new();
+        loop {
+            self.go_on()?;
+            let Some(frozen) = self.next(&Choice::First(batch, &skip))? else {
+                break;
+            };
+            let Next::Push(frozen) = frozen else {
+                let Next::Waiting(rows) = frozen else {
+                    continue;
+                };
+                skip.extend(rows);
+                continue;
+            };
+            match self.send(&frozen, false, &mut restarts)? {
+                Sent::Thawed => batch = (batch.min(frozen.edits as usize) / 2).max(1),
+                Sent::Settled(settled) => {
+                    batch = (batch * 2).min(self.settings.batch.max(1));
+                    skip.extend(settled.again.iter().cloned());
+                    again.extend(settled.again);
+                }
+            }
+        }
+        self.push_again(again, &mut restarts)
+    }
+
+    /// What was refused on its own may pass with, or after, the others: as long as some do, all are sent
+    /// again. Then what is refused is refused.
+    fn push_again(&mut self, mut again: Vec<RowRef>, restarts: &mut usize) -> Result<(), Error> {
+        let mut last = false;
+        while !again.is_empty() {
+            let before = again.len();
+            let mut left = Vec::new();
+            for rows in again.chunks(self.settings.batch.max(1)) {
+                self.go_on()?;
+                let frozen = match self.next(&Choice::Rows(rows))? {
+                    Some(Next::Push(frozen)) => frozen,
+                    Some(Next::Waiting(_) | Next::Nothing) | None => continue,
+                };
+                match self.send(&frozen, last, restarts)? {
+                    // Too much for one push: the next sync makes smaller ones.
+                    Sent::Thawed => return Ok(()),
+                    Sent::Settled(settled) => left.extend(settled.again),
+                }
+            }
+            if last {
+                return Ok(());
+            }
+            last = left.len() >= before;
+            again = left;
+        }
+        Ok(())
+    }
+
+    /// The push that has no answer yet, or a new one.
+    fn next(&mut self, choice: &Choice<'_>) -> Result<Option<Next>, Error> {
+        if let Some(frozen) = freeze::unanswered(&mut self.file)? {
+            return Ok(Some(Next::Push(frozen)));
+        }
+        let hash = self.schema.as_ref().map(|schema| schema.hash.as_str());
+        let frost = freeze::freeze(&mut self.file, &self.tables, hash, choice)?;
+        for (_, reason) in &frost.waiting {
+            if !self.report.waiting.contains(reason) {
+                self.report.waiting.push(reason.clone());
+            }
+        }
+        Ok(if let Some(push) = frost.push {
+            Some(Next::Push(push))
+        } else if !frost.waiting.is_empty() {
+            let rows = frost.waiting.into_iter().map(|(row, _)| row).collect();
+            Some(Next::Waiting(rows))
+        } else {
+            (frost.dropped > 0).then_some(Next::Nothing)
+        })
+    }
+
+    /// Sends a push and settles it.
+    fn send(
+        &mut self,
+        frozen: &Frozen,
+        last: bool,
+        restarts: &mut usize,
+    ) -> Result<Sent, Error> {
+        let left = self.file.int("SELECT count(*) FROM colsync_log", &[])?;
+        (self.progress)(Progress::Pushing {
+            sent: self.report.pushed,
+            left: u64::try_from(left).unwrap_or(0),
+        });
+        let answer = self
+            .http
+            .push(self.client, &frozen.body, self.settings.compress);
+        let trouble = match answer {
+            Ok(answer) if answer.push == frozen.number => {
+                let terms = Terms {
+                    used: true,
+                    last,
+                    now: edges::now(),
+                };
+                let settled = settle(
+                    &mut self.file,
+                    &self.tables,
+                    frozen,
+                    answer.receipts,
+                    terms,
+                )?;
+                self.count(frozen, &settled);
+                let hash = self.schema.as_ref().map(|schema| schema.hash.clone());
+                if settled.schema_changed || (answer.schema.is_some() && answer.schema != hash) {
+                    self.fetch_schema()?;
+                    self.pair()?;
+                }
+                return Ok(Sent::Settled(settled));
+            }
+            Ok(answer) => {
+                return Err(Error::Nonsense(format!(
+                    "an answer to push {} for push {}",
+                    answer.push, frozen.number
+                )));
+            }
+            Err(trouble) => trouble,
+        };
+        match trouble {
+            Trouble::BadPush { .. } if frozen.edits > 1 => {
+                freeze::thaw_now(&mut self.file)?;
+                Ok(Sent::Thawed)
+            }
+            Trouble::BadPush { code, detail, .. } => {
+                let settled = self.refuse(frozen, &code, &detail)?;
+                Ok(Sent::Settled(settled))
+            }
+            Trouble::Forked | Trouble::OutOfOrder { .. } if *restarts < MOST_RESTARTS => {
+                *restarts += 1;
+                self.mend(&trouble)?;
+                Ok(Sent::Settled(Settled::default()))
+            }
+            other => Err(other.into()),
+        }
+    }
+
+    /// The one edit of a push that the server would not read is refused as its receipt would say it.
+    fn refuse(&mut self, frozen: &Frozen, code: &str, detail: &str) -> Result<Settled, Error> {
+        let edits = freeze::edits(frozen)?;
+        let receipts = edits
+            .iter()
+            .map(|edit| {
+                let rejection = Rejection::new(code, detail);
+                Receipt::rejected(&edit.table, Some(edit.id.clone()), rejection)
+            })
+            .collect();
+        let terms = Terms {
+            used: false,
+            last: true,
+            now: edges::now(),
+        };
+        let settled = settle(&mut self.file, &self.tables, frozen, receipts, terms)?;
+        self.count(frozen, &settled);
+        Ok(settled)
+    }
+
+    /// Makes the numbers of pushes fit the server's again.
+    pub(super) fn mend(&mut self, trouble: &Trouble) -> Result<(), Error> {
+        let Trouble::OutOfOrder { expected } = trouble else {
+            return self.renew();
+        };
+        match freeze::kept_from(&mut self.file, *expected)? {
+            Some(lost) if !lost.is_empty() => {
+                log::warn!("the server has lost {} push(es): sending them again", lost.len());
+                for push in &lost {
+                    self.replay(push)?;
+                }
+            }
+            Some(_) | None => self.renew()?,
+        }
+        // Its rows are those of another history now.
+        self.file.write(resync::begin)
+    }
+
+    /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
+    fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
+        self.go_on()?;
+        let answer = self
+            .http
+            .push(self.client, &push.body, self.settings.compress)?;
+        let edits = freeze::edits(push)?;
+        let now = edges::now();
+        self.file.write(|file| {
+            for (edit, receipt) in edits.iter().zip(&answer.receipts) {
+                if receipt.status == Status::Rejected {
+                    letters::add(file, edit, receipt, now)?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    fn count(&mut self, frozen: &Frozen, settled: &Settled) {
+        let report = &mut self.report;
+        report.pushed += frozen.edits - (settled.again.len() as u64).min(frozen.edits);
+        report.applied += settled.applied;
+        report.superseded += settled.superseded;
+        report.merged += settled.merged;
+        report.held += settled.held;
+        report.rejected += settled.rejected;
+    }
+}
+
+/// What there is to do next.
+enum Next {
+    /// Send this.
+    Push(Frozen),
+    /// These rows cannot be sent.
+    Waiting(Vec<RowRef>),
+    /// Edits that had come to nothing were dropped; look again.
+    Nothing,
+}

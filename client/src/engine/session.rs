@@ -1,0 +1,252 @@
+//! One sync: push, settle, pull, apply. Each step is one transaction of the file, so that whatever happens
+//! between two of them, the next sync goes on from there.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use colsync_shared::ClientId;
+use colsync_shared::schema_wire::SchemaWire;
+use colsync_shared::sqlite::Stored;
+
+use super::lock::SyncLock;
+use super::report::{Progress, Report};
+use crate::capture;
+use crate::client::Settings;
+use crate::edges;
+use crate::error::Error;
+use crate::file::{File, Meta, text};
+use crate::outbox::{freeze, history};
+use crate::pairing::{Paired, pair};
+use crate::remote::Http;
+
+/// What a sync works with.
+pub(crate) struct Session<'a> {
+    pub(super) file: File,
+    pub(super) http: Http,
+    pub(super) settings: &'a Settings,
+    pub(super) client: ClientId,
+    pub(super) tables: Vec<Paired>,
+    pub(super) schema: Option<SchemaWire>,
+    pub(super) report: Report,
+    pub(super) progress: &'a (dyn Fn(Progress) + Sync),
+    stop: &'a AtomicBool,
+}
+
+/// Syncs the file once.
+///
+/// # Errors
+/// As the file and the server have it; what was done until then stays done, and is gone on from.
+pub(crate) fn run(
+    mut file: File,
+    settings: &Settings,
+    progress: &(dyn Fn(Progress) + Sync),
+    stop: &AtomicBool,
+) -> Result<Report, Error> {
+    let _lock = SyncLock::take(file.path())?;
+    let url = server(&mut file, settings)?;
+    let client = identity(&mut file)?;
+    let http = Http::new(&url, settings.token.clone(), settings.timeout)?;
+    let mut session = Session {
+        file,
+        http,
+        settings,
+        client,
+        tables: Vec::new(),
+        schema: None,
+        report: Report::default(),
+        progress,
+        stop,
+    };
+    let done = session.sync();
+    session.note(&done)?;
+    done.map(|()| session.report)
+}
+
+/// The server's URL: as named now, else as the file has it. What is named is kept.
+pub(crate) fn server(file: &mut File, settings: &Settings) -> Result<String, Error> {
+    let kept = file.meta(Meta::Server)?;
+    match (&settings.server, kept) {
+        (Some(named), kept) => {
+            if kept.as_ref() != Some(named) {
+                crate::remote::check_url(named)?;
+                file.write(|file| file.set_meta(Meta::Server, Some(named)))?;
+            }
+            Ok(named.clone())
+        }
+        (None, Some(kept)) => Ok(kept),
+        (None, None) => Err(Error::NoServer),
+    }
+}
+
+/// This installation's id; a new file gets one.
+pub(crate) fn identity(file: &mut File) -> Result<ClientId, Error> {
+    let read = |file: &mut File| -> Result<Option<ClientId>, Error> {
+        let kept = file.meta(Meta::ClientId)?;
+        kept.map(|text| {
+            text.parse()
+                .map_err(|_no_uuid| Error::Corrupt("client_id in colsync_meta".to_owned()))
+        })
+        .transpose()
+    };
+    if let Some(known) = read(file)? {
+        return Ok(known);
+    }
+    file.write(|file| match read(file)? {
+        Some(known) => Ok(known),
+        None => {
+            let new = edges::client_id();
+            file.set_meta(Meta::ClientId, Some(&new.to_string()))?;
+            Ok(new)
+        }
+    })
+}
+
+/// The server's schema as it was last told.
+pub(crate) fn known_schema(file: &mut File) -> Result<Option<SchemaWire>, Error> {
+    let kept = file.meta(Meta::Schema)?;
+    kept.map(|json| {
+        serde_json::from_str(&json)
+            .map_err(|_unreadable| Error::Corrupt("schema in colsync_meta".to_owned()))
+    })
+    .transpose()
+}
+
+impl Session<'_> {
+    fn sync(&mut self) -> Result<(), Error> {
+        history::index_if_long(&mut self.file)?;
+        self.schema = known_schema(&mut self.file)?;
+        if self.schema.is_none() {
+            self.fetch_schema()?;
+        }
+        self.pair()?;
+        self.push()?;
+        if !self.report.waiting.is_empty() && self.fetch_schema()? {
+            self.pair()?;
+            self.push()?;
+        }
+        if self.pull()? {
+            // The server has columns that its schema, as it was known here, had not.
+            self.fetch_schema()?;
+            self.pair()?;
+            self.pull()?;
+        }
+        history::index_if_long(&mut self.file)
+    }
+
+    /// Asks for the server's schema; whether it is another than before.
+    pub(super) fn fetch_schema(&mut self) -> Result<bool, Error> {
+        (self.progress)(Progress::Schema);
+        let schema = self.http.schema(self.client)?;
+        let is_new = self.schema.as_ref().is_none_or(|known| known.hash != schema.hash);
+        if is_new {
+            let json = serde_json::to_string(&schema)
+                .map_err(|broken| Error::Nonsense(format!("a schema: {broken}")))?;
+            self.file
+                .write(|file| file.set_meta(Meta::Schema, Some(&json)))?;
+            self.schema = Some(schema);
+        }
+        Ok(is_new)
+    }
+
+    /// Pairs the tracked tables with the server's. A table of which more columns meet than before is to be
+    /// pulled from its beginning, once.
+    pub(super) fn pair(&mut self) -> Result<(), Error> {
+        let tables = capture::refresh(&mut self.file)?;
+        self.tables = pair(tables, self.schema.as_ref());
+        let covered = cursor_tables(&mut self.file)?;
+        for paired in &self.tables {
+            let Ok(server) = &paired.server else {
+                continue;
+            };
+            let number = Stored::Int(paired.local.number);
+            let row = self.file.first(
+                "SELECT met FROM colsync_tables WHERE number = :?",
+                std::slice::from_ref(&number),
+            )?;
+            let before: Option<Vec<String>> = row
+                .as_ref()
+                .and_then(|row| text(row.first()?))
+                .and_then(|json| serde_json::from_str(json).ok());
+            let met = paired.met();
+            if before.as_ref() == Some(&met) {
+                continue;
+            }
+            let has_more = match &before {
+                None => true,
+                Some(before) => met.iter().any(|name| !before.contains(name)),
+            };
+            let json = serde_json::to_string(&met)
+                .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
+            let begin = has_more && covered.contains(server);
+            self.file.write(|file| {
+                file.execute(
+                    "UPDATE colsync_tables SET met = :? WHERE number = :?",
+                    &[Stored::Text(json), number.clone()],
+                )?;
+                if begin {
+                    file.execute(
+                        "UPDATE colsync_tables SET backfill = '' WHERE number = :?",
+                        &[number],
+                    )?;
+                }
+                Ok(())
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Takes a new identity: the file is a copy of one that has pushed since, or the server has forgotten
+    /// what it answered for. What is not settled stays pending.
+    pub(super) fn renew(&mut self) -> Result<(), Error> {
+        let new = edges::client_id();
+        log::warn!("{} goes on as client {new}", self.client);
+        self.file.write(|file| {
+            freeze::thaw(file)?;
+            file.execute("DELETE FROM colsync_pushes", &[])?;
+            file.set_meta(Meta::ClientId, Some(&new.to_string()))?;
+            file.set_meta(Meta::Push, None)
+        })?;
+        self.client = new;
+        Ok(())
+    }
+
+    /// # Errors
+    /// [`Error::Stopped`] if the sync is to end.
+    pub(super) fn go_on(&self) -> Result<(), Error> {
+        if self.stop.load(Ordering::Relaxed) {
+            Err(Error::Stopped)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Keeps what the file's status tells.
+    fn note(&mut self, done: &Result<(), Error>) -> Result<(), Error> {
+        (self.report.sent_bytes, self.report.received_bytes) = self.http.traffic();
+        let offset = self.http.offset_us().map(|offset| offset.to_string());
+        let now = edges::now().micros() / 1000;
+        self.file.write(|file| {
+            if offset.is_some() {
+                file.set_meta(Meta::OffsetUs, offset.as_deref())?;
+            }
+            match done {
+                Ok(()) => {
+                    file.set_meta(Meta::SyncedAt, Some(&now.to_string()))?;
+                    file.set_meta(Meta::LastError, None)
+                }
+                Err(Error::Stopped) => Ok(()),
+                Err(failure) => file.set_meta(Meta::LastError, Some(&failure.to_string())),
+            }
+        })
+    }
+}
+
+/// The tables that the cursor covers, by the server's names.
+pub(super) fn cursor_tables(file: &mut File) -> Result<Vec<String>, Error> {
+    if file.meta(Meta::Cursor)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let kept = file.meta(Meta::CursorTables)?;
+    Ok(kept
+        .and_then(|json| serde_json::from_str(&json).ok())
+        .unwrap_or_default())
+}

@@ -1,0 +1,427 @@
+//! Applying what the server has of a row: to the table where the app has no unpushed edit, and beside it
+//! where it has.
+
+use std::collections::{BTreeMap, HashMap};
+
+use colsync_shared::sqlite::Stored;
+
+use super::held::{self, Held, LOST};
+use super::line::{Change, What};
+use super::pending::{PendingRow, PendingRows};
+use super::write::{self, Upsert};
+use super::versions;
+use crate::error::Error;
+use crate::file::{File, is_refusal};
+use crate::pairing::Paired;
+use crate::table::RowRef;
+
+/// What a page came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Applied {
+    /// Rows made or changed.
+    pub(crate) rows: u64,
+    /// Rows removed.
+    pub(crate) removed: u64,
+    /// Whether the server sent a column that its schema, as it is known here, has not.
+    pub(crate) unknown_columns: bool,
+    /// Whether a row that changed was not there: the file has lost it.
+    pub(crate) missing_rows: bool,
+}
+
+/// Applies a page of changes inside the open transaction. `fresh` says that the tables' rows all come from
+/// this pull, so that no row has a version other than the one it comes with.
+pub(crate) fn page(
+    file: &mut File,
+    tables: &[Paired],
+    pending: &mut PendingRows,
+    changes: &[Change],
+    is_resync: bool,
+) -> Result<Applied, Error> {
+    pending.refresh(file)?;
+    let touched: Vec<Paired> = tables
+        .iter()
+        .filter(|table| !table.local.echoing.is_empty())
+        .filter(|table| changes.iter().any(|c| table.server.as_ref() == Ok(&c.table)))
+        .cloned()
+        .collect();
+    write::without_echo(file, &touched, |file| {
+        file.uncaptured(|file| {
+            let mut page = Page {
+                all_first: versions::none(file)?,
+                none_held: held::none(file)?,
+                file,
+                pending,
+                is_resync,
+                applied: Applied::default(),
+            };
+            let by_name: HashMap<&str, (&Paired, Upsert<'_>)> = tables
+                .iter()
+                .filter_map(|table| {
+                    let name = table.server.as_ref().ok()?;
+                    Some((name.as_str(), (table, Upsert::new(table))))
+                })
+                .collect();
+            for change in changes {
+                // A table that was just untracked may still be on its way.
+                if let Some((paired, upsert)) = by_name.get(change.table.as_str()) {
+                    page.take(paired, upsert, change)?;
+                }
+            }
+            Ok(page.applied)
+        })
+    })
+}
+
+struct Page<'a> {
+    file: &'a mut File,
+    pending: &'a PendingRows,
+    is_resync: bool,
+    /// Whether no row is known at another version than its first.
+    all_first: bool,
+    none_held: bool,
+    applied: Applied,
+}
+
+impl Page<'_> {
+    fn take(
+        &mut self,
+        paired: &Paired,
+        upsert: &Upsert<'_>,
+        change: &Change,
+    ) -> Result<(), Error> {
+        let Some(id) = paired.row_id(&change.id) else {
+            log::warn!("{}: the server sent a row of no key of it", change.table);
+            return Ok(());
+        };
+        let row = RowRef {
+            table: paired.local.number,
+            id,
+        };
+        match &change.what {
+            What::Removed => self.removed(paired, &row),
+            What::Columns {
+                version,
+                full,
+                columns,
+            } => {
+                if self.is_resync {
+                    super::resync::seen(self.file, &row)?;
+                }
+                self.applied.unknown_columns |= columns
+                    .keys()
+                    .any(|name| paired.position(name).is_none() && paired.local.position(name).is_some());
+                let incoming = Held {
+                    columns: columns.clone(),
+                    full: *full,
+                    version: Some(*version),
+                    ..Held::default()
+                };
+                match self.pending.of(&row) {
+                    Some(edits) => self.beside(paired, &row, edits, incoming),
+                    None if *full && self.none_held => {
+                        self.whole(paired, upsert, &row, *version, incoming)
+                    }
+                    None => self.changed(paired, &row, incoming),
+                }
+            }
+        }
+    }
+
+    /// A whole row that the app has not touched: the way of a first sync.
+    fn whole(
+        &mut self,
+        paired: &Paired,
+        upsert: &Upsert<'_>,
+        row: &RowRef,
+        version: i64,
+        incoming: Held,
+    ) -> Result<(), Error> {
+        match upsert.run(self.file, &row.id, &incoming.columns) {
+            Ok(()) => {
+                self.applied.rows += 1;
+                self.set_version(row, version)
+            }
+            Err(refused) if is_refusal(&refused) => self.hold(paired, row, incoming, &refused),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn set_version(&mut self, row: &RowRef, version: i64) -> Result<(), Error> {
+        if self.all_first && version == 1 {
+            return Ok(());
+        }
+        self.all_first = false;
+        versions::set(self.file, row, version)
+    }
+
+    /// A row that the app has not touched since the last push.
+    fn changed(&mut self, paired: &Paired, row: &RowRef, incoming: Held) -> Result<(), Error> {
+        let mut held = held::of(self.file, row)?;
+        let had = !held.is_empty();
+        merge(&mut held, incoming);
+        match put(self.file, paired, row, &held) {
+            Ok(Put::Done) => {
+                self.applied.rows += 1;
+                if had {
+                    held::forget(self.file, row)?;
+                }
+                match held.version {
+                    Some(version) => self.set_version(row, version),
+                    None => Ok(()),
+                }
+            }
+            Ok(Put::NoRow) => {
+                self.applied.missing_rows = true;
+                Ok(())
+            }
+            Err(refused) if is_refusal(&refused) => self.hold(paired, row, held, &refused),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// What the table's own constraints refuse waits.
+    fn hold(
+        &mut self,
+        paired: &Paired,
+        row: &RowRef,
+        mut held: Held,
+        refused: &Error,
+    ) -> Result<(), Error> {
+        log::warn!("{}: a row waits: {refused}", paired.local.name);
+        self.none_held = false;
+        let known = versions::of(self.file, row)?;
+        let names: Vec<String> = held.columns.keys().cloned().collect();
+        for name in names {
+            held.note_base(&name, known);
+        }
+        held::keep(self.file, row, &held, Some(&refused.to_string()))
+    }
+
+    /// A row with unpushed edits: the other columns are written, those wait.
+    fn beside(
+        &mut self,
+        paired: &Paired,
+        row: &RowRef,
+        edits: &PendingRow,
+        incoming: Held,
+    ) -> Result<(), Error> {
+        self.none_held = false;
+        let mut held = held::of(self.file, row)?;
+        let version = incoming.version;
+        merge(&mut held, incoming);
+        if edits.inserted || held.removed || !write::exists(self.file, paired, &row.id)? {
+            // The whole row is the app's: made, deleted, or made again.
+            return held::keep(self.file, row, &held, None);
+        }
+        let known = versions::of(self.file, row)?;
+        let lost = self.is_resync && version.is_some_and(|version| version < known);
+        let mut free: Vec<(usize, Stored)> = Vec::new();
+        let mut waiting = BTreeMap::new();
+        for (name, value) in std::mem::take(&mut held.columns) {
+            let Some(at) = paired.position(&name) else {
+                continue;
+            };
+            let is_edited = paired
+                .local
+                .columns
+                .get(at)
+                .is_some_and(|column| edits.has(&column.name));
+            if is_edited {
+                waiting.insert(name, value);
+            } else if !paired.local.is_key(at) {
+                free.push((at, paired.stored(at, &value)));
+            }
+        }
+        // Also columns that this line does not bring: their edits were made from the version before.
+        for (at, column) in paired.local.columns.iter().enumerate() {
+            if let Some(there) = paired.column(at).filter(|_| edits.has(&column.name)) {
+                held.note_base(&there.name, if lost { LOST } else { known });
+            }
+        }
+        held.columns = waiting;
+        held.full = false;
+        match write::update(self.file, paired, &row.id, &free) {
+            Ok(_there) => {
+                held.version = None;
+                self.applied.rows += 1;
+                if let Some(version) = version {
+                    self.set_version(row, version)?;
+                }
+                held::keep(self.file, row, &held, None)
+            }
+            Err(refused) if is_refusal(&refused) => {
+                for (at, value) in free {
+                    if let Some(there) = paired.column(at) {
+                        let wire = paired.wire(at, &value);
+                        held.columns.insert(there.name.clone(), wire);
+                    }
+                }
+                held::keep(self.file, row, &held, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn removed(&mut self, paired: &Paired, row: &RowRef) -> Result<(), Error> {
+        if self.pending.of(row).is_some() {
+            self.none_held = false;
+            let mut held = held::of(self.file, row)?;
+            held.removed = true;
+            held.full = false;
+            held.columns.clear();
+            return held::keep(self.file, row, &held, None);
+        }
+        match write::delete(self.file, paired, &row.id) {
+            Ok(there) => {
+                self.applied.removed += u64::from(there);
+                versions::forget(self.file, row)?;
+                if !self.none_held {
+                    held::forget(self.file, row)?;
+                }
+                Ok(())
+            }
+            Err(refused) if is_refusal(&refused) => {
+                self.none_held = false;
+                let removed = Held {
+                    removed: true,
+                    ..Held::default()
+                };
+                held::keep(self.file, row, &removed, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+/// Lays what came later over what waits.
+fn merge(held: &mut Held, incoming: Held) {
+    if incoming.full {
+        held.columns.clear();
+        held.full = true;
+    }
+    held.removed = incoming.removed;
+    held.columns.extend(incoming.columns);
+    held.version = incoming.version.or(held.version);
+}
+
+/// Whether a row could be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It is as the server has it.
+    Done,
+    /// Some columns came of a row that is not there.
+    NoRow,
+}
+
+/// Writes what waits for a row into its table.
+pub(crate) fn put(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    held: &Held,
+) -> Result<Put, Error> {
+    if held.removed {
+        write::delete(file, paired, &row.id)?;
+        return Ok(Put::Done);
+    }
+    if held.full {
+        Upsert::new(paired).run(file, &row.id, &held.columns)?;
+        return Ok(Put::Done);
+    }
+    let mut columns = Vec::with_capacity(held.columns.len());
+    for (name, value) in &held.columns {
+        match paired.position(name) {
+            Some(at) if !paired.local.is_key(at) => columns.push((at, paired.stored(at, value))),
+            Some(_) | None => {}
+        }
+    }
+    Ok(if write::update(file, paired, &row.id, &columns)? {
+        Put::Done
+    } else {
+        Put::NoRow
+    })
+}
+
+/// Writes what waits for a row that has no unpushed edits any more, inside a transaction without capture.
+/// What its table refuses goes on waiting.
+pub(crate) fn release(file: &mut File, paired: &Paired, row: &RowRef) -> Result<(), Error> {
+    let held = held::of(file, row)?;
+    if held.is_empty() {
+        return Ok(());
+    }
+    match put(file, paired, row, &held) {
+        Ok(_done) => {
+            if held.removed {
+                versions::forget(file, row)?;
+            } else if let Some(version) = held.version {
+                versions::set(file, row, version)?;
+            }
+            held::forget(file, row)
+        }
+        Err(refused) if is_refusal(&refused) => {
+            held::keep(file, row, &held, Some(&refused.to_string()))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Tries again to write all that waits for rows without unpushed edits. Rows that stand in each other's way,
+/// such as two that swap a unique value, are taken out together and put back.
+pub(crate) fn release_all(
+    file: &mut File,
+    tables: &[Paired],
+    pending: &PendingRows,
+) -> Result<(), Error> {
+    let mut left = Vec::new();
+    for (row, held) in held::all(file)? {
+        let paired = tables.iter().find(|table| table.local.number == row.table);
+        let Some(paired) = paired.filter(|table| table.server.is_ok()) else {
+            continue;
+        };
+        if pending.of(&row).is_some() {
+            continue;
+        }
+        release(file, paired, &row)?;
+        if !held::of(file, &row)?.is_empty() && !held.removed {
+            left.push((paired, row, held));
+        }
+    }
+    if left.len() < 2 {
+        return Ok(());
+    }
+    let together = file.savepoint(|file| {
+        let mut rows = Vec::with_capacity(left.len());
+        for (paired, row, held) in &left {
+            let there = crate::outbox::history::row_now(file, &paired.local, row)?;
+            write::delete(file, paired, &row.id)?;
+            rows.push((paired, row, held, there));
+        }
+        for (paired, row, held, there) in rows {
+            if let Some(values) = there {
+                let mut values: Vec<(usize, Stored)> = values.into_iter().enumerate().collect();
+                for (name, value) in &held.columns {
+                    let at = paired.position(name);
+                    let slot = at.and_then(|at| values.iter_mut().find(|(other, _)| *other == at));
+                    if let (Some(at), Some((_, slot))) = (at, slot) {
+                        *slot = paired.stored(at, value);
+                    }
+                }
+                write::insert(file, paired, &row.id, &values)?;
+                if let Some(version) = held.version {
+                    versions::set(file, row, version)?;
+                }
+            } else {
+                put(file, paired, row, held)?;
+                if let Some(version) = held.version {
+                    versions::set(file, row, version)?;
+                }
+            }
+            held::forget(file, row)?;
+        }
+        Ok(())
+    });
+    match together {
+        Err(refused) if is_refusal(&refused) => Ok(()),
+        done => done,
+    }
+}

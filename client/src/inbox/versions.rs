@@ -1,0 +1,55 @@
+//! The server's version of each row: what the client had in view, and names as the base of its edits.
+//!
+//! Only versions other than 1 are kept: of a million rows that no one has edited since they were imported,
+//! nothing is.
+
+use colsync_shared::sqlite::Stored;
+
+use crate::error::Error;
+use crate::file::{File, int};
+use crate::table::RowRef;
+
+/// The version of a row that is not in the table.
+const FIRST: i64 = 1;
+
+/// The row's version as the server last told it.
+pub(crate) fn of(file: &mut File, row: &RowRef) -> Result<i64, Error> {
+    let found = file.first(
+        "SELECT version FROM colsync_versions WHERE table_number = :? AND row_id = :?",
+        &[Stored::Int(row.table), row.id.0.clone()],
+    )?;
+    Ok(found
+        .and_then(|row| row.first().and_then(int))
+        .unwrap_or(FIRST))
+}
+
+/// Whether every row is at its first version.
+pub(crate) fn none(file: &mut File) -> Result<bool, Error> {
+    Ok(file.int("SELECT EXISTS (SELECT 1 FROM colsync_versions)", &[])? == 0)
+}
+
+/// Keeps the row's version.
+pub(crate) fn set(file: &mut File, row: &RowRef, version: i64) -> Result<(), Error> {
+    if version == FIRST {
+        return forget(file, row);
+    }
+    file.execute(
+        "INSERT INTO colsync_versions (table_number, row_id, version) VALUES (:?, :?, :?) \
+         ON CONFLICT (table_number, row_id) DO UPDATE SET version = excluded.version",
+        &[
+            Stored::Int(row.table),
+            row.id.0.clone(),
+            Stored::Int(version),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Forgets the version of a row that is gone.
+pub(crate) fn forget(file: &mut File, row: &RowRef) -> Result<(), Error> {
+    file.execute(
+        "DELETE FROM colsync_versions WHERE table_number = :? AND row_id = :?",
+        &[Stored::Int(row.table), row.id.0.clone()],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,207 @@
+//! Writing what the server has into the app's tables.
+//!
+//! Always inside a transaction in which the capture triggers look away. Whether a row may be written is
+//! decided elsewhere.
+
+use std::collections::BTreeMap;
+
+use colsync_shared::sql::{PLACEHOLDER, quote};
+use colsync_shared::sqlite::Stored;
+use serde_json::Value as Json;
+
+use crate::error::Error;
+use crate::file::File;
+use crate::pairing::Paired;
+use crate::table::RowId;
+
+/// Writes whole rows of one table with a statement made once.
+pub(crate) struct Upsert<'a> {
+    paired: &'a Paired,
+    /// Positions of the columns that both sides have.
+    positions: Vec<usize>,
+    sql: String,
+}
+
+impl<'a> Upsert<'a> {
+    /// The statement for `paired`.
+    pub(crate) fn new(paired: &'a Paired) -> Self {
+        let positions: Vec<usize> = (0..paired.local.columns.len())
+            .filter(|&at| paired.column(at).is_some())
+            .collect();
+        let sql = upsert_sql(paired, &positions);
+        Upsert {
+            paired,
+            positions,
+            sql,
+        }
+    }
+
+    /// Makes the row, or makes it what the server has.
+    pub(crate) fn run(
+        &self,
+        file: &mut File,
+        id: &RowId,
+        columns: &BTreeMap<String, Json>,
+    ) -> Result<(), Error> {
+        let mut binds = Vec::with_capacity(self.positions.len());
+        let mut parts = self.paired.local.parts(id);
+        for &at in &self.positions {
+            let part = self.paired.local.key.iter().position(|&key| key == at);
+            binds.push(match part.and_then(|part| parts.get_mut(part)) {
+                Some(part) => std::mem::replace(part, Stored::Null),
+                None => {
+                    let sent = self.paired.column(at).and_then(|c| columns.get(&c.name));
+                    let Some(sent) = sent else {
+                        // A column that the server did not send is not made NULL.
+                        return self.without_missing(file, id, columns);
+                    };
+                    self.paired.stored(at, sent)
+                }
+            });
+        }
+        file.execute(&self.sql, &binds).map(drop)
+    }
+
+    fn without_missing(
+        &self,
+        file: &mut File,
+        id: &RowId,
+        columns: &BTreeMap<String, Json>,
+    ) -> Result<(), Error> {
+        let is_sent = |at: &usize| {
+            let there = self.paired.column(*at);
+            self.paired.local.is_key(*at) || there.is_some_and(|c| columns.contains_key(&c.name))
+        };
+        let positions: Vec<usize> = self.positions.iter().copied().filter(is_sent).collect();
+        let sql = upsert_sql(self.paired, &positions);
+        let part = Upsert {
+            paired: self.paired,
+            positions,
+            sql,
+        };
+        part.run(file, id, columns)
+    }
+}
+
+fn upsert_sql(paired: &Paired, positions: &[usize]) -> String {
+    let local = &paired.local;
+    let names: Vec<String> = positions
+        .iter()
+        .filter_map(|&at| local.columns.get(at))
+        .map(|column| quote(&column.name))
+        .collect();
+    let key: Vec<String> = local.key_columns().map(|c| quote(&c.name)).collect();
+    let sets: Vec<String> = positions
+        .iter()
+        .filter(|&&at| !local.is_key(at))
+        .filter_map(|&at| local.columns.get(at))
+        .map(|column| {
+            let name = quote(&column.name);
+            format!("{name} = excluded.{name}")
+        })
+        .collect();
+    let otherwise = if sets.is_empty() {
+        "NOTHING".to_owned()
+    } else {
+        format!("UPDATE SET {}", sets.join(", "))
+    };
+    format!(
+        "INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({key}) DO {otherwise}",
+        table = quote(&local.name),
+        names = names.join(", "),
+        values = vec![PLACEHOLDER; names.len()].join(", "),
+        key = key.join(", "),
+    )
+}
+
+/// Writes some columns of a row; whether there is one.
+pub(crate) fn update(
+    file: &mut File,
+    paired: &Paired,
+    id: &RowId,
+    columns: &[(usize, Stored)],
+) -> Result<bool, Error> {
+    let local = &paired.local;
+    if columns.is_empty() {
+        return exists(file, paired, id);
+    }
+    let mut binds = Vec::with_capacity(columns.len() + 2);
+    let mut sets = Vec::with_capacity(columns.len());
+    for (at, value) in columns {
+        if let Some(column) = local.columns.get(*at) {
+            sets.push(format!("{} = {PLACEHOLDER}", quote(&column.name)));
+            binds.push(value.clone());
+        }
+    }
+    let (condition, at_id) = local.at_id(id);
+    binds.extend(at_id);
+    let table = quote(&local.name);
+    let sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
+    Ok(file.execute(&sql, &binds)? > 0)
+}
+
+/// Whether the row is there.
+pub(crate) fn exists(file: &mut File, paired: &Paired, id: &RowId) -> Result<bool, Error> {
+    let (condition, binds) = paired.local.at_id(id);
+    let table = quote(&paired.local.name);
+    let sql = format!("SELECT 1 FROM {table} WHERE {condition}");
+    Ok(file.first(&sql, &binds)?.is_some())
+}
+
+/// Removes the row; whether there was one.
+pub(crate) fn delete(file: &mut File, paired: &Paired, id: &RowId) -> Result<bool, Error> {
+    let (condition, binds) = paired.local.at_id(id);
+    let table = quote(&paired.local.name);
+    let sql = format!("DELETE FROM {table} WHERE {condition}");
+    Ok(file.execute(&sql, &binds)? > 0)
+}
+
+/// Makes the row of these values, key columns left out: they are in the id.
+pub(crate) fn insert(
+    file: &mut File,
+    paired: &Paired,
+    id: &RowId,
+    columns: &[(usize, Stored)],
+) -> Result<(), Error> {
+    let local = &paired.local;
+    let mut names = Vec::new();
+    let mut binds = Vec::new();
+    for (&at, part) in local.key.iter().zip(local.parts(id)) {
+        if let Some(column) = local.columns.get(at) {
+            names.push(quote(&column.name));
+            binds.push(part);
+        }
+    }
+    for (at, value) in columns.iter().filter(|(at, _)| !local.is_key(*at)) {
+        if let Some(column) = local.columns.get(*at) {
+            names.push(quote(&column.name));
+            binds.push(value.clone());
+        }
+    }
+    let sql = format!(
+        "INSERT INTO {} ({}) VALUES ({})",
+        quote(&local.name),
+        names.join(", "),
+        vec![PLACEHOLDER; names.len()].join(", ")
+    );
+    file.execute(&sql, &binds).map(drop)
+}
+
+/// Runs `work` with the app's own triggers that write to tracked tables set aside: what they would do has
+/// come from the server, from where the app's statement ran. Nobody else sees them gone, as it is one
+/// transaction.
+pub(crate) fn without_echo<T>(
+    file: &mut File,
+    tables: &[Paired],
+    work: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let echoing: Vec<&(String, String)> = tables.iter().flat_map(|t| &t.local.echoing).collect();
+    for (name, _) in &echoing {
+        file.batch(&format!("DROP TRIGGER IF EXISTS {}", quote(name)))?;
+    }
+    let done = work(file)?;
+    for (_, sql) in &echoing {
+        file.batch(sql)?;
+    }
+    Ok(done)
+}

@@ -1,0 +1,195 @@
+//! A row's edit as a push carries it.
+
+use std::collections::BTreeMap;
+
+use colsync_shared::sqlite::Stored;
+use colsync_shared::{Op, Time};
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::history::{Changed, History, Net};
+use crate::error::Error;
+use crate::file::{File, Row};
+use crate::inbox::held::{self, Held, LOST};
+use crate::inbox::versions;
+use crate::pairing::Paired;
+
+/// One edit of a push.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WireEdit {
+    pub(crate) table: String,
+    pub(crate) id: String,
+    pub(crate) op: Op,
+    /// The row's version that the app had in view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base_version: Option<i64>,
+    /// When it was made; also of columns that do not say.
+    pub(crate) at: Time,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) columns: BTreeMap<String, WireColumn>,
+}
+
+/// One column of an edit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WireColumn {
+    pub(crate) value: Json,
+    /// The Original, where the policy needs it or the base version is lost.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
+    pub(crate) base: Option<Json>,
+    /// Where it is not the edit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base_version: Option<i64>,
+    /// Where it is not the edit's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Time>,
+}
+
+/// A member that is there, even if it is null.
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Json>, D::Error> {
+    Json::deserialize(from).map(Some)
+}
+
+/// What becomes of a row's history at a push.
+#[derive(Debug)]
+pub(crate) enum Draft {
+    /// This is sent.
+    Edit(WireEdit),
+    /// It has come to nothing.
+    Nothing,
+    /// It stays pending; a clause says why.
+    Waits(String),
+}
+
+/// Makes the edit of a row.
+pub(crate) fn draft(
+    file: &mut File,
+    paired: &Paired,
+    history: &History,
+    net: Net,
+) -> Result<Draft, Error> {
+    let table = match &paired.server {
+        Ok(name) => name.clone(),
+        Err(reason) => {
+            return Ok(match net {
+                Net::Nothing => Draft::Nothing,
+                Net::Insert(_) | Net::Update(..) | Net::Delete => Draft::Waits(reason.clone()),
+            });
+        }
+    };
+    let id = match paired.wire_id(&history.row.id) {
+        Ok(id) => id,
+        Err(reason) => return Ok(Draft::Waits(format!("{table}: {reason}"))),
+    };
+    let mut edit = WireEdit {
+        table,
+        id,
+        op: Op::Update,
+        base_version: None,
+        at: time(history.at_ms),
+        columns: BTreeMap::new(),
+    };
+    match net {
+        Net::Nothing => return Ok(Draft::Nothing),
+        Net::Insert(row) => insert(paired, history, &row, &mut edit),
+        Net::Update(changed) => {
+            let held = held::of(file, &history.row)?;
+            let version = versions::of(file, &history.row)?;
+            if let Some(reason) = update(paired, &changed, &held, version, &mut edit) {
+                return Ok(Draft::Waits(reason));
+            }
+        }
+        Net::Delete => {
+            let held = held::of(file, &history.row)?;
+            let version = versions::of(file, &history.row)?;
+            let base = held.row_base.unwrap_or(version);
+            edit.op = Op::Delete;
+            edit.base_version = (base != LOST).then_some(base);
+        }
+    }
+    Ok(Draft::Edit(edit))
+}
+
+fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
+    edit.op = Op::Insert;
+    edit.at = time(history.inserted_at_ms.unwrap_or(history.at_ms));
+    for (position, value) in row.iter().enumerate() {
+        let Some(column) = paired.column(position) else {
+            continue;
+        };
+        // NULL is what a column is without being written; where it takes none, the server fills it in.
+        let is_written = !matches!(value, Stored::Null);
+        let written_null = history
+            .times
+            .iter()
+            .any(|(name, _)| paired.local.position(name) == Some(position));
+        if paired.local.is_key(position) || !(is_written || (written_null && !column.filled_in)) {
+            continue;
+        }
+        let name = paired.local.columns.get(position).map(|c| c.name.as_str());
+        let at = time(history.written_at(name.unwrap_or_default()));
+        edit.columns.insert(
+            column.name.clone(),
+            WireColumn {
+                value: paired.wire(position, value),
+                base: None,
+                base_version: None,
+                at: (at != edit.at).then_some(at),
+            },
+        );
+    }
+}
+
+/// Fills in the columns of an update; gives the reason if there is none that the server knows.
+fn update(
+    paired: &Paired,
+    changed: &[Changed],
+    held: &Held,
+    version: i64,
+    edit: &mut WireEdit,
+) -> Option<String> {
+    let known = |column: &&Changed| paired.column(column.position).is_some();
+    let Some(first) = changed.iter().find(known) else {
+        let names = changed
+            .iter()
+            .filter_map(|column| paired.local.columns.get(column.position))
+            .map(|column| column.name.as_str());
+        let names: Vec<&str> = names.collect();
+        return Some(format!(
+            "the server's {} has no column {}",
+            edit.table,
+            names.join(", ")
+        ));
+    };
+    edit.at = time(first.at_ms);
+    let any_lost = held.bases.values().any(|&base| base == LOST);
+    if !any_lost {
+        edit.base_version = Some(version);
+    }
+    for column in changed.iter().filter(known) {
+        let Some(there) = paired.column(column.position) else {
+            continue;
+        };
+        let base = held.bases.get(&there.name).copied().unwrap_or(version);
+        let at = time(column.at_ms);
+        let needs_base = there.needs_base || base == LOST;
+        edit.columns.insert(
+            there.name.clone(),
+            WireColumn {
+                value: paired.wire(column.position, &column.edited),
+                base: needs_base.then(|| paired.wire(column.position, &column.original)),
+                base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
+                at: (at != edit.at).then_some(at),
+            },
+        );
+    }
+    None
+}
+
+/// A time of the log on the wire.
+pub(crate) fn time(at_ms: i64) -> Time {
+    Time::from_micros(at_ms.saturating_mul(1000))
+}

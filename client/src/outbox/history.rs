@@ -1,0 +1,303 @@
+//! What the log tells of one row: whether it was there, its Original, and what the app made of it.
+
+use std::collections::{HashMap, HashSet};
+
+use colsync_shared::sqlite::Stored;
+
+use crate::capture::lines::{self, Line, LineOp};
+use crate::error::Error;
+use crate::file::{File, Row};
+use crate::table::{LocalTable, RowRef};
+
+/// Lines read at once.
+const CHUNK: usize = 5_000;
+
+/// A log longer than this gets an index while it is worked off; a shorter one is read as a whole.
+const SHORT: i64 = 20_000;
+
+/// The lines of one row, in order, put together.
+#[derive(Debug, Clone)]
+pub(crate) struct History {
+    pub(crate) row: RowRef,
+    /// Whether the row was there before its first line.
+    pub(crate) existed: bool,
+    /// Each column's value before its first line.
+    pub(crate) originals: Vec<(String, Stored)>,
+    /// When each of these columns was last written, ms.
+    pub(crate) times: Vec<(String, i64)>,
+    /// When the row was last inserted, deleted or changed, ms.
+    pub(crate) at_ms: i64,
+    /// When it was inserted, ms; if it was.
+    pub(crate) inserted_at_ms: Option<i64>,
+    /// Its lines: number, and column if it is about one.
+    pub(crate) lines: Vec<(i64, Option<String>)>,
+}
+
+/// What a row's history comes to, against the row as it is now.
+#[derive(Debug, Clone)]
+pub(crate) enum Net {
+    /// Nothing: it is as it was.
+    Nothing,
+    /// A new row, with all its values.
+    Insert(Row),
+    /// A changed row: the columns that differ.
+    Update(Vec<Changed>),
+    /// A deleted row.
+    Delete,
+}
+
+/// A column that differs from its Original.
+#[derive(Debug, Clone)]
+pub(crate) struct Changed {
+    /// Its position in the table.
+    pub(crate) position: usize,
+    pub(crate) original: Stored,
+    pub(crate) edited: Stored,
+    pub(crate) at_ms: i64,
+}
+
+impl History {
+    fn begin(line: &Line) -> History {
+        History {
+            row: line.row.clone(),
+            existed: !matches!(line.op, LineOp::Inserted),
+            originals: Vec::new(),
+            times: Vec::new(),
+            at_ms: line.at_ms,
+            inserted_at_ms: None,
+            lines: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, line: Line) {
+        self.lines.push((line.seq, line.column.clone()));
+        self.at_ms = self.at_ms.max(line.at_ms);
+        if matches!(line.op, LineOp::Inserted) {
+            self.inserted_at_ms = Some(line.at_ms);
+        }
+        let Some(column) = line.column else {
+            return;
+        };
+        // Where an OR REPLACE did replace the row, its insert has the time.
+        if !matches!(line.op, LineOp::MayBeReplaced) {
+            match self.times.iter_mut().find(|(name, _)| *name == column) {
+                Some((_, at)) => *at = line.at_ms,
+                None => self.times.push((column.clone(), line.at_ms)),
+            }
+        }
+        if !self.originals.iter().any(|(name, _)| *name == column) {
+            self.originals.push((column, line.old));
+        }
+    }
+
+    /// The last line that is in it.
+    pub(crate) fn upto(&self) -> i64 {
+        self.lines.last().map(|(seq, _)| *seq).unwrap_or_default()
+    }
+
+    /// Whether it goes on after the line `upto`.
+    pub(crate) fn has_after(&self, upto: i64) -> bool {
+        self.upto() > upto
+    }
+
+    /// The Original of a column, if the log has it.
+    pub(crate) fn original(&self, column: &str) -> Option<&Stored> {
+        self.originals
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(column))
+            .map(|(_, value)| value)
+    }
+
+    /// When a column was last written; when the row was, if the log does not say.
+    pub(crate) fn written_at(&self, column: &str) -> i64 {
+        let of_column = self
+            .times
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(column))
+            .map(|(_, at)| *at);
+        let inserted = self.inserted_at_ms;
+        of_column.max(inserted).unwrap_or(self.at_ms)
+    }
+
+    /// What it comes to for the row as it is now, `None` if there is none.
+    pub(crate) fn net(&self, table: &LocalTable, now: Option<Row>) -> Net {
+        let row = match (self.existed, now) {
+            (false, None) => return Net::Nothing,
+            (false, Some(row)) => return Net::Insert(row),
+            (true, None) => return Net::Delete,
+            (true, Some(row)) => row,
+        };
+        let mut changed = Vec::new();
+        for (name, original) in &self.originals {
+            let Some(position) = table.position(name) else {
+                continue;
+            };
+            match row.get(position) {
+                Some(edited) if edited != original => changed.push(Changed {
+                    position,
+                    original: original.clone(),
+                    edited: edited.clone(),
+                    at_ms: self.written_at(name),
+                }),
+                Some(_) | None => {}
+            }
+        }
+        if changed.is_empty() {
+            Net::Nothing
+        } else {
+            changed.sort_by_key(|column| column.position);
+            Net::Update(changed)
+        }
+    }
+}
+
+/// The row's values in the order of the table's columns, `None` if it is not there.
+pub(crate) fn row_now(
+    file: &mut File,
+    table: &LocalTable,
+    row: &RowRef,
+) -> Result<Option<Row>, Error> {
+    let (condition, binds) = table.at_id(&row.id);
+    let sql = format!("{} WHERE {condition}", select(table));
+    file.first(&sql, &binds)
+}
+
+/// The query of all captured columns.
+pub(crate) fn select(table: &LocalTable) -> String {
+    use colsync_shared::sql::quote;
+    let columns: Vec<String> = table.columns.iter().map(|c| quote(&c.name)).collect();
+    format!("SELECT {} FROM {}", columns.join(", "), quote(&table.name))
+}
+
+/// The first `most` rows that the log names and that `skip` does not, in the order of their first lines.
+pub(crate) fn first_rows(
+    file: &mut File,
+    most: usize,
+    skip: impl Fn(&RowRef) -> bool,
+) -> Result<Vec<RowRef>, Error> {
+    let mut rows = Vec::new();
+    let mut known = HashSet::new();
+    let mut seq = 0;
+    loop {
+        let chunk = lines::after(file, seq, CHUNK)?;
+        let Some(last) = chunk.last() else {
+            return Ok(rows);
+        };
+        seq = last.seq;
+        for line in chunk {
+            if known.contains(&line.row) || skip(&line.row) {
+                continue;
+            }
+            if rows.len() == most {
+                return Ok(rows);
+            }
+            known.insert(line.row.clone());
+            rows.push(line.row);
+        }
+    }
+}
+
+/// The histories of these rows, in the order of `rows`; of rows without a line, none.
+pub(crate) fn of(file: &mut File, rows: &[RowRef]) -> Result<Vec<History>, Error> {
+    let mut histories: HashMap<RowRef, History> = HashMap::with_capacity(rows.len());
+    let wanted: HashSet<&RowRef> = rows.iter().collect();
+    let mut take = |line: Line| {
+        histories
+            .entry(line.row.clone())
+            .or_insert_with(|| History::begin(&line))
+            .take(line);
+    };
+    if is_indexed(file)? {
+        for row in rows {
+            lines::of_row(file, row)?.into_iter().for_each(&mut take);
+        }
+    } else {
+        each(file, |line| {
+            if wanted.contains(&line.row) {
+                take(line);
+            }
+        })?;
+    }
+    Ok(rows
+        .iter()
+        .filter_map(|row| histories.remove(row))
+        .collect())
+}
+
+/// All histories, in the order of their first lines.
+pub(crate) fn all(file: &mut File) -> Result<Vec<History>, Error> {
+    let mut order: Vec<History> = Vec::new();
+    let mut at: HashMap<RowRef, usize> = HashMap::new();
+    each(file, |line| {
+        let position = *at.entry(line.row.clone()).or_insert_with(|| {
+            order.push(History::begin(&line));
+            order.len() - 1
+        });
+        if let Some(history) = order.get_mut(position) {
+            history.take(line);
+        }
+    })?;
+    Ok(order)
+}
+
+/// Hands every line to `take`, in order.
+fn each(file: &mut File, mut take: impl FnMut(Line)) -> Result<(), Error> {
+    let mut seq = 0;
+    loop {
+        let chunk = lines::after(file, seq, CHUNK)?;
+        let Some(last) = chunk.last() else {
+            return Ok(());
+        };
+        seq = last.seq;
+        chunk.into_iter().for_each(&mut take);
+    }
+}
+
+/// Removes lines from the log.
+pub(crate) fn forget(file: &mut File, mut seqs: Vec<i64>) -> Result<(), Error> {
+    seqs.sort_unstable();
+    let mut run: Option<(i64, i64)> = None;
+    let mut runs = Vec::new();
+    for seq in seqs {
+        run = Some(match run {
+            Some((first, last)) if last + 1 == seq => (first, seq),
+            Some(done) => {
+                runs.push(done);
+                (seq, seq)
+            }
+            None => (seq, seq),
+        });
+    }
+    runs.extend(run);
+    for (first, last) in runs {
+        file.execute(
+            "DELETE FROM colsync_log WHERE seq BETWEEN :? AND :?",
+            &[Stored::Int(first), Stored::Int(last)],
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives a long log an index by row, and takes it from a short one: without, each row of a push would cost a
+/// reading of the whole log; with it, each of the app's writes costs more.
+pub(crate) fn index_if_long(file: &mut File) -> Result<(), Error> {
+    let is_long = file.int(
+        "SELECT count(*) > :? FROM (SELECT 1 FROM colsync_log LIMIT :?)",
+        &[Stored::Int(SHORT), Stored::Int(SHORT + 1)],
+    )? == 1;
+    match (is_long, is_indexed(file)?) {
+        (true, false) => file.write(|file| {
+            file.batch("CREATE INDEX colsync_log_rows ON colsync_log (table_number, row_id)")
+        }),
+        (false, true) => file.write(|file| file.batch("DROP INDEX colsync_log_rows")),
+        (true, true) | (false, false) => Ok(()),
+    }
+}
+
+fn is_indexed(file: &mut File) -> Result<bool, Error> {
+    let found = file.int(
+        "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = 'colsync_log_rows'",
+        &[],
+    )?;
+    Ok(found == 1)
+}

@@ -1,0 +1,528 @@
+//! Settling a push by its receipts, in one transaction: what was answered for leaves the log, what the
+//! server made of it goes into the table, and edits made meanwhile stay pending from the right base.
+
+use std::collections::{BTreeMap, HashSet};
+
+use colsync_shared::receipt::{ColumnReceipt, Outcome, Receipt, Status};
+use colsync_shared::sqlite::Stored;
+use colsync_shared::{Op, Time};
+use serde_json::Value as Json;
+
+use super::edit::{WireColumn, WireEdit};
+use super::freeze::{self, Frozen};
+use super::history::{self, History, row_now};
+use super::letters::{self, Conflict};
+use crate::error::Error;
+use crate::file::{File, is_refusal};
+use crate::inbox::held::{self, Held};
+use crate::inbox::{apply, versions, write};
+use crate::pairing::Paired;
+use crate::table::RowRef;
+
+/// What a push came to.
+#[derive(Debug, Default)]
+pub(crate) struct Settled {
+    pub(crate) applied: u64,
+    pub(crate) superseded: u64,
+    pub(crate) merged: u64,
+    pub(crate) held: u64,
+    pub(crate) rejected: u64,
+    /// Rows that stay pending and are to be sent again after the others: their refusal may be the order's.
+    pub(crate) again: Vec<RowRef>,
+    /// Whether the server's schema is not what it was.
+    pub(crate) schema_changed: bool,
+}
+
+/// How the receipts came about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    /// Whether the push's number is used up; not if the server refused the push as a whole.
+    pub(crate) used: bool,
+    /// Whether a constraint's refusal is final; else the edit is sent again once the others are through.
+    pub(crate) last: bool,
+    pub(crate) now: Time,
+}
+
+/// Applies the receipts of `frozen`.
+///
+/// # Errors
+/// [`Error::Nonsense`] if the receipts are not those of the push.
+pub(crate) fn settle(
+    file: &mut File,
+    tables: &[Paired],
+    frozen: &Frozen,
+    receipts: Vec<Receipt>,
+    terms: Terms,
+) -> Result<Settled, Error> {
+    let edits = freeze::edits(frozen)?;
+    if edits.len() != receipts.len() {
+        return Err(Error::Nonsense(format!(
+            "{} receipts for {} edits",
+            receipts.len(),
+            edits.len()
+        )));
+    }
+    file.write(|file| {
+        let sent = freeze::sent(file)?;
+        if sent.len() != edits.len() {
+            return Err(Error::Corrupt("colsync_sent".to_owned()));
+        }
+        let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
+        let histories = history::of(file, &rows)?;
+        let mut settled = Settled::default();
+        let touched: Vec<Paired> = tables.to_vec();
+        write::without_echo(file, &touched, |file| {
+            file.uncaptured(|file| {
+                let mut histories = histories.into_iter().peekable();
+                for (((row, upto), edit), receipt) in sent.into_iter().zip(edits).zip(receipts) {
+                    // A row that was untracked meanwhile has no lines any more, and nothing to settle.
+                    let Some(history) = histories.next_if(|history| history.row == row) else {
+                        continue;
+                    };
+                    let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
+                        continue;
+                    };
+                    let mut one = One {
+                        file: &mut *file,
+                        paired,
+                        row,
+                        edit,
+                        went_on: history.has_after(upto),
+                        history,
+                        upto,
+                        now: terms.now,
+                        settled: &mut settled,
+                    };
+                    match receipt.status {
+                        Status::Ok => one.accepted(&receipt)?,
+                        Status::Rejected => one.rejected(&receipt, terms.last)?,
+                        Status::RolledBack => {
+                            return Err(Error::Nonsense("a receipt of an atomic push".to_owned()));
+                        }
+                    }
+                }
+                Ok(())
+            })
+        })?;
+        if terms.used {
+            freeze::answered(file, frozen.number, terms.now)?;
+        } else {
+            freeze::thaw(file)?;
+        }
+        Ok(settled)
+    })
+}
+
+/// One edit and what is known of its row.
+struct One<'a> {
+    file: &'a mut File,
+    paired: &'a Paired,
+    row: RowRef,
+    edit: WireEdit,
+    history: History,
+    /// The last line that the edit covers.
+    upto: i64,
+    /// Whether the app has edited the row since.
+    went_on: bool,
+    now: Time,
+    settled: &'a mut Settled,
+}
+
+impl One<'_> {
+    fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        self.count(receipt);
+        self.note_conflicts(receipt)?;
+        self.forget_settled_lines()?;
+        if self.went_on {
+            return self.accepted_meanwhile(receipt);
+        }
+        let there = write::exists(self.file, self.paired, &self.row.id)?;
+        if receipt.deleted {
+            write::delete(self.file, self.paired, &self.row.id)?;
+            versions::forget(self.file, &self.row)?;
+            return held::forget(self.file, &self.row);
+        }
+        if let Some(version) = receipt.version {
+            versions::set(self.file, &self.row, version)?;
+        }
+        let mut values = results(receipt);
+        if !there {
+            // The row lives on at the server although the app deleted it.
+            let mut whole = self.originals();
+            whole.extend(values);
+            values = whole;
+        }
+        let mut held = held::of(self.file, &self.row)?;
+        held.removed = false;
+        held.version = None;
+        held.row_base = None;
+        held.full = false;
+        for name in self.edit.columns.keys().chain(receipt.changed.keys()) {
+            held.columns.remove(name);
+            held.bases.remove(name);
+        }
+        if self.edit.op != Op::Update {
+            held = Held::default();
+        }
+        let columns: BTreeMap<String, Json> = held.columns.into_iter().chain(values).collect();
+        let waiting = Held {
+            columns,
+            full: !there,
+            ..Held::default()
+        };
+        match apply::put(self.file, self.paired, &self.row, &waiting) {
+            Ok(_done) => held::forget(self.file, &self.row),
+            Err(refused) if is_refusal(&refused) => {
+                held::keep(self.file, &self.row, &waiting, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
+    /// server has; the others stay as they are, and wait for their own push.
+    fn accepted_meanwhile(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        let later = self.later_columns();
+        let here = row_now(self.file, &self.paired.local, &self.row)?.is_some();
+        let results = results(receipt);
+        let mut held = held::of(self.file, &self.row)?;
+        let before = self.edit.base_version.unwrap_or(held::LOST);
+        for (name, sent) in self.edit.columns.clone() {
+            match results.get(&name) {
+                None => {
+                    // The server has what was sent: that is the Original of what the app wrote after it.
+                    held.bases.remove(&name);
+                    held.columns.remove(&name);
+                    self.move_original(&name, &sent.value)?;
+                }
+                Some(_other) => {
+                    let base = sent.base_version.unwrap_or(before);
+                    held.note_base(&name, base);
+                }
+            }
+        }
+        let mut free = Vec::new();
+        for (name, value) in results {
+            let Some(at) = self.paired.position(&name) else {
+                continue;
+            };
+            if here && !self.is_later(&later, at) {
+                free.push((at, self.paired.stored(at, &value)));
+            } else {
+                if !self.edit.columns.contains_key(&name) {
+                    held.note_base(&name, before);
+                }
+                held.columns.insert(name, value);
+            }
+        }
+        if !here && !held.columns.is_empty() {
+            // A delete that was made without what others wrote in view.
+            held.row_base = held.row_base.or(Some(before));
+        }
+        held.removed = receipt.deleted;
+        held.version = None;
+        if let Some(version) = receipt.version {
+            versions::set(self.file, &self.row, version)?;
+        }
+        let refused = match write::update(self.file, self.paired, &self.row.id, &free) {
+            Ok(_there) => None,
+            Err(refused) if is_refusal(&refused) => {
+                for (at, value) in free {
+                    if let Some(there) = self.paired.column(at) {
+                        let wire = self.paired.wire(at, &value);
+                        held.columns.insert(there.name.clone(), wire);
+                    }
+                }
+                Some(refused.to_string())
+            }
+            Err(failure) => return Err(failure),
+        };
+        held::keep(self.file, &self.row, &held, refused.as_deref())
+    }
+
+    fn rejected(&mut self, receipt: &Receipt, last: bool) -> Result<(), Error> {
+        let code = receipt.rejection.as_ref().map_or("", |r| r.code.as_str());
+        match (code, self.edit.op) {
+            // The app has edited the row since: that is what is to be judged.
+            _ if self.went_on => self.again(),
+            ("unknown_table" | "unknown_column", _) => {
+                self.settled.schema_changed = true;
+                self.again();
+            }
+            ("constraint_violation", _) if !last => self.again(),
+            ("row_not_found" | "row_gone", Op::Delete) => {
+                // What the app wanted is so.
+                self.forget_settled_lines()?;
+                held::forget(self.file, &self.row)?;
+                versions::forget(self.file, &self.row)?;
+            }
+            ("row_not_found", Op::Update) => {
+                // The server has lost the row, or never had it: the file has all of it.
+                self.forget_settled_lines()?;
+                self.file.execute(
+                    "INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, :?, :?, :?)",
+                    &[
+                        Stored::Int(self.row.table),
+                        self.row.id.0.clone(),
+                        Stored::Int(self.history.at_ms),
+                    ],
+                )?;
+                self.again();
+            }
+            (_, _) => self.refused(receipt)?,
+        }
+        Ok(())
+    }
+
+    /// The edit becomes a dead letter, and the row what the server has.
+    fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        self.settled.rejected += 1;
+        let mut edit = self.edit.clone();
+        for (name, column) in &mut edit.columns {
+            column.base = self.original(name);
+        }
+        letters::add(self.file, &edit, receipt, self.now)?;
+        self.forget_settled_lines()?;
+        let held = held::of(self.file, &self.row)?;
+        let gone = receipt
+            .rejection
+            .as_ref()
+            .is_some_and(|rejection| rejection.code == "row_gone");
+        let columns = match edit.op {
+            Op::Insert | Op::Replace => held.columns.clone(),
+            Op::Update | Op::Delete => {
+                let mut columns = self.originals();
+                columns.extend(held.columns.clone());
+                columns
+            }
+        };
+        let back = Held {
+            removed: gone || held.removed || (edit.op == Op::Insert && !held.full),
+            full: (edit.op == Op::Insert && held.full) || edit.op == Op::Delete,
+            columns,
+            version: held.version,
+            ..Held::default()
+        };
+        match apply::put(self.file, self.paired, &self.row, &back) {
+            Ok(_done) => {
+                if back.removed {
+                    versions::forget(self.file, &self.row)?;
+                } else if let Some(version) = back.version {
+                    versions::set(self.file, &self.row, version)?;
+                }
+                held::forget(self.file, &self.row)
+            }
+            Err(refused) if is_refusal(&refused) => {
+                held::keep(self.file, &self.row, &back, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn again(&mut self) {
+        self.settled.again.push(self.row.clone());
+    }
+
+    /// Removes the lines that the edit covers; those of columns that the server lacks stay.
+    fn forget_settled_lines(&mut self) -> Result<(), Error> {
+        let stays = |column: &Option<String>| match column {
+            Some(name) if self.edit.op == Op::Update => self
+                .paired
+                .local
+                .position(name)
+                .is_some_and(|at| self.paired.column(at).is_none()),
+            Some(_) | None => false,
+        };
+        let seqs = self
+            .history
+            .lines
+            .iter()
+            .filter(|(seq, column)| *seq <= self.upto && !stays(column))
+            .map(|(seq, _)| *seq)
+            .collect();
+        history::forget(self.file, seqs)?;
+        if self.edit.op == Op::Insert {
+            self.keep_what_the_server_lacks()?;
+        }
+        Ok(())
+    }
+
+    /// The server made the row without the columns it does not have: their values wait as edits of it.
+    fn keep_what_the_server_lacks(&mut self) -> Result<(), Error> {
+        let lacking: Vec<(usize, String)> = self
+            .paired
+            .local
+            .columns
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| self.paired.column(*at).is_none())
+            .map(|(at, column)| (at, column.name.clone()))
+            .collect();
+        if lacking.is_empty() {
+            return Ok(());
+        }
+        let Some(values) = row_now(self.file, &self.paired.local, &self.row)? else {
+            return Ok(());
+        };
+        for (at, name) in lacking {
+            match values.get(at) {
+                None | Some(Stored::Null) => {}
+                Some(value) => {
+                    self.file.execute(
+                        "INSERT INTO colsync_log \
+                         (op, table_number, row_id, column_name, old, new, at_ms) \
+                         VALUES (0, :?, :?, :?, NULL, :?, :?)",
+                        &[
+                            Stored::Int(self.row.table),
+                            self.row.id.0.clone(),
+                            Stored::Text(name),
+                            value.clone(),
+                            Stored::Int(self.history.at_ms),
+                        ],
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The app's columns that have lines after the push, in lower case.
+    fn later_columns(&self) -> HashSet<String> {
+        let lines = self.history.lines.iter();
+        lines
+            .filter(|(seq, _)| *seq > self.upto)
+            .filter_map(|(_, column)| column.as_ref().map(|name| name.to_ascii_lowercase()))
+            .collect()
+    }
+
+    fn is_later(&self, later: &HashSet<String>, position: usize) -> bool {
+        let column = self.paired.local.columns.get(position);
+        column.is_some_and(|column| later.contains(&column.name.to_ascii_lowercase()))
+    }
+
+    /// Makes `value` the Original of what the app wrote to the column after the push.
+    fn move_original(&mut self, name: &str, value: &Json) -> Result<(), Error> {
+        let Some(at) = self.paired.position(name) else {
+            return Ok(());
+        };
+        let Some(local) = self.paired.local.columns.get(at) else {
+            return Ok(());
+        };
+        let first = self.history.lines.iter().find(|(seq, column)| {
+            *seq > self.upto
+                && column
+                    .as_ref()
+                    .is_some_and(|column| column.eq_ignore_ascii_case(&local.name))
+        });
+        let Some((seq, _)) = first else {
+            return Ok(());
+        };
+        let stored = self.paired.stored(at, value);
+        self.file.execute(
+            "UPDATE colsync_log SET old = :? WHERE seq = :?",
+            &[stored, Stored::Int(*seq)],
+        )?;
+        Ok(())
+    }
+
+    /// The Original of the server's column `name`, for the wire.
+    fn original(&self, name: &str) -> Option<Json> {
+        let at = self.paired.position(name)?;
+        let column = self.paired.local.columns.get(at)?;
+        let stored = self.history.original(&column.name)?;
+        Some(self.paired.wire(at, stored))
+    }
+
+    /// All Originals that the log has of the row, by the server's names.
+    fn originals(&self) -> BTreeMap<String, Json> {
+        let columns = self.paired.columns.iter().flatten();
+        columns
+            .filter_map(|there| Some((there.name.clone(), self.original(&there.name)?)))
+            .collect()
+    }
+
+    fn count(&mut self, receipt: &Receipt) {
+        let mut worst = 0;
+        for column in receipt.columns.values() {
+            worst = worst.max(match column.outcome {
+                Outcome::Applied | Outcome::Unchanged => 0,
+                Outcome::Merged => 1,
+                Outcome::Superseded => 2,
+                Outcome::Held => 3,
+            });
+        }
+        *(match worst {
+            0 => &mut self.settled.applied,
+            1 => &mut self.settled.merged,
+            2 => &mut self.settled.superseded,
+            _ => &mut self.settled.held,
+        }) += 1;
+    }
+
+    fn note_conflicts(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        for (name, column) in &receipt.columns {
+            let outcome = match column.outcome {
+                Outcome::Applied | Outcome::Unchanged => continue,
+                Outcome::Merged => "merged",
+                Outcome::Superseded => "superseded",
+                Outcome::Held => "held",
+            };
+            let sent = self.edit.columns.get(name);
+            let result = result_of(column, sent);
+            let theirs = match column.outcome {
+                Outcome::Superseded | Outcome::Held => result.clone(),
+                Outcome::Merged | Outcome::Applied | Outcome::Unchanged => held::of(
+                    self.file, &self.row,
+                )?
+                .columns
+                .get(name)
+                .cloned(),
+            };
+            let conflict = Conflict {
+                column: Some(name),
+                outcome,
+                base: self.original(name),
+                mine: sent.map(|sent| sent.value.clone()),
+                theirs,
+                result,
+                conflict: column.conflict,
+            };
+            letters::note_conflict(self.file, &self.edit, &conflict, self.now)?;
+        }
+        for id in &receipt.conflicts {
+            let mine = serde_json::json!({ "deleted": self.edit.op == Op::Delete });
+            let theirs = serde_json::json!({ "deleted": self.edit.op != Op::Delete });
+            let conflict = Conflict {
+                column: None,
+                outcome: "deleted",
+                base: None,
+                mine: Some(mine),
+                theirs: Some(theirs),
+                result: Some(serde_json::json!({ "deleted": receipt.deleted })),
+                conflict: Some(*id),
+            };
+            letters::note_conflict(self.file, &self.edit, &conflict, self.now)?;
+        }
+        Ok(())
+    }
+}
+
+/// What the server has of the row that the client does not: results other than what was sent, and what
+/// others changed.
+fn results(receipt: &Receipt) -> BTreeMap<String, Json> {
+    let of_columns = receipt
+        .columns
+        .iter()
+        .filter_map(|(name, column)| Some((name.clone(), column.value.clone()?)));
+    let changed = receipt.changed.iter();
+    of_columns
+        .chain(changed.map(|(name, value)| (name.clone(), value.clone())))
+        .collect()
+}
+
+fn result_of(column: &ColumnReceipt, sent: Option<&WireColumn>) -> Option<Json> {
+    column
+        .value
+        .clone()
+        .or_else(|| sent.map(|sent| sent.value.clone()))
+}

@@ -1,0 +1,251 @@
+//! A tracked table beside the server's: which columns meet, and how a row is called on either side.
+//!
+//! What has no counterpart stays out of sync, with a reason for people, and is never dropped.
+
+use colsync_shared::key::KeyPart;
+use colsync_shared::schema_wire::{SchemaWire, TableWire};
+use colsync_shared::sqlite::{self, Stored};
+use colsync_shared::{ColumnType, RowKey, Value};
+use percent_encoding::percent_decode_str;
+use serde_json::Value as Json;
+
+use crate::table::{LocalTable, RowId};
+use crate::values;
+
+/// A tracked table and what the server says of it.
+#[derive(Debug, Clone)]
+pub(crate) struct Paired {
+    /// The app's table.
+    pub(crate) local: LocalTable,
+    /// The server's name for it; `Err` is why there is no syncing it.
+    pub(crate) server: Result<String, String>,
+    /// By position in `local.columns`; `None` where the server has no such column.
+    pub(crate) columns: Vec<Option<ServerColumn>>,
+}
+
+/// What the server says of a column.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerColumn {
+    /// Its name there.
+    pub(crate) name: String,
+    /// Its type there.
+    pub(crate) ty: ColumnType,
+    /// Whether the policy, or the administrator who decides, needs the value edited from.
+    pub(crate) needs_base: bool,
+    /// Whether an insert may leave it out and the server fills it in, where it takes no NULL.
+    pub(crate) filled_in: bool,
+}
+
+/// Why a row cannot be named to the server; a clause.
+pub(crate) type Unnamed = String;
+
+/// Pairs the tracked tables with the server's, if its schema is known.
+pub(crate) fn pair(tables: Vec<LocalTable>, schema: Option<&SchemaWire>) -> Vec<Paired> {
+    tables
+        .into_iter()
+        .map(|local| match schema {
+            None => unpaired(local, "the server's schema is not known yet".to_owned()),
+            Some(schema) => {
+                let exact = schema.tables.iter().find(|table| table.name == local.name);
+                let found = exact.or_else(|| {
+                    let mut tables = schema.tables.iter();
+                    tables.find(|table| table.name.eq_ignore_ascii_case(&local.name))
+                });
+                match found {
+                    None => {
+                        let reason = format!("the server has no table {}", local.name);
+                        unpaired(local, reason)
+                    }
+                    Some(table) => pair_one(local, table),
+                }
+            }
+        })
+        .collect()
+}
+
+fn unpaired(local: LocalTable, reason: String) -> Paired {
+    let columns = local.columns.iter().map(|_| None).collect();
+    Paired {
+        local,
+        server: Err(reason),
+        columns,
+    }
+}
+
+fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
+    let columns: Vec<Option<ServerColumn>> = local
+        .columns
+        .iter()
+        .map(|column| {
+            let mut there = table.columns.iter();
+            let found = there.find(|there| there.name.eq_ignore_ascii_case(&column.name))?;
+            Some(ServerColumn {
+                name: found.name.clone(),
+                ty: found.ty.to_type()?,
+                needs_base: !matches!(
+                    found.policy.as_str(),
+                    "last_writer_wins" | "server_wins" | "client_wins" | "max" | "min"
+                ),
+                filled_in: found.has_default && !found.nullable,
+            })
+        })
+        .collect();
+    let ours: Vec<String> = local
+        .key_columns()
+        .map(|column| column.name.to_ascii_lowercase())
+        .collect();
+    let theirs: Vec<String> = table.key.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let named = local
+        .key
+        .iter()
+        .all(|&at| columns.get(at).is_some_and(Option::is_some));
+    let server = if ours != theirs {
+        Err(format!(
+            "the key of {} is ({}) here and ({}) on the server",
+            local.name,
+            ours.join(", "),
+            theirs.join(", ")
+        ))
+    } else if named {
+        Ok(table.name.clone())
+    } else {
+        Err(format!("the key of {} is of a type not known here", local.name))
+    };
+    Paired {
+        local,
+        server,
+        columns,
+    }
+}
+
+impl Paired {
+    /// The server's column for the one at `position`.
+    pub(crate) fn column(&self, position: usize) -> Option<&ServerColumn> {
+        self.columns.get(position)?.as_ref()
+    }
+
+    /// Where the server's column `name` stands in the app's table.
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.columns
+            .iter()
+            .position(|column| column.as_ref().is_some_and(|column| column.name == name))
+    }
+
+    /// A value of the column at `position` for the wire; as it is where the server has no such column.
+    pub(crate) fn wire(&self, position: usize, stored: &Stored) -> Json {
+        match self.column(position) {
+            Some(column) => values::to_wire(&column.ty, stored.clone()),
+            None => values::plain(stored),
+        }
+    }
+
+    /// A value from the wire for the column at `position`.
+    pub(crate) fn stored(&self, position: usize, wire: &Json) -> Stored {
+        match (self.column(position), self.local.columns.get(position)) {
+            (Some(column), Some(local)) => values::from_wire(&column.ty, &local.declared, wire),
+            _ => Stored::Null,
+        }
+    }
+
+    /// The wire's id of a row.
+    ///
+    /// # Errors
+    /// If the server could not have a row of this key.
+    pub(crate) fn wire_id(&self, id: &RowId) -> Result<String, Unnamed> {
+        let parts = self.local.parts(id);
+        let mut key = Vec::with_capacity(parts.len());
+        for (&at, part) in self.local.key.iter().zip(parts) {
+            let Some(column) = self.column(at) else {
+                return Err("its key is not known to the server".to_owned());
+            };
+            let refuse = |why: &str| format!("{}: {why}", column.name);
+            if matches!(part, Stored::Null) {
+                return Err(refuse("the key is NULL"));
+            }
+            let sent = match (&column.ty, &part) {
+                // A key of several columns is text here.
+                (_, Stored::Text(text)) => Json::String(text.clone()),
+                (ty, other) => values::to_wire(ty, other.clone()),
+            };
+            let value = column
+                .ty
+                .decode(&sent)
+                .map_err(|refused| refuse(&refused.to_string()))?;
+            if let (ColumnType::Uuid, Value::Text(canonical), Stored::Text(text)) =
+                (&column.ty, &value, &part)
+            {
+                if canonical != text {
+                    return Err(refuse("a UUID is written in lower case, with hyphens"));
+                }
+            }
+            let part = KeyPart::from_value(&value);
+            key.push(part.ok_or_else(|| refuse("no key of the server's"))?);
+        }
+        Ok(RowKey(key).to_string())
+    }
+
+    /// The row that the wire calls `id`; `None` if it is no key of this table.
+    pub(crate) fn row_id(&self, id: &str) -> Option<RowId> {
+        let texts: Vec<String> = if self.local.key.len() == 1 {
+            vec![id.to_owned()]
+        } else {
+            let decode = |part: &str| percent_decode_str(part).decode_utf8().ok().map(String::from);
+            id.split(',').map(decode).collect::<Option<_>>()?
+        };
+        if texts.len() != self.local.key.len() {
+            return None;
+        }
+        let mut parts = Vec::with_capacity(texts.len());
+        for (&at, text) in self.local.key.iter().zip(texts) {
+            let column = self.column(at)?;
+            let value = column.ty.decode(&Json::String(text)).ok()?;
+            parts.push((at, value));
+        }
+        if let [(at, value)] = parts.as_slice() {
+            let declared = &self.local.columns.get(*at)?.declared;
+            let stored = self.stored(*at, &self.column(*at)?.ty.encode(value));
+            return Some(RowId(values::as_stored_in(declared, stored)));
+        }
+        let key: Option<Vec<KeyPart>> = parts
+            .iter()
+            .map(|(_, value)| KeyPart::from_value(value))
+            .collect();
+        Some(RowId(Stored::Text(RowKey(key?).to_string())))
+    }
+
+    /// The wire's id, or for people the stored one.
+    pub(crate) fn shown_id(&self, id: &RowId) -> String {
+        self.wire_id(id)
+            .unwrap_or_else(|_unnamed| match values::plain(&id.0) {
+                Json::String(text) => text,
+                other => other.to_string(),
+            })
+    }
+
+    /// The row that people or programs call `id`.
+    pub(crate) fn shown_row_id(&self, id: &str) -> Option<RowId> {
+        if self.server.is_ok() {
+            return self.row_id(id);
+        }
+        let declared = &self.local.key_columns().next()?.declared;
+        let ty = sqlite::column_type(declared);
+        let stored = match ty {
+            Some(ty) => values::from_wire(&ty, declared, &Json::String(id.to_owned())),
+            None => Stored::Text(id.to_owned()),
+        };
+        Some(RowId(if self.local.key.len() == 1 {
+            values::as_stored_in(declared, stored)
+        } else {
+            Stored::Text(id.to_owned())
+        }))
+    }
+
+    /// Names of the app's columns that meet one of the server's.
+    pub(crate) fn met(&self) -> Vec<String> {
+        let pairs = self.local.columns.iter().zip(&self.columns);
+        pairs
+            .filter(|(_, there)| there.is_some())
+            .map(|(column, _)| column.name.clone())
+            .collect()
+    }
+}

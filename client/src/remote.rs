@@ -1,0 +1,148 @@
+//! The server as the client sees it: three calls over HTTP, and what their failures mean.
+//!
+//! Knows no file and no SQL. What is to be done about a failure is the engine's.
+
+mod http;
+
+use std::io::{BufRead, BufReader, Read};
+
+use colsync_shared::receipt::Receipt;
+use serde::Deserialize;
+
+pub(crate) use http::{Http, check_url};
+
+use crate::error::Error;
+use crate::inbox::line::Line;
+
+/// The longest line of a pull, bytes: a row of four times the server's largest request.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// Why a call did not give what it should, by what is to be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    /// Try again later: the network, or a server too busy (408, 425, 429, 5xx).
+    #[error("{0}")]
+    Unreachable(String),
+    /// Pause until someone changes the key or the server's mind (401, 403).
+    #[error("{code}: {detail}")]
+    Forbidden { code: String, detail: String },
+    /// The file is a copy of another one that has pushed since (409).
+    #[error("the server knows a later push of this client")]
+    Forked,
+    /// The server lacks pushes that it has answered for (409).
+    #[error("the server expects push {expected}")]
+    OutOfOrder { expected: i64 },
+    /// The cursor is of no use any more (410).
+    #[error("the cursor has expired")]
+    Expired,
+    /// The push is more than the server takes at once, or no push for it (400, 413, 422).
+    #[error("{status} {code}: {detail}")]
+    BadPush {
+        status: u16,
+        code: String,
+        detail: String,
+    },
+    /// Anything else that is no success.
+    #[error("{status} {code}: {detail}")]
+    Refused {
+        status: u16,
+        code: String,
+        detail: String,
+    },
+    /// An answer that the protocol does not know.
+    #[error("{0}")]
+    Nonsense(String),
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Unreachable(why) => Error::Unreachable(why),
+            Trouble::Forbidden { code, detail } => Error::Forbidden { code, detail },
+            Trouble::Forked => refused(409, "client_forked", trouble),
+            Trouble::OutOfOrder { .. } => refused(409, "push_out_of_order", trouble),
+            Trouble::Expired => refused(410, "cursor_expired", trouble),
+            Trouble::BadPush {
+                status,
+                code,
+                detail,
+            }
+            | Trouble::Refused {
+                status,
+                code,
+                detail,
+            } => Error::Refused {
+                status,
+                code,
+                detail,
+            },
+            Trouble::Nonsense(why) => Error::Nonsense(why),
+        }
+    }
+}
+
+fn refused(status: u16, code: &str, trouble: Trouble) -> Error {
+    Error::Refused {
+        status,
+        code: code.to_owned(),
+        detail: trouble.to_string(),
+    }
+}
+
+/// The server's answer to a push.
+#[derive(Debug, Deserialize)]
+pub(crate) struct PushAnswer {
+    pub(crate) push: i64,
+    pub(crate) receipts: Vec<Receipt>,
+    #[serde(default)]
+    pub(crate) schema: Option<String>,
+}
+
+/// A pull's stream, line by line.
+pub(crate) struct Pull {
+    reader: BufReader<Box<dyn Read + Send>>,
+    buffer: Vec<u8>,
+}
+
+impl Pull {
+    fn new(body: Box<dyn Read + Send>) -> Self {
+        Pull {
+            reader: BufReader::with_capacity(64 << 10, body),
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Length of the last line, bytes.
+    pub(crate) fn length(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// The next line, `None` at the end of the stream.
+    ///
+    /// # Errors
+    /// [`Trouble::Unreachable`] if the stream broke off, [`Trouble::Nonsense`] if it is none.
+    pub(crate) fn next(&mut self) -> Result<Option<Line>, Trouble> {
+        loop {
+            self.buffer.clear();
+            let mut bounded = (&mut self.reader).take(LONGEST_LINE);
+            let read = bounded
+                .read_until(b'\n', &mut self.buffer)
+                .map_err(|broken| Trouble::Unreachable(format!("the answer broke off: {broken}")))?;
+            if read == 0 {
+                return Ok(None);
+            }
+            if self.buffer.pop() != Some(b'\n') {
+                return Err(if read as u64 == LONGEST_LINE {
+                    Trouble::Nonsense("a line of a pull without an end".to_owned())
+                } else {
+                    Trouble::Unreachable("the answer broke off within a line".to_owned())
+                });
+            }
+            if !self.buffer.iter().all(u8::is_ascii_whitespace) {
+                return Line::read(&self.buffer)
+                    .map(Some)
+                    .map_err(|nonsense| Trouble::Nonsense(nonsense.to_string()));
+            }
+        }
+    }
+}

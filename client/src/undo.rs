@@ -1,0 +1,141 @@
+//! Taking edits back, and making refused ones again.
+
+use colsync_shared::sqlite::Stored;
+use colsync_shared::Op;
+
+use crate::error::Error;
+use crate::file::{File, text};
+use crate::inbox::{apply, held, write};
+use crate::outbox::edit::WireEdit;
+use crate::outbox::freeze;
+use crate::outbox::history::{self, row_now};
+use crate::pairing::Paired;
+use crate::table::RowRef;
+use crate::view::{self, laid_back};
+
+/// Makes the row its Original again, and drops its edits. If they are in a push without an answer, taking
+/// them back is an edit of its own.
+pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
+    let paired = view::table(file, table)?;
+    let row = view::row(&paired, id)?;
+    file.write(|file| {
+        let Some(history) = history::of(file, std::slice::from_ref(&row))?.pop() else {
+            return Err(Error::Unknown {
+                what: "pending edit of row",
+                name: id.to_owned(),
+            });
+        };
+        let is_sent = freeze::sent(file)?.iter().any(|(sent, _)| *sent == row);
+        let now = row_now(file, &paired.local, &row)?;
+        let there = now.is_some();
+        let original = history
+            .existed
+            .then(|| laid_back(&paired, &history, now))
+            .map(|values| values.into_iter().enumerate().collect::<Vec<_>>());
+        let back = |file: &mut File| restore(file, &paired, &row, there, original);
+        if is_sent {
+            return back(file);
+        }
+        let this = std::slice::from_ref(&paired);
+        write::without_echo(file, this, |file| {
+            file.uncaptured(|file| {
+                back(file)?;
+                let seqs = history.lines.iter().map(|(seq, _)| *seq).collect();
+                history::forget(file, seqs)?;
+                if paired.server.is_ok() {
+                    apply::release(file, &paired, &row)?;
+                }
+                Ok(())
+            })
+        })
+    })
+}
+
+fn restore(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    there: bool,
+    original: Option<Vec<(usize, Stored)>>,
+) -> Result<(), Error> {
+    match (original, there) {
+        (None, true) => write::delete(file, paired, &row.id).map(drop),
+        (None, false) => Ok(()),
+        (Some(values), true) => {
+            let free: Vec<(usize, Stored)> = values
+                .into_iter()
+                .filter(|(at, _)| !paired.local.is_key(*at))
+                .collect();
+            write::update(file, paired, &row.id, &free).map(drop)
+        }
+        (Some(values), false) => write::insert(file, paired, &row.id, &values),
+    }
+}
+
+/// Makes a refused edit again with capture on, so that it is pending, and drops the letter.
+pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
+    let (table, edit) = letter(file, number)?;
+    let tables = view::tables(file)?;
+    let found = tables.iter().find(|paired| paired.server.as_ref() == Ok(&table));
+    let paired = found.ok_or_else(|| Error::Unknown {
+        what: "tracked table",
+        name: table.clone(),
+    })?;
+    let row = view::row(paired, &edit.id)?;
+    file.write(|file| {
+        let there = write::exists(file, paired, &row.id)?;
+        let columns: Vec<(usize, Stored)> = edit
+            .columns
+            .iter()
+            .filter_map(|(name, column)| {
+                let at = paired.position(name)?;
+                Some((at, paired.stored(at, &column.value)))
+            })
+            .collect();
+        match (edit.op, there) {
+            (Op::Delete, true) => write::delete(file, paired, &row.id).map(drop)?,
+            (Op::Delete, false) => {}
+            (Op::Insert | Op::Update | Op::Replace, true) => {
+                write::update(file, paired, &row.id, &columns).map(drop)?;
+            }
+            (Op::Insert | Op::Update | Op::Replace, false) => {
+                held::forget(file, &row)?;
+                write::insert(file, paired, &row.id, &columns)?;
+            }
+        }
+        drop_letter(file, number)
+    })
+}
+
+/// Forgets a refused edit.
+pub(crate) fn discard(file: &mut File, number: i64) -> Result<(), Error> {
+    file.write(|file| {
+        letter(file, number)?;
+        drop_letter(file, number)
+    })
+}
+
+fn drop_letter(file: &mut File, number: i64) -> Result<(), Error> {
+    file.execute(
+        "DELETE FROM colsync_dead_letters WHERE number = :?",
+        &[Stored::Int(number)],
+    )
+    .map(drop)
+}
+
+fn letter(file: &mut File, number: i64) -> Result<(String, WireEdit), Error> {
+    let row = file.first(
+        "SELECT table_name, edit FROM colsync_dead_letters WHERE number = :?",
+        &[Stored::Int(number)],
+    )?;
+    let row = row.ok_or_else(|| Error::Unknown {
+        what: "dead letter",
+        name: number.to_string(),
+    })?;
+    let unreadable = || Error::Corrupt(format!("dead letter {number}"));
+    let (Some(table), Some(edit)) = (row.first().and_then(text), row.get(1).and_then(text)) else {
+        return Err(unreadable());
+    };
+    let edit = serde_json::from_str(edit).map_err(|_broken| unreadable())?;
+    Ok((table.to_owned(), edit))
+}

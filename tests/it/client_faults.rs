@@ -1,0 +1,250 @@
+//! A client under a bad network, power cuts and an app that goes on writing: nothing is lost, nothing twice.
+
+mod writer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use colsync_client::Error;
+use colsync_tests::device::until;
+use colsync_tests::tables::TODOS;
+use colsync_tests::{Backend, Client, Device, Plan, Server, on_both, process};
+use fastrand::Rng;
+
+use writer::{Journal, Writer};
+
+/// Faults that must have happened before the network is well again.
+const FAULTS: u64 = 1_000;
+
+/// Syncs that are killed.
+const KILLS: u32 = 100;
+
+/// After this a story has failed.
+const LONGEST: Duration = Duration::from_secs(240);
+
+on_both![
+    a_thousand_faults_lose_nothing_and_do_nothing_twice,
+    a_sync_that_is_killed_at_any_point_loses_nothing,
+    a_file_that_python_edits_is_followed_by_another,
+];
+
+/// Priorities are counted, so that an edit that is done twice shows.
+fn counting_todos(backend: Backend) -> Server {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .policy("priority", "counter");
+    server.start()
+}
+
+/// Another one in each run, printed when the test fails; or the one that is given.
+fn seed() -> u64 {
+    let given = std::env::var("COLSYNC_TEST_SEED").ok();
+    let seed = given.map_or_else(|| fastrand::u64(..), |seed| seed.parse().unwrap());
+    println!("COLSYNC_TEST_SEED={seed}");
+    seed
+}
+
+fn a_thousand_faults_lose_nothing_and_do_nothing_twice(backend: Backend) {
+    let seed = seed();
+    let server = counting_todos(backend);
+    let proxy = server.proxy(seed);
+    let devices = [(); 3].map(|()| Device::behind(&proxy).tracking(TODOS));
+    proxy.plan(Plan::all(80));
+    let over = AtomicBool::new(false);
+    let started = Instant::now();
+    let journals = std::thread::scope(|scope| {
+        let mut writers = Vec::new();
+        for (number, device) in (1..).zip(&devices) {
+            let (over, proxy) = (&over, &proxy);
+            writers.push(scope.spawn(move || write_until(over, number, device, seed)));
+            scope.spawn(move || {
+                let _over = SetOnDrop(over);
+                let client = device.client();
+                while proxy.counts().total() < FAULTS {
+                    assert!(started.elapsed() < LONGEST, "{}", proxy.counts());
+                    match client.sync() {
+                        Ok(_) | Err(Error::Unreachable(_)) => {}
+                        Err(other) => panic!("no fault of the network: {other:?}"),
+                    }
+                }
+            });
+        }
+        let journals = writers.into_iter().map(|writer| writer.join().unwrap());
+        Journal::of_all(journals.collect::<Vec<_>>())
+    });
+    println!("{} in {:?}", proxy.counts(), started.elapsed());
+    proxy.faults_off();
+    all_become_equal(&server, &devices);
+    journals.assert_kept(&server);
+}
+
+/// Edits now and then, also while a sync runs.
+fn write_until(over: &AtomicBool, number: u64, device: &Device, seed: u64) -> Journal {
+    let mut writer = Writer::new(number, device, seed);
+    let mut random = Rng::with_seed(seed ^ number);
+    while !over.load(Ordering::SeqCst) {
+        for _ in 0..random.u8(1..4) {
+            writer.edit();
+        }
+        std::thread::park_timeout(Duration::from_millis(random.u64(1..60)));
+    }
+    writer.journal()
+}
+
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
+/// Syncs one after the other until all hold the same, and nothing is left over on any of them.
+#[track_caller]
+fn all_become_equal(server: &Server, devices: &[Device]) {
+    let reader = server.anonymous();
+    // On PostgreSQL an open transaction of another story may hold the feed back.
+    let started = Instant::now();
+    loop {
+        let mut moved = false;
+        for device in devices {
+            let report = device.client().sync().unwrap();
+            moved |= report.pushed + report.pulled + report.removed > 0;
+        }
+        let equal = || devices.iter().all(|device| holds_the_same(device, &reader));
+        if !moved && (equal() || started.elapsed() > Duration::from_secs(30)) {
+            break;
+        }
+        assert!(
+            started.elapsed() < LONGEST,
+            "the devices do not come to rest"
+        );
+    }
+    for device in devices {
+        device.assert_equals(&reader, "todos");
+        assert_eq!(device.dump("todos"), devices[0].dump("todos"));
+        let client = device.client();
+        assert_eq!(client.pending().unwrap().len(), 0);
+        let dead = client.dead_letters().unwrap();
+        assert_eq!(dead.len(), 0, "{}", serde_json::to_string(&dead).unwrap());
+    }
+}
+
+fn holds_the_same(device: &Device, server: &Client) -> bool {
+    use colsync_tests::rows::{in_file, on_server};
+    in_file(device, server, "todos") == on_server(server, "todos")
+}
+
+fn a_sync_that_is_killed_at_any_point_loses_nothing(backend: Backend) {
+    let seed = seed();
+    let server = counting_todos(backend);
+    let devices = [(); 2].map(|()| Device::new(&server).tracking(TODOS));
+    let [killed, well] = &devices;
+    let mut writers = [Writer::new(1, killed, seed), Writer::new(2, well, seed)];
+    let mut random = Rng::with_seed(seed);
+    // The program is built, and as long as this is what a sync takes.
+    writers[0].edit();
+    let _ = killed.run(&["sync"]);
+    let started = Instant::now();
+    let told = killed.run(&["sync"]);
+    assert!(told.status.success(), "{}", process::said(&told));
+    let whole = started.elapsed();
+    let (mut kills, mut syncs) = (0, 0);
+    let started = Instant::now();
+    while kills < KILLS {
+        assert!(started.elapsed() < LONGEST, "{kills} kills of {syncs}");
+        for writer in &mut writers {
+            (0..random.u8(1..6)).for_each(|_| writer.edit());
+        }
+        let mut sync = killed.command(&["sync"]);
+        let mut sync = sync
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::park_timeout(whole.mul_f64(1.3 * random.f64()));
+        sync.kill().unwrap();
+        let ended = sync.wait().unwrap();
+        kills += u32::from(ended.code().is_none());
+        syncs += 1;
+        if random.u8(0..4) == 0 {
+            well.client().sync().unwrap();
+        }
+    }
+    println!(
+        "{kills} of {syncs} syncs killed in {:?}; a sync takes {whole:?}",
+        started.elapsed()
+    );
+    all_become_equal(&server, &devices);
+    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
+}
+
+/// Python with its own SQLite, which may be another version than colsync's.
+const PYTHON: &str = r#"
+import sqlite3, sys
+file = sqlite3.connect(sys.argv[1], timeout=30)
+for statement in sys.argv[2:]:
+    with file:
+        file.execute(statement)
+file.close()
+"#;
+
+#[track_caller]
+fn python(device: &Device, statements: &[String]) {
+    let mut command = std::process::Command::new("python3");
+    command
+        .args(["-c", PYTHON])
+        .arg(device.path())
+        .args(statements);
+    let told = command.output().expect("python3");
+    assert!(told.status.success(), "{}", process::said(&told));
+}
+
+fn a_file_that_python_edits_is_followed_by_another(backend: Backend) {
+    let server = counting_todos(backend);
+    let [written, follower] = [(); 2].map(|()| Device::new(&server).tracking(TODOS));
+    // An hour: what the first file pushes, it pushes because it was written.
+    let _first = written.spawn(&["watch", "--interval", "3600"]);
+    let _second = follower.spawn(&["watch", "--interval", "0.2"]);
+    let follows = |what: &str, query: &str, value: Option<&str>| {
+        until(what, || {
+            follower.column(query) == [value.map(str::to_owned)]
+        });
+    };
+    let rows: Vec<String> = (0..50)
+        .map(|number| {
+            let id = colsync_tests::tables::id(number);
+            format!("INSERT INTO todos (id, title, done, priority) VALUES ('{id}', 'made', 0, 1)")
+        })
+        .collect();
+    python(&written, &rows);
+    follows(
+        "inserts",
+        "SELECT count(*) FROM todos WHERE title = 'made'",
+        Some("50"),
+    );
+    python(
+        &written,
+        &[
+            "UPDATE todos SET title = 'changed', done = 1".to_owned(),
+            "UPDATE todos SET priority = priority + 1 WHERE title = 'changed'".to_owned(),
+        ],
+    );
+    follows(
+        "updates",
+        "SELECT count(*) FROM todos WHERE title = 'changed' AND done AND priority = 2",
+        Some("50"),
+    );
+    follower.sql("UPDATE todos SET note = 'answer'");
+    let answers = "SELECT count(*) FROM todos WHERE note = 'answer'";
+    until("an edit of the follower", || {
+        server.value(answers).as_deref() == Some("50")
+    });
+    python(&written, &["UPDATE todos SET done = 0".to_owned()]);
+    until("the answer beside further edits", || {
+        written.value(answers).as_deref() == Some("50")
+    });
+    python(&written, &["DELETE FROM todos".to_owned()]);
+    follows("deletes", "SELECT count(*) FROM todos", Some("0"));
+    written.assert_equals(&server.anonymous(), "todos");
+}

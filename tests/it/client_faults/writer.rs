@@ -1,0 +1,256 @@
+//! An app that edits at random through plain SQL and remembers what it wrote and what it had in view.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use colsync_tests::tables::id;
+use colsync_tests::{Device, Server};
+use diesel::sql_types::{Nullable, Text};
+use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use fastrand::Rng;
+use serde_json::Value as Json;
+
+/// The columns whose every written value is another one, so that each edit can be found again.
+const MARKED: [&str; 2] = ["title", "note"];
+
+/// What apps have done.
+#[derive(Default)]
+pub(super) struct Journal {
+    /// Every value of a marked column that was written.
+    pub(super) written: Vec<String>,
+    /// Those that were in view when something was written in their place, or their row was deleted.
+    seen: HashSet<String>,
+    inserted: BTreeSet<String>,
+    /// Rows that were deleted at some time.
+    deleted: BTreeSet<String>,
+    /// How often each row's priority was raised by one.
+    raised: BTreeMap<String, i64>,
+}
+
+/// An app with the table `todos`.
+pub(super) struct Writer {
+    number: u64,
+    file: SqliteConnection,
+    random: Rng,
+    journal: Journal,
+}
+
+#[derive(QueryableByName)]
+struct Todo {
+    #[diesel(sql_type = Text)]
+    id: String,
+    #[diesel(sql_type = Nullable<Text>)]
+    title: Option<String>,
+    #[diesel(sql_type = Nullable<Text>)]
+    note: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn new(number: u64, device: &Device, seed: u64) -> Writer {
+        Writer {
+            number,
+            file: device.file(),
+            random: Rng::with_seed(seed.wrapping_add(number)),
+            journal: Journal::default(),
+        }
+    }
+
+    pub(super) fn journal(self) -> Journal {
+        self.journal
+    }
+
+    /// Makes, changes or deletes a row, in a transaction.
+    pub(super) fn edit(&mut self) {
+        self.execute("BEGIN IMMEDIATE");
+        match self.random.u8(0..100) {
+            0..25 => self.insert(),
+            25..32 => self.delete(),
+            32..36 => self.insert_again(),
+            _ => self.update(),
+        }
+        self.execute("COMMIT");
+    }
+
+    fn insert(&mut self) {
+        let id = id(self.number * 1_000_000 + self.journal.inserted.len() as u64);
+        let (title, note) = (self.mark(), self.mark());
+        self.execute(&format!(
+            "INSERT INTO todos (id, title, note, priority) VALUES ('{id}', '{title}', '{note}', 0)"
+        ));
+        self.journal.inserted.insert(id);
+    }
+
+    fn delete(&mut self) {
+        if let Some(todo) = self.any_todo() {
+            self.execute(&format!("DELETE FROM todos WHERE id = '{}'", todo.id));
+            self.journal.seen.extend(todo.title);
+            self.journal.seen.extend(todo.note);
+            self.journal.deleted.insert(todo.id);
+        }
+    }
+
+    /// Writes a whole row in the place of one that was perhaps deleted here before.
+    fn insert_again(&mut self) {
+        let Some(id) = self.random.choice(self.journal.deleted.iter()).cloned() else {
+            return;
+        };
+        let there = self.todos(&format!("WHERE id = '{id}'"));
+        let (title, note) = (self.mark(), self.mark());
+        self.execute(&format!(
+            "INSERT OR REPLACE INTO todos (id, title, note) VALUES ('{id}', '{title}', '{note}')"
+        ));
+        for todo in there {
+            self.journal.seen.extend(todo.title);
+            self.journal.seen.extend(todo.note);
+        }
+    }
+
+    fn update(&mut self) {
+        let Some(todo) = self.any_todo() else {
+            return;
+        };
+        let mut changes = Vec::new();
+        for (column, seen) in MARKED.iter().zip([todo.title, todo.note]) {
+            if self.random.u8(0..3) == 0 {
+                changes.push(format!("{column} = '{}'", self.mark()));
+                self.journal.seen.extend(seen);
+            }
+        }
+        if self.random.bool() {
+            changes.push("priority = coalesce(priority, 0) + 1".to_owned());
+            *self.journal.raised.entry(todo.id.clone()).or_default() += 1;
+        }
+        if self.random.u8(0..4) == 0 {
+            changes.push("done = NOT done".to_owned());
+        }
+        if self.random.u8(0..4) == 0 {
+            let number = self.random.u8(..);
+            changes.push(format!(
+                "data = '{{\"n\":{number},\"by\":[{}]}}'",
+                self.number
+            ));
+        }
+        if !changes.is_empty() {
+            let changes = changes.join(", ");
+            self.execute(&format!(
+                "UPDATE todos SET {changes} WHERE id = '{}'",
+                todo.id
+            ));
+        }
+    }
+
+    fn mark(&mut self) -> String {
+        let mark = format!("{}-{}", self.number, self.journal.written.len());
+        self.journal.written.push(mark.clone());
+        mark
+    }
+
+    fn any_todo(&mut self) -> Option<Todo> {
+        let random = self.random.u32(..);
+        let any =
+            format!("ORDER BY id LIMIT 1 OFFSET {random} % max(1, (SELECT count(*) FROM todos))");
+        self.todos(&any).pop()
+    }
+
+    fn todos(&mut self, which: &str) -> Vec<Todo> {
+        sql_query(format!("SELECT id, title, note FROM todos {which}"))
+            .load(&mut self.file)
+            .unwrap()
+    }
+
+    fn execute(&mut self, sql: &str) {
+        let done = sql_query(sql).execute(&mut self.file);
+        done.unwrap_or_else(|refused| panic!("{sql}: {refused}"));
+    }
+}
+
+impl Journal {
+    /// What several apps have done together.
+    pub(super) fn of_all(journals: impl IntoIterator<Item = Journal>) -> Journal {
+        let mut all = Journal::default();
+        for one in journals {
+            all.written.extend(one.written);
+            all.seen.extend(one.seen);
+            all.inserted.extend(one.inserted);
+            all.deleted.extend(one.deleted);
+            for (id, times) in one.raised {
+                *all.raised.entry(id).or_default() += times;
+            }
+        }
+        all
+    }
+
+    /// Ends the test unless everything that was written is accounted for on the server: each row that nobody
+    /// deleted is there; each marked value is current, or was replaced by someone who saw it, or is in the
+    /// ledger; and each raise of a priority was counted once.
+    #[track_caller]
+    pub(super) fn assert_kept(&self, server: &Server) {
+        let admin = server.admin();
+        let rows = pages(|after| {
+            let path = format!("/v1/tables/todos/rows?limit=1000&deleted=true{after}");
+            let mut page = server.anonymous().get(&path).expect(200).json();
+            (page["rows"].take(), page["next"].take())
+        });
+        let conflicts = pages(|after| {
+            let path = format!("/admin/v1/conflicts?limit=1000{after}");
+            let mut page = admin.get(&path).expect(200).json();
+            (page["conflicts"].take(), page["next"].take())
+        });
+        let alive =
+            server.column("SELECT CAST(id AS TEXT) FROM todos WHERE sync_deleted_at IS NULL");
+        let alive: BTreeSet<String> = alive.into_iter().flatten().collect();
+        let kept: BTreeSet<String> = self.inserted.difference(&self.deleted).cloned().collect();
+        let gone: Vec<_> = kept.difference(&alive).collect();
+        assert!(gone.is_empty(), "nobody deleted {gone:?}");
+        let unknown: Vec<_> = alive.difference(&self.inserted).collect();
+        assert!(unknown.is_empty(), "nobody made {unknown:?}");
+        let mut found = self.seen.clone();
+        rows.iter().for_each(|row| marks(row, &mut found));
+        conflicts
+            .iter()
+            .for_each(|conflict| marks(&conflict["lost"], &mut found));
+        let lost: Vec<_> = self
+            .written
+            .iter()
+            .filter(|mark| !found.contains(*mark))
+            .collect();
+        assert!(lost.is_empty(), "vanished without a trace: {lost:?}");
+        for row in &rows {
+            let id = row["id"].as_str().unwrap();
+            if kept.contains(id) {
+                let raised = self.raised.get(id).copied().unwrap_or_default();
+                assert_eq!(row["priority"], raised, "raised by one so often: {row}");
+            }
+        }
+        println!(
+            "{} rows made, {} deleted, {} marked values, {} conflicts",
+            self.inserted.len(),
+            self.deleted.len(),
+            self.written.len(),
+            conflicts.len()
+        );
+    }
+}
+
+/// All pages of a list.
+fn pages(mut page: impl FnMut(&str) -> (Json, Json)) -> Vec<Json> {
+    let mut all = Vec::new();
+    let mut after = String::new();
+    loop {
+        let (items, next) = page(&after);
+        all.extend(items.as_array().unwrap().iter().cloned());
+        match next.as_str() {
+            Some(next) => after = format!("&after={next}"),
+            None => return all,
+        }
+    }
+}
+
+/// Every text within `json`.
+fn marks(json: &Json, into: &mut HashSet<String>) {
+    match json {
+        Json::String(text) => drop(into.insert(text.clone())),
+        Json::Array(items) => items.iter().for_each(|item| marks(item, into)),
+        Json::Object(members) => members.values().for_each(|member| marks(member, into)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}

@@ -1,0 +1,211 @@
+//! A device: an app's SQLite file, and the three doors to it: plain SQL, the SDK, the program.
+//!
+//! The plain door uses connections that are not colsync's, as the app does. Dereferences to it.
+
+use std::fs::File;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::client::Client;
+use crate::database::Database;
+use crate::process;
+use crate::proxy::Proxy;
+use crate::rows;
+use crate::server::Server;
+
+/// Longer than anything takes that a story waits for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An app's file in a folder of its own, and the server it syncs with.
+pub struct Device {
+    database: Database,
+    path: PathBuf,
+    server: Arc<Mutex<String>>,
+    folder: TempDir,
+}
+
+impl Device {
+    /// A device without tables that syncs with `server`.
+    #[must_use]
+    pub fn new(server: &Server) -> Device {
+        Device::at(server.shared_address())
+    }
+
+    /// A device without tables that reaches the server through `proxy`.
+    #[must_use]
+    pub fn behind(proxy: &Proxy) -> Device {
+        Device::at(proxy.shared_address())
+    }
+
+    fn at(server: Arc<Mutex<String>>) -> Device {
+        let folder = TempDir::with_prefix("colsync-device-").unwrap();
+        let path = folder.path().join("app.db");
+        let database = Database::Sqlite(path.clone());
+        Device {
+            database,
+            path,
+            server,
+            folder,
+        }
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The server's URL, as of now.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("http://{}", self.server.lock().unwrap())
+    }
+
+    /// `colsync-client` on this file with further arguments.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = process::plain(process::client_binary(), self.folder.path());
+        let (call, further) = arguments.split_first().unwrap();
+        command.arg(call).arg("--file").arg(&self.path);
+        command.args(["--server", &self.url()]).args(further);
+        command
+    }
+
+    /// Runs `colsync-client` to its end.
+    #[must_use]
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Starts `colsync-client` and lets it run.
+    #[must_use]
+    pub fn spawn(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(arguments), self.folder.path())
+    }
+
+    /// Every row of `table`, as SQL writes its values, sorted: to compare devices with each other.
+    #[must_use]
+    #[track_caller]
+    pub fn dump(&self, table: &str) -> Vec<String> {
+        let columns = self.column(&format!("SELECT name FROM pragma_table_info('{table}')"));
+        let quoted = columns.into_iter().flatten();
+        let quoted: Vec<String> = quoted.map(|name| format!("quote(\"{name}\")")).collect();
+        let rows = self.column(&format!(
+            "SELECT {} FROM \"{table}\"",
+            quoted.join(" || ', ' || ")
+        ));
+        let mut rows: Vec<String> = rows.into_iter().flatten().collect();
+        rows.sort();
+        rows
+    }
+
+    /// Ends the test unless `table` holds here what it holds on the server.
+    #[track_caller]
+    pub fn assert_equals(&self, server: &Client, table: &str) {
+        let (there, here) = (
+            rows::on_server(server, table),
+            rows::in_file(&self.database, server, table),
+        );
+        let only = |these: &[String], those: &[String]| {
+            let these = these.iter().filter(|line| !those.contains(line)).take(10);
+            these.cloned().collect::<Vec<_>>()
+        };
+        assert!(
+            there == here,
+            "{table}: {} rows on the server, {} here\nonly there: {:#?}\nonly here: {:#?}",
+            there.len(),
+            here.len(),
+            only(&there, &here),
+            only(&here, &there)
+        );
+    }
+}
+
+impl Deref for Device {
+    type Target = Database;
+
+    fn deref(&self) -> &Database {
+        &self.database
+    }
+}
+
+/// A program that runs beside the test, and ends with it at the latest.
+pub struct Running {
+    child: Child,
+    watchdog: Child,
+    said: PathBuf,
+}
+
+impl Running {
+    fn start(mut command: Command, folder: &Path) -> Running {
+        let said = folder.join("said.txt");
+        let out = File::create(&said).unwrap();
+        let err = out.try_clone().unwrap();
+        let child = command.stdout(out).stderr(err).spawn().unwrap();
+        let watchdog = process::watchdog(child.id());
+        Running {
+            child,
+            watchdog,
+            said,
+        }
+    }
+
+    /// What it has written so far.
+    #[must_use]
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.said).unwrap()
+    }
+
+    /// Whether it has ended, and how.
+    #[must_use]
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Kills it, as a power cut does, and waits until it is gone.
+    pub fn kill_9(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+
+    /// Asks it to stop, as a service manager does, and waits until it has.
+    ///
+    /// # Panics
+    /// If it takes too long.
+    #[track_caller]
+    pub fn terminate(&mut self) -> ExitStatus {
+        let pid = self.child.id().to_string();
+        drop(Command::new("kill").args(["-TERM", &pid]).status());
+        until("the program ends", || self.ended().is_some());
+        self.child.wait().unwrap()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill_9();
+        drop(self.watchdog.kill());
+        drop(self.watchdog.wait());
+        if std::thread::panicking() {
+            eprintln!("the program said:\n{}", self.said());
+        }
+    }
+}
+
+/// Waits until `is_so`.
+///
+/// # Panics
+/// If that takes longer than a minute.
+#[track_caller]
+pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
