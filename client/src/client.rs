@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json};
 
 use crate::capture::{self, Tracked};
+use crate::edges::Clock;
 use crate::engine::lock::SyncLock;
 use crate::engine::report::{Progress, Report};
 use crate::engine::worker::{Pace, Worker};
@@ -33,6 +34,8 @@ pub struct Settings {
     pub batch: usize,
     /// How long to wait for a connection; answers get a multiple of it.
     pub timeout: Duration,
+    /// The clock that it tells the server.
+    pub clock: Clock,
 }
 
 impl Default for Settings {
@@ -43,6 +46,7 @@ impl Default for Settings {
             compress: true,
             batch: 1_000,
             timeout: Duration::from_secs(15),
+            clock: Clock::default(),
         }
     }
 }
@@ -56,6 +60,7 @@ impl std::fmt::Debug for Settings {
             .field("compress", &self.compress)
             .field("batch", &self.batch)
             .field("timeout", &self.timeout)
+            .field("clock", &self.clock)
             .finish()
     }
 }
@@ -144,7 +149,7 @@ impl Client {
         let settings = &self.inner.settings;
         let url = session::server(&mut file, settings)?;
         let client = session::identity(&mut file)?;
-        let http = Http::new(&url, settings.token.clone(), settings.timeout)?;
+        let http = Http::new(&url, settings)?;
         let schema = http.schema(client)?;
         let json = serde_json::to_string(&schema)
             .map_err(|broken| Error::Nonsense(format!("a schema: {broken}")))?;

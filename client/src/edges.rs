@@ -8,13 +8,28 @@ use std::time::Duration;
 use colsync_shared::{ClientId, Time};
 use uuid::Uuid;
 
-/// The time now, in whole microseconds.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the clock"
-)]
-pub(crate) fn now() -> Time {
-    Time::from(chrono::Utc::now())
+/// The clock that a client tells the server, and notes its own doings by. What the app writes is timed by
+/// the triggers, which ask SQLite.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    ahead_us: i64,
+}
+
+impl Clock {
+    /// The system's clock, put forward by so many microseconds: to try what a wrong clock does.
+    #[must_use]
+    pub fn ahead_by(micros: i64) -> Clock {
+        Clock { ahead_us: micros }
+    }
+
+    /// The time now, in whole microseconds.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the clock"
+    )]
+    pub(crate) fn now(self) -> Time {
+        Time::from(chrono::Utc::now()).shifted(self.ahead_us)
+    }
 }
 
 /// An identity for a new installation.

@@ -36,6 +36,7 @@ mod view;
 pub use capture::Tracked;
 pub use client::{Client, Settings};
 pub use colsync_shared::{Op, Time};
+pub use edges::Clock;
 pub use engine::report::{Progress, Report};
 pub use engine::worker::{Pace, State, Status, Worker};
 pub use error::Error;

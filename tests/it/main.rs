@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod bad_input;
 mod cli;
+mod client_faults;
 mod clock;
 mod commit_queue;
 mod cursors;

@@ -17,6 +17,7 @@ use crate::process;
 use crate::proxy::Proxy;
 use crate::rows;
 use crate::server::Server;
+use crate::tables::TableDef;
 
 /// Longer than anything takes that a story waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,6 +55,15 @@ impl Device {
         }
     }
 
+    /// The same device with the table `def`, made by the app and tracked.
+    #[must_use]
+    #[track_caller]
+    pub fn tracking(self, def: TableDef) -> Device {
+        self.sql(def.sqlite);
+        self.client().track(def.name).unwrap();
+        self
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -64,6 +74,20 @@ impl Device {
     #[must_use]
     pub fn url(&self) -> String {
         format!("http://{}", self.server.lock().unwrap())
+    }
+
+    /// The SDK on this file.
+    ///
+    /// # Panics
+    /// If the file cannot be opened.
+    #[track_caller]
+    #[must_use]
+    pub fn client(&self) -> colsync_client::Client {
+        let settings = colsync_client::Settings {
+            server: Some(self.url()),
+            ..colsync_client::Settings::default()
+        };
+        colsync_client::Client::open(&self.path, settings).unwrap()
     }
 
     /// `colsync-client` on this file with further arguments.

@@ -42,6 +42,8 @@ pub(super) struct Shape {
     pub(super) uniques: Vec<Unique>,
     /// Whether the key is the rowid itself, `INTEGER PRIMARY KEY`.
     pub(super) is_rowid: bool,
+    /// The names by which SQL may speak of the rowid. Empty if there is none.
+    pub(super) rowid_names: Vec<&'static str>,
     /// Whether a key may be NULL, as SQLite allows in most tables. Such a row has no name: it is no row to
     /// us until it has a key.
     pub(super) has_null_keys: bool,
@@ -60,6 +62,8 @@ pub(super) struct Unique {
     pub(super) predicate: Option<String>,
     /// The columns whose change may bring a row in another's way.
     pub(super) columns: Vec<String>,
+    /// Whether it is the rowid of a table whose key is another.
+    pub(super) is_hidden_rowid: bool,
 }
 
 /// A term of a unique index.
@@ -157,6 +161,7 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
         },
         uniques: Vec::new(),
         is_rowid: false,
+        rowid_names: Vec::new(),
         has_null_keys: false,
         strict: *strict != 0,
         generated: Vec::new(),
@@ -179,24 +184,35 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
     shape.has_null_keys = has_key_index
         && *without_rowid == 0
         && shape.table.key_columns().any(|column| !column.not_null);
-    if shape.is_rowid {
-        let key: Vec<String> = shape
-            .table
-            .key_columns()
-            .map(|column| column.name.clone())
-            .collect();
-        let terms = key.iter().map(|name| Term {
-            what: What::Column(name.clone()),
-            collation: "BINARY".to_owned(),
-        });
-        let unique = Unique {
-            terms: terms.collect(),
-            predicate: None,
-            columns: key,
-        };
-        shape.uniques.insert(0, unique);
+    if *without_rowid == 0 {
+        add_rowid(&mut shape);
     }
     Ok(shape)
+}
+
+/// Adds the rowid to what must be unique, be it the key or not: an OR REPLACE may be by it as well.
+fn add_rowid(shape: &mut Shape) {
+    let is_free = |name: &&str| {
+        let is_same = |own: &&String| own.eq_ignore_ascii_case(name);
+        shape.column(name).is_none() && shape.generated.iter().find(is_same).is_none()
+    };
+    shape.rowid_names = ["rowid", "oid", "_rowid_"].into_iter().filter(is_free).collect();
+    let key = shape.table.key_columns().filter(|_| shape.is_rowid);
+    let names: Vec<String> = key
+        .map(|column| column.name.clone())
+        .chain(shape.rowid_names.iter().map(|&name| name.to_owned()))
+        .collect();
+    let Some(name) = names.first() else { return };
+    let term = Term {
+        what: What::Column(name.clone()),
+        collation: "BINARY".to_owned(),
+    };
+    shape.uniques.push(Unique {
+        terms: vec![term],
+        predicate: None,
+        columns: names,
+        is_hidden_rowid: !shape.is_rowid,
+    });
 }
 
 fn read_columns(file: &mut File, shape: &mut Shape) -> Result<(), Error> {
@@ -250,6 +266,7 @@ fn read_uniques(file: &mut File, shape: &mut Shape) -> Result<(), Error> {
                     .as_ref()
                     .map(|index| named(shape, &index.names))
                     .unwrap_or_default(),
+                is_hidden_rowid: false,
             });
         }
         let Some(unique) = shape.uniques.last_mut() else {

@@ -55,6 +55,22 @@ impl Story {
         story
     }
 
+    /// Opens a copy of a file in which tables are tracked already.
+    fn of(content: &[u8]) -> Story {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("app.db");
+        std::fs::write(&path, content).unwrap();
+        let mut story = Story {
+            file: File::open(&path).unwrap(),
+            path,
+            tables: Vec::new(),
+            base: Vec::new(),
+            _dir: dir,
+        };
+        story.begin();
+        story
+    }
+
     /// Takes the tables as they are for those of the start.
     fn begin(&mut self) {
         self.file.batch("DELETE FROM colsync_log").unwrap();

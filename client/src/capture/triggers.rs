@@ -154,7 +154,11 @@ impl Names<'_> {
             "BEFORE INSERT ON {table} FOR EACH ROW\n\
              WHEN ({exists}) AND {NOT_APPLYING}\nBEGIN\n    {lines}\nEND",
             table = self.table,
-            exists = self.any_exists(&ways, |_unique| None),
+            // SQLite has -1 there before it chooses one.
+            exists = self.any_exists(&ways, |unique| {
+                let name = unique.columns.first().filter(|_| unique.is_hidden_rowid)?;
+                Some(format!("NEW.{} IS NOT -1", quote(name)))
+            }),
             lines = self.lines_of_victims(&ways),
         )
     }
@@ -239,9 +243,8 @@ impl Names<'_> {
                     .map(|name| format!("{} AS {}", self.to_be(name), quote(name)))
                     .collect();
                 format!(
-                    "({expression}) = (SELECT {expression} FROM (SELECT {}) AS {}) COLLATE {collation}",
+                    "({expression}) = (SELECT {expression} FROM (SELECT {})) COLLATE {collation}",
                     row.join(", "),
-                    self.alias,
                 )
             }
         }
@@ -274,7 +277,7 @@ impl Names<'_> {
         {
             return String::new();
         }
-        let mut quoted: Vec<String> = self.rowid_names();
+        let mut quoted: Vec<String> = Vec::new();
         for name in names {
             let name = quote(name);
             if !quoted.contains(&name) {
@@ -287,24 +290,10 @@ impl Names<'_> {
     fn names_of_key(&self) -> String {
         let key = self.shape.table.key_columns();
         let mut names: Vec<String> = key.map(|column| quote(&column.name)).collect();
-        names.extend(self.rowid_names());
-        names.join(", ")
-    }
-
-    /// The other names by which an update may set the key, if it is the rowid.
-    fn rowid_names(&self) -> Vec<String> {
-        if !self.shape.is_rowid {
-            return Vec::new();
+        if self.shape.is_rowid {
+            names.extend(self.shape.rowid_names.iter().map(|name| quote(name)));
         }
-        ["rowid", "oid", "_rowid_"]
-            .into_iter()
-            .filter(|name| {
-                let generated = &self.shape.generated;
-                self.shape.column(name).is_none()
-                    && !generated.iter().any(|own| own.eq_ignore_ascii_case(name))
-            })
-            .map(quote)
-            .collect()
+        names.join(", ")
     }
 
     /// The line of a row that is there anew.

@@ -49,7 +49,9 @@ fn complete(args: Args) -> Result<Args, clap::Error> {
 fn refuse(refused: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && refused.use_stderr() {
-        let failure = Failure::Arguments(refused.to_string());
+        let text = refused.to_string();
+        let text = text.strip_prefix("error: ").unwrap_or(&text);
+        let failure = Failure::Arguments(text.trim_end().to_owned());
         return Output::new(true).failure(&failure);
     }
     // Nobody is left to tell if it cannot be printed.

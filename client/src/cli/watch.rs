@@ -1,7 +1,7 @@
 //! `watch`: the background worker in the foreground, until a signal stops it.
 
 use std::mem::{Discriminant, discriminant};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use colsync_client::{Client, Pace, State, Status};
 use colsync_shared::Time;
@@ -17,8 +17,11 @@ use super::output::Output;
 use super::progress::Bar;
 use super::show::{count, harmless, time};
 
-/// Exit code of who was stopped by a second signal, while waiting for the first to be heeded.
+/// Exit code of who was stopped by a later signal, while waiting for the first to be heeded.
 const INTERRUPTED: i32 = 130;
+
+/// How long later signals mean the first: a terminal and a service manager may both send one.
+const SAME: Duration = Duration::from_secs(1);
 
 /// Syncs until SIGINT or SIGTERM; says each change of state.
 pub(super) fn run(
@@ -44,10 +47,17 @@ fn signals() -> Result<mpsc::Receiver<()>, Failure> {
     std::thread::Builder::new()
         .name("signals".to_owned())
         .spawn(move || {
+            let mut first: Option<Instant> = None;
             for _signal in signals.forever() {
-                if heard.try_send(()).is_err() {
-                    // The first was not heeded yet: whoever sends another means it.
-                    std::process::exit(INTERRUPTED);
+                match first {
+                    None => {
+                        first = Some(Instant::now());
+                        // If nobody waits for it any more, the end has come already.
+                        drop(heard.try_send(()));
+                    }
+                    Some(first) if first.elapsed() < SAME => {}
+                    // It takes too long for whoever sends another: a sync waits for its answer.
+                    Some(_) => std::process::exit(INTERRUPTED),
                 }
             }
         })?;
@@ -121,7 +131,7 @@ impl Said<'_> {
         let mut parts = vec![
             time(self.at),
             format!("{:<8}", word(&status.state)),
-            format!("{} pending", count(status.pending, "edit")),
+            format!("{} pending", count(status.pending, "change")),
         ];
         if let Some(error) = &status.last_error {
             parts.push(harmless(error));
@@ -176,7 +186,7 @@ mod tests {
         status.last_report = Some(Report::default());
         assert_eq!(
             said(&status),
-            "1970-01-01 00:00:01Z  offline   1 edit pending  no route\\u{1b}[2J"
+            "1970-01-01 00:00:01Z  offline   1 change pending  no route\\u{1b}[2J"
         );
         status.state = State::Idle;
         status.last_error = None;

@@ -6,7 +6,6 @@ use colsync_shared::receipt::{Receipt, Rejection, Status};
 
 use super::report::Progress;
 use super::session::Session;
-use crate::edges;
 use crate::error::Error;
 use crate::inbox::resync;
 use crate::outbox::freeze::{self, Choice, Frozen};
@@ -128,7 +127,7 @@ impl Session<'_> {
                 let terms = Terms {
                     used: true,
                     last,
-                    now: edges::now(),
+                    now: self.settings.clock.now(),
                 };
                 let settled = settle(
                     &mut self.file,
@@ -184,7 +183,7 @@ impl Session<'_> {
         let terms = Terms {
             used: false,
             last: true,
-            now: edges::now(),
+            now: self.settings.clock.now(),
         };
         let settled = settle(&mut self.file, &self.tables, frozen, receipts, terms)?;
         self.count(frozen, &settled);
@@ -216,7 +215,7 @@ impl Session<'_> {
             .http
             .push(self.client, &push.body, self.settings.compress)?;
         let edits = freeze::edits(push)?;
-        let now = edges::now();
+        let now = self.settings.clock.now();
         self.file.write(|file| {
             for (edit, receipt) in edits.iter().zip(&answer.receipts) {
                 if receipt.status == Status::Rejected {

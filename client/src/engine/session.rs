@@ -44,7 +44,7 @@ pub(crate) fn run(
     let _lock = SyncLock::take(file.path())?;
     let url = server(&mut file, settings)?;
     let client = identity(&mut file)?;
-    let http = Http::new(&url, settings.token.clone(), settings.timeout)?;
+    let http = Http::new(&url, settings)?;
     let mut session = Session {
         file,
         http,
@@ -223,7 +223,7 @@ impl Session<'_> {
     fn note(&mut self, done: &Result<(), Error>) -> Result<(), Error> {
         (self.report.sent_bytes, self.report.received_bytes) = self.http.traffic();
         let offset = self.http.offset_us().map(|offset| offset.to_string());
-        let now = edges::now().micros() / 1000;
+        let now = self.settings.clock.now().micros() / 1000;
         self.file.write(|file| {
             if offset.is_some() {
                 file.set_meta(Meta::OffsetUs, offset.as_deref())?;

@@ -214,6 +214,7 @@ impl Works {
     /// Tells what came of a sync, and says what to wait for.
     fn after(&mut self, done: Result<Report, Error>, failures: &mut u32) -> Waiting {
         let pending = self.pending();
+        let synced_at = self.client.settings().clock.now();
         let now = Instant::now();
         let backoff = |failures: u32, longest: Duration| {
             let doubled = FIRST_BACKOFF.saturating_mul(1 << failures.min(16));
@@ -278,7 +279,7 @@ impl Works {
                 Ok(report) => {
                     status.last_error = None;
                     status.last_report = Some(report);
-                    status.synced_at = Some(edges::now());
+                    status.synced_at = Some(synced_at);
                 }
                 Err(Error::Busy) => {}
                 Err(failure) => status.last_error = Some(failure.to_string()),

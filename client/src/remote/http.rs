@@ -13,7 +13,8 @@ use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
 use super::{Pull, PushAnswer, Trouble};
-use crate::edges;
+use crate::client::Settings;
+use crate::edges::Clock;
 use crate::error::Error;
 
 /// The largest answer that is read as a whole, bytes.
@@ -24,6 +25,7 @@ pub(crate) struct Http {
     agent: Agent,
     base: String,
     token: Option<String>,
+    clock: Clock,
     /// The server's clock less this one's, µs, as the last answer told; `i64::MIN` before the first.
     offset_us: AtomicI64,
     sent: AtomicU64,
@@ -54,12 +56,13 @@ impl<R: Read> Read for Counted<R> {
 }
 
 impl Http {
-    /// A server at `url`, such as `https://sync.example.org`; `token` is an API key.
+    /// The server at `url`.
     ///
     /// # Errors
     /// [`Error::Url`] if that is no URL of HTTP.
-    pub(crate) fn new(url: &str, token: Option<String>, timeout: Duration) -> Result<Http, Error> {
+    pub(crate) fn new(url: &str, settings: &Settings) -> Result<Http, Error> {
         check_url(url)?;
+        let timeout = settings.timeout;
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -72,7 +75,8 @@ impl Http {
         Ok(Http {
             agent: Agent::new_with_config(config),
             base: url.trim_end_matches('/').to_owned(),
-            token,
+            token: settings.token.clone(),
+            clock: settings.clock,
             offset_us: AtomicI64::new(i64::MIN),
             sent: AtomicU64::new(0),
             received: Arc::default(),
@@ -106,7 +110,7 @@ impl Http {
         compress: bool,
     ) -> Result<PushAnswer, Trouble> {
         let url = format!("{}/v1/sync/push", self.base);
-        let sent_at = edges::now();
+        let sent_at = self.clock.now();
         let mut request = self
             .agent
             .post(&url)
@@ -162,7 +166,7 @@ impl Http {
         client: ClientId,
         headers: &[(&str, String)],
     ) -> Result<Response<Body>, Trouble> {
-        let sent_at = edges::now();
+        let sent_at = self.clock.now();
         let mut request = self
             .agent
             .get(format!("{}{path}", self.base))

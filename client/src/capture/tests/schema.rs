@@ -141,8 +141,8 @@ fn a_new_column_is_captured_with_what_was_written_before_it_was_noticed() {
     migrate(
         &story,
         "ALTER TABLE notes ADD COLUMN done TEXT NOT NULL DEFAULT 0; ALTER TABLE notes ADD COLUMN more REAL;
-         ALTER TABLE notes ADD COLUMN word DEFAULT nothing; ALTER TABLE notes ADD COLUMN g AS (n + 1);
-         UPDATE notes SET done = 'yes', word = 'nothing' WHERE id = 'a'; UPDATE notes SET more = 1 WHERE id = 'b'",
+         ALTER TABLE notes ADD COLUMN word DEFAULT wordy; ALTER TABLE notes ADD COLUMN g AS (n + 1);
+         UPDATE notes SET done = 'yes', word = 'wordy' WHERE id = 'a'; UPDATE notes SET more = 1 WHERE id = 'b'",
     );
     assert_eq!(story.last(), 0);
     assert_eq!(refresh(&mut story.file).unwrap()[0].columns.len(), 6);
