@@ -53,7 +53,7 @@ pub enum Error {
     /// The server's URL is none.
     #[error("{url}: {reason}")]
     Url {
-        /// As it was given.
+        /// As it was given, without what stands before an @.
         url: String,
         /// A clause.
         reason: String,

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let log = env_logger::Env::default().default_filter_or("warn");
     env_logger::Builder::from_env(log)
-        // What it traces are the bytes of requests, and the key is among them.
-        .filter_module("ureq_proto", log::LevelFilter::Debug)
+        // What it would trace are the bytes of requests, and the key is among them.
+        .filter_module("ureq_proto", log::LevelFilter::Warn)
         .init();
     cli::main()
 }

@@ -94,7 +94,11 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
         .key_columns()
         .map(|column| column.name.to_ascii_lowercase())
         .collect();
-    let theirs: Vec<String> = table.key.iter().map(|name| name.to_ascii_lowercase()).collect();
+    let theirs: Vec<String> = table
+        .key
+        .iter()
+        .map(|name| name.to_ascii_lowercase())
+        .collect();
     let named = local
         .key
         .iter()
@@ -109,7 +113,10 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
     } else if named {
         Ok(table.name.clone())
     } else {
-        Err(format!("the key of {} is of a type not known here", local.name))
+        Err(format!(
+            "the key of {} is of a type not known here",
+            local.name
+        ))
     };
     Paired {
         local,
@@ -189,7 +196,12 @@ impl Paired {
         let texts: Vec<String> = if self.local.key.len() == 1 {
             vec![id.to_owned()]
         } else {
-            let decode = |part: &str| percent_decode_str(part).decode_utf8().ok().map(String::from);
+            let decode = |part: &str| {
+                percent_decode_str(part)
+                    .decode_utf8()
+                    .ok()
+                    .map(String::from)
+            };
             id.split(',').map(decode).collect::<Option<_>>()?
         };
         if texts.len() != self.local.key.len() {

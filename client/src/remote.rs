@@ -127,7 +127,9 @@ impl Pull {
             let mut bounded = (&mut self.reader).take(LONGEST_LINE);
             let read = bounded
                 .read_until(b'\n', &mut self.buffer)
-                .map_err(|broken| Trouble::Unreachable(format!("the answer broke off: {broken}")))?;
+                .map_err(|broken| {
+                    Trouble::Unreachable(format!("the answer broke off: {broken}"))
+                })?;
             if read == 0 {
                 return Ok(None);
             }

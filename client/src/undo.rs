@@ -1,7 +1,7 @@
 //! Taking edits back, and making refused ones again.
 
-use colsync_shared::sqlite::Stored;
 use colsync_shared::Op;
+use colsync_shared::sqlite::Stored;
 
 use crate::error::Error;
 use crate::file::{File, text};
@@ -76,7 +76,9 @@ fn restore(
 pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
     let (table, edit) = letter(file, number)?;
     let tables = view::tables(file)?;
-    let found = tables.iter().find(|paired| paired.server.as_ref() == Ok(&table));
+    let found = tables
+        .iter()
+        .find(|paired| paired.server.as_ref() == Ok(&table));
     let paired = found.ok_or_else(|| Error::Unknown {
         what: "tracked table",
         name: table.clone(),

@@ -31,7 +31,9 @@ pub(crate) fn from_wire(ty: &ColumnType, declared: &str, wire: &Json) -> Stored 
 /// is stored.
 pub(crate) fn as_stored_in(declared: &str, value: Stored) -> Stored {
     let upper = declared.to_ascii_uppercase();
-    let is_text = ["CHAR", "CLOB", "TEXT"].iter().any(|word| upper.contains(word));
+    let is_text = ["CHAR", "CLOB", "TEXT"]
+        .iter()
+        .any(|word| upper.contains(word));
     let is_integer = upper.contains("INT");
     match value {
         Stored::Int(n) if is_text && !is_integer => Stored::Text(n.to_string()),

@@ -189,14 +189,28 @@ fn show(paired: &Paired, history: &History, net: Net, waiting: Option<String>) -
         Net::Nothing => (Op::Update, history.at_ms),
         Net::Insert(row) => {
             for (position, value) in row.iter().enumerate() {
-                put(&mut columns, paired, history, position, &Stored::Null, value);
+                put(
+                    &mut columns,
+                    paired,
+                    history,
+                    position,
+                    &Stored::Null,
+                    value,
+                );
             }
             (Op::Insert, history.at_ms)
         }
         Net::Update(changed) => {
             for column in &changed {
                 let (position, original) = (column.position, &column.original);
-                put(&mut columns, paired, history, position, original, &column.edited);
+                put(
+                    &mut columns,
+                    paired,
+                    history,
+                    position,
+                    original,
+                    &column.edited,
+                );
             }
             let latest = changed.iter().map(|column| column.at_ms).max();
             (Op::Update, latest.unwrap_or(history.at_ms))
@@ -204,7 +218,14 @@ fn show(paired: &Paired, history: &History, net: Net, waiting: Option<String>) -
         Net::Delete => {
             for (name, original) in &history.originals {
                 if let Some(position) = paired.local.position(name) {
-                    put(&mut columns, paired, history, position, original, &Stored::Null);
+                    put(
+                        &mut columns,
+                        paired,
+                        history,
+                        position,
+                        original,
+                        &Stored::Null,
+                    );
                 }
             }
             (Op::Delete, history.at_ms)
@@ -291,8 +312,19 @@ pub(crate) fn conflicts(file: &mut File) -> Result<Vec<Conflict>, Error> {
     )?;
     rows.into_iter()
         .map(|row| {
-            let [number, table, id, column, outcome, base, mine, theirs, result, conflict, at] =
-                <[Stored; 11]>::try_from(row).map_err(|_| corrupt("colsync_conflicts"))?;
+            let [
+                number,
+                table,
+                id,
+                column,
+                outcome,
+                base,
+                mine,
+                theirs,
+                result,
+                conflict,
+                at,
+            ] = <[Stored; 11]>::try_from(row).map_err(|_| corrupt("colsync_conflicts"))?;
             Ok(Conflict {
                 number: int(&number).ok_or_else(|| corrupt("colsync_conflicts"))?,
                 table: text(&table).unwrap_or_default().to_owned(),
@@ -340,14 +372,21 @@ pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
     let mut tables = Vec::with_capacity(paired.len());
     let mut waiting: Vec<String> = Vec::new();
     for edit in &waiting_or_not {
-        waiting.extend(edit.waiting.clone().filter(|reason| !waiting.contains(reason)));
+        waiting.extend(
+            edit.waiting
+                .clone()
+                .filter(|reason| !waiting.contains(reason)),
+        );
     }
     for table in paired {
         let name = table.local.name;
         let quoted = colsync_shared::sql::quote(&name);
         let rows = file.int(&format!("SELECT count(*) FROM {quoted}"), &[])?;
         tables.push(TableStatus {
-            pending: waiting_or_not.iter().filter(|edit| edit.table == name).count() as u64,
+            pending: waiting_or_not
+                .iter()
+                .filter(|edit| edit.table == name)
+                .count() as u64,
             rows: u64::try_from(rows).unwrap_or(0),
             name,
         });
@@ -358,7 +397,10 @@ pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
     let held = if held::none(file)? {
         0
     } else {
-        held::all(file)?.iter().filter(|(_, held)| held.waits()).count() as u64
+        held::all(file)?
+            .iter()
+            .filter(|(_, held)| held.waits())
+            .count() as u64
     };
     Ok(FileStatus {
         client: file.meta(Meta::ClientId)?.unwrap_or_default(),

@@ -12,6 +12,7 @@ mod admin;
 mod bad_input;
 mod cli;
 mod client_faults;
+mod client_sync;
 mod clock;
 mod commit_queue;
 mod cursors;

@@ -196,7 +196,10 @@ fn add_rowid(shape: &mut Shape) {
         let is_same = |own: &&String| own.eq_ignore_ascii_case(name);
         shape.column(name).is_none() && shape.generated.iter().find(is_same).is_none()
     };
-    shape.rowid_names = ["rowid", "oid", "_rowid_"].into_iter().filter(is_free).collect();
+    shape.rowid_names = ["rowid", "oid", "_rowid_"]
+        .into_iter()
+        .filter(is_free)
+        .collect();
     let key = shape.table.key_columns().filter(|_| shape.is_rowid);
     let names: Vec<String> = key
         .map(|column| column.name.clone())

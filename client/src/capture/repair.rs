@@ -32,7 +32,11 @@ pub(super) fn registered(file: &mut File) -> Result<Vec<Registered>, Error> {
     let rows = file.load(REGISTERED, &[])?;
     rows.into_iter()
         .map(|row| match row.as_slice() {
-            [Stored::Int(number), Stored::Text(name), Stored::Text(columns)] => Ok(Registered {
+            [
+                Stored::Int(number),
+                Stored::Text(name),
+                Stored::Text(columns),
+            ] => Ok(Registered {
                 number: *number,
                 name: name.clone(),
                 columns: serde_json::from_str(columns).map_err(|failure| {
@@ -121,18 +125,29 @@ fn located(
     }
     // Names may have been exchanged: all that moved give theirs up first.
     for table in &moved {
-        rename(file, table.number, &format!("{}{}", triggers::PREFIX, table.number))?;
+        rename(
+            file,
+            table.number,
+            &format!("{}{}", triggers::PREFIX, table.number),
+        )?;
     }
     for table in &moved {
         let is_taken = |gone: &&Registered| gone.name.eq_ignore_ascii_case(&table.name);
         if let Some(gone) = gone.iter().find(is_taken) {
-            rename(file, gone.number, &format!("{}{}", triggers::PREFIX, gone.number))?;
+            rename(
+                file,
+                gone.number,
+                &format!("{}{}", triggers::PREFIX, gone.number),
+            )?;
         }
         log::info!("the tracked table {} has that name now", table.name);
         rename(file, table.number, &table.name)?;
     }
     for table in &gone {
-        log::warn!("the tracked table {} is gone; its edits are kept", table.name);
+        log::warn!(
+            "the tracked table {} is gone; its edits are kept",
+            table.name
+        );
     }
     stayed.extend(moved);
     stayed.sort_by_key(|table| table.number);
@@ -188,11 +203,7 @@ fn mend(
 
 /// Columns that were renamed, from the old name to the new. SQLite has put the new one into the column's
 /// trigger, at the place that the trigger's name tells.
-fn renamed(
-    registered: &Registered,
-    shape: &Shape,
-    found: &[Trigger],
-) -> BTreeMap<String, String> {
+fn renamed(registered: &Registered, shape: &Shape, found: &[Trigger]) -> BTreeMap<String, String> {
     let mut renamed = BTreeMap::new();
     for (position, old) in registered.columns.iter().enumerate() {
         let name = triggers::of_column(registered.number, position);

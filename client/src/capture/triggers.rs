@@ -13,7 +13,8 @@ use crate::table::LocalColumn;
 pub(super) const PREFIX: &str = "colsync_";
 
 /// Now, ms since 1970.
-pub(super) const NOW_MS: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)";
+pub(super) const NOW_MS: &str =
+    "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)";
 
 /// While the server's rows are applied, the triggers look away. It is asked last: mostly the conditions
 /// before it have told already that there is nothing to note.
@@ -149,7 +150,10 @@ impl Names<'_> {
     /// Before an insert: notes the rows that an OR REPLACE would delete, for which no delete trigger fires.
     fn before_insert(&self) -> String {
         let uniques = &self.shape.uniques;
-        let ways: Vec<String> = uniques.iter().map(|unique| self.in_the_way(unique)).collect();
+        let ways: Vec<String> = uniques
+            .iter()
+            .map(|unique| self.in_the_way(unique))
+            .collect();
         format!(
             "BEFORE INSERT ON {table} FOR EACH ROW\n\
              WHEN ({exists}) AND {NOT_APPLYING}\nBEGIN\n    {lines}\nEND",
@@ -271,10 +275,7 @@ impl Names<'_> {
             .iter()
             .flat_map(|unique| &unique.columns)
             .collect();
-        if names
-            .iter()
-            .any(|name| self.shape.generated.contains(name))
-        {
+        if names.iter().any(|name| self.shape.generated.contains(name)) {
             return String::new();
         }
         let mut quoted: Vec<String> = Vec::new();

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use colsync_client::Error;
 
+use super::show;
+
 /// Exit code: done.
 pub(super) const DONE: u8 = 0;
 /// Exit code: the file, an unknown name, an answer that makes no sense.
@@ -49,6 +51,19 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// What is said of it: without a password that was given as part of a URL.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Failure::Client(Error::Url { url, reason }) => format!("{}: {reason}", show::url(url)),
+            Failure::Client(_)
+            | Failure::Arguments(_)
+            | Failure::NoFile(_)
+            | Failure::NoOriginal { .. }
+            | Failure::Stopped(_)
+            | Failure::Io(_) => self.to_string(),
+        }
+    }
+
     /// A word for programs.
     pub(super) fn code(&self) -> &'static str {
         match self {
@@ -108,6 +123,18 @@ fn client_code(error: &Error) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_in_a_wrong_url_is_not_said() {
+        let failure = Failure::from(Error::Url {
+            url: "https://ana:s3cret@host".to_owned(),
+            reason: "a key is given apart from the URL".to_owned(),
+        });
+        assert_eq!(
+            failure.detail(),
+            "https://host: a key is given apart from the URL"
+        );
+    }
 
     #[test]
     fn each_failure_has_the_exit_code_that_help_tells() {

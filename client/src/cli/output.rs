@@ -47,7 +47,7 @@ impl Output {
         if failure.is_closed_pipe() {
             return DONE.into();
         }
-        let text = failure.to_string();
+        let text = failure.detail();
         let line = if self.json {
             let error = json!({ "error": { "code": failure.code(), "detail": text } });
             harmless_json(&error.to_string())

@@ -52,8 +52,9 @@ fn signals() -> Result<mpsc::Receiver<()>, Failure> {
                 match first {
                     None => {
                         first = Some(Instant::now());
-                        // If nobody waits for it any more, the end has come already.
-                        drop(heard.try_send(()));
+                        if heard.try_send(()).is_err() {
+                            log::debug!("the end has come already");
+                        }
                     }
                     Some(first) if first.elapsed() < SAME => {}
                     // It takes too long for whoever sends another: a sync waits for its answer.

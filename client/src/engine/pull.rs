@@ -129,7 +129,9 @@ impl Session<'_> {
 
     fn names(&self) -> Vec<String> {
         let tables = self.tables.iter();
-        tables.filter_map(|table| table.server.clone().ok()).collect()
+        tables
+            .filter_map(|table| table.server.clone().ok())
+            .collect()
     }
 
     fn start_over(&mut self, feed: &Feed) -> Result<(), Error> {
@@ -152,6 +154,10 @@ impl Session<'_> {
         progress: &mut bool,
     ) -> Result<bool, Broken> {
         let is_resync = matches!(feed, Feed::All) && resync::is_under_way(&mut self.file)?;
+        (self.progress)(Progress::Pulling {
+            rows: self.report.pulled,
+            first: is_resync,
+        });
         let mut page: Vec<Change> = Vec::new();
         let mut bytes = 0;
         let mut complete = false;
@@ -256,7 +262,9 @@ fn backfill(file: &mut File, number: i64) -> Result<Option<String>, Error> {
         &[Stored::Int(number)],
     )?;
     let cursor = row.as_ref().and_then(|row| text(row.first()?));
-    Ok(cursor.filter(|cursor| !cursor.is_empty()).map(str::to_owned))
+    Ok(cursor
+        .filter(|cursor| !cursor.is_empty())
+        .map(str::to_owned))
 }
 
 fn set_backfill(file: &mut File, number: i64, cursor: Option<&str>) -> Result<(), Error> {

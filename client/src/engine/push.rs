@@ -9,8 +9,8 @@ use super::session::Session;
 use crate::error::Error;
 use crate::inbox::resync;
 use crate::outbox::freeze::{self, Choice, Frozen};
-use crate::outbox::letters;
 use crate::outbox::settle::{Settled, Terms, settle};
+use crate::outbox::{history, letters};
 use crate::remote::Trouble;
 use crate::table::RowRef;
 
@@ -26,24 +26,30 @@ enum Sent {
 }
 
 impl Session<'_> {
-    /// Pushes until nothing is left that could be.
+    /// Pushes what the app had written when the sync began. What it writes meanwhile is the next one's: an app
+    /// that never stops writing is to hear of the others, too.
     pub(super) fn push(&mut self) -> Result<(), Error> {
         self.report.waiting.clear();
         let mut restarts = 0;
         let mut batch = self.settings.batch.max(1);
         let mut skip: HashSet<RowRef> = HashSet::new();
         let mut again: Vec<RowRef> = Vec::new();
+        let upto = history::last_line(&mut self.file)?;
         loop {
             self.go_on()?;
-            let Some(frozen) = self.next(&Choice::First(batch, &skip))? else {
-                break;
+            let choice = Choice::First {
+                most: batch,
+                upto,
+                skip: &skip,
             };
-            let Next::Push(frozen) = frozen else {
-                let Next::Waiting(rows) = frozen else {
+            let frozen = match self.next(&choice)? {
+                Some(Next::Push(frozen)) => frozen,
+                Some(Next::Waiting(rows)) => {
+                    skip.extend(rows);
                     continue;
-                };
-                skip.extend(rows);
-                continue;
+                }
+                Some(Next::Nothing) => continue,
+                None => break,
             };
             match self.send(&frozen, false, &mut restarts)? {
                 Sent::Thawed => batch = (batch.min(frozen.edits as usize) / 2).max(1),
@@ -108,12 +114,7 @@ impl Session<'_> {
     }
 
     /// Sends a push and settles it.
-    fn send(
-        &mut self,
-        frozen: &Frozen,
-        last: bool,
-        restarts: &mut usize,
-    ) -> Result<Sent, Error> {
+    fn send(&mut self, frozen: &Frozen, last: bool, restarts: &mut usize) -> Result<Sent, Error> {
         let left = self.file.int("SELECT count(*) FROM colsync_log", &[])?;
         (self.progress)(Progress::Pushing {
             sent: self.report.pushed,
@@ -129,13 +130,7 @@ impl Session<'_> {
                     last,
                     now: self.settings.clock.now(),
                 };
-                let settled = settle(
-                    &mut self.file,
-                    &self.tables,
-                    frozen,
-                    answer.receipts,
-                    terms,
-                )?;
+                let settled = settle(&mut self.file, &self.tables, frozen, answer.receipts, terms)?;
                 self.count(frozen, &settled);
                 let hash = self.schema.as_ref().map(|schema| schema.hash.clone());
                 if settled.schema_changed || (answer.schema.is_some() && answer.schema != hash) {
@@ -197,7 +192,10 @@ impl Session<'_> {
         };
         match freeze::kept_from(&mut self.file, *expected)? {
             Some(lost) if !lost.is_empty() => {
-                log::warn!("the server has lost {} push(es): sending them again", lost.len());
+                log::warn!(
+                    "the server has lost {} push(es): sending them again",
+                    lost.len()
+                );
                 for push in &lost {
                     self.replay(push)?;
                 }

@@ -136,7 +136,10 @@ impl Session<'_> {
     pub(super) fn fetch_schema(&mut self) -> Result<bool, Error> {
         (self.progress)(Progress::Schema);
         let schema = self.http.schema(self.client)?;
-        let is_new = self.schema.as_ref().is_none_or(|known| known.hash != schema.hash);
+        let is_new = self
+            .schema
+            .as_ref()
+            .is_none_or(|known| known.hash != schema.hash);
         if is_new {
             let json = serde_json::to_string(&schema)
                 .map_err(|broken| Error::Nonsense(format!("a schema: {broken}")))?;

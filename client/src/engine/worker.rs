@@ -18,6 +18,7 @@ use crate::client::Client;
 use crate::edges;
 use crate::error::Error;
 use crate::file::File;
+use crate::outbox::history;
 
 /// How often a worker looks and syncs.
 #[derive(Debug, Clone, Copy)]
@@ -181,16 +182,22 @@ impl Works {
     fn run(mut self, woken: &Receiver<()>) {
         let mut failures = 0;
         loop {
+            let lines = self.last_line();
             let done = self.sync();
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
-            let waiting = self.after(done, &mut failures);
+            let mut waiting = self.after(done, &mut failures);
+            if waiting.listens && self.last_line() > lines {
+                // Written while the sync was under way.
+                waiting.until = waiting.until.min(Instant::now() + self.pace.debounce);
+            }
             if !self.wait(&waiting, woken) {
                 break;
             }
         }
-        self.tell.send_modify(|status| status.state = State::Stopped);
+        self.tell
+            .send_modify(|status| status.state = State::Stopped);
     }
 
     fn sync(&mut self) -> Result<Report, Error> {
@@ -356,8 +363,7 @@ impl Works {
     }
 
     fn last_line(&mut self) -> i64 {
-        let sql = "SELECT coalesce(max(seq), 0) FROM colsync_log";
-        self.file.int(sql, &[]).unwrap_or(0)
+        history::last_line(&mut self.file).unwrap_or(0)
     }
 
     fn pending(&mut self) -> u64 {

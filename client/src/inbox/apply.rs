@@ -8,8 +8,8 @@ use colsync_shared::sqlite::Stored;
 use super::held::{self, Held, LOST};
 use super::line::{Change, What};
 use super::pending::{PendingRow, PendingRows};
-use super::write::{self, Upsert};
 use super::versions;
+use super::write::{self, Upsert};
 use crate::error::Error;
 use crate::file::{File, is_refusal};
 use crate::pairing::Paired;
@@ -41,7 +41,11 @@ pub(crate) fn page(
     let touched: Vec<Paired> = tables
         .iter()
         .filter(|table| !table.local.echoing.is_empty())
-        .filter(|table| changes.iter().any(|c| table.server.as_ref() == Ok(&c.table)))
+        .filter(|table| {
+            changes
+                .iter()
+                .any(|c| table.server.as_ref() == Ok(&c.table))
+        })
         .cloned()
         .collect();
     write::without_echo(file, &touched, |file| {
@@ -83,12 +87,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn take(
-        &mut self,
-        paired: &Paired,
-        upsert: &Upsert<'_>,
-        change: &Change,
-    ) -> Result<(), Error> {
+    fn take(&mut self, paired: &Paired, upsert: &Upsert<'_>, change: &Change) -> Result<(), Error> {
         let Some(id) = paired.row_id(&change.id) else {
             log::warn!("{}: the server sent a row of no key of it", change.table);
             return Ok(());
@@ -107,9 +106,9 @@ impl Page<'_> {
                 if self.is_resync {
                     super::resync::seen(self.file, &row)?;
                 }
-                self.applied.unknown_columns |= columns
-                    .keys()
-                    .any(|name| paired.position(name).is_none() && paired.local.position(name).is_some());
+                self.applied.unknown_columns |= columns.keys().any(|name| {
+                    paired.position(name).is_none() && paired.local.position(name).is_some()
+                });
                 let incoming = Held {
                     columns: columns.clone(),
                     full: *full,

@@ -91,18 +91,31 @@ mod tests {
         let read = |line: &str| Line::read(line.as_bytes());
         assert!(matches!(
             read(r#"{"table":"t","id":"1","version":2,"columns":{"n":12345678901234567890.5}}"#),
-            Ok(Line::Row(Change { what: What::Columns { version: 2, full: false, .. }, .. }))
+            Ok(Line::Row(Change {
+                what: What::Columns {
+                    version: 2,
+                    full: false,
+                    ..
+                },
+                ..
+            }))
         ));
         assert!(matches!(
             read(r#"{"table":"t","id":"1","removed":"out_of_scope"}"#),
-            Ok(Line::Row(Change { what: What::Removed, .. }))
+            Ok(Line::Row(Change {
+                what: What::Removed,
+                ..
+            }))
         ));
         assert!(matches!(
             read(r#"{"checkpoint":"abc","complete":true}"#),
             Ok(Line::Checkpoint { complete: true, .. })
         ));
         for hostile in ["", "{}", "[]", "{\"table\":1}", r#"{"table":"t","id":"1"}"#] {
-            assert!(matches!(read(hostile), Err(Error::Nonsense(_))), "{hostile}");
+            assert!(
+                matches!(read(hostile), Err(Error::Nonsense(_))),
+                "{hostile}"
+            );
         }
     }
 }

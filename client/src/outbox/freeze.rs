@@ -59,8 +59,12 @@ pub(crate) struct Frost {
 
 /// Which rows a push is to be made of.
 pub(crate) enum Choice<'a> {
-    /// The first so many with edits, without these.
-    First(usize, &'a HashSet<RowRef>),
+    /// The first so many with edits up to a line of the log, without some.
+    First {
+        most: usize,
+        upto: i64,
+        skip: &'a HashSet<RowRef>,
+    },
     /// These.
     Rows(&'a [RowRef]),
 }
@@ -74,8 +78,8 @@ pub(crate) fn freeze(
 ) -> Result<Frost, Error> {
     file.write(|file| {
         let rows = match choice {
-            Choice::First(most, skip) => {
-                history::first_rows(file, *most, |row| skip.contains(row))?
+            Choice::First { most, upto, skip } => {
+                history::first_rows(file, *most, *upto, |row| skip.contains(row))?
             }
             Choice::Rows(rows) => rows.to_vec(),
         };
@@ -185,8 +189,14 @@ pub(crate) fn kept_from(file: &mut File, number: i64) -> Result<Option<Vec<Froze
         &[Stored::Int(number)],
     )?;
     let pushes: Vec<Frozen> = rows.into_iter().map(read).collect::<Result<_, _>>()?;
-    let whole = number >= 1 && pushes.iter().zip(number..).all(|(push, at)| push.number == at);
-    let upto = i64::try_from(pushes.len()).unwrap_or(i64::MAX).saturating_add(number - 1);
+    let whole = number >= 1
+        && pushes
+            .iter()
+            .zip(number..)
+            .all(|(push, at)| push.number == at);
+    let upto = i64::try_from(pushes.len())
+        .unwrap_or(i64::MAX)
+        .saturating_add(number - 1);
     Ok((whole && upto == last).then_some(pushes))
 }
 

@@ -169,10 +169,12 @@ pub(crate) fn select(table: &LocalTable) -> String {
     format!("SELECT {} FROM {}", columns.join(", "), quote(&table.name))
 }
 
-/// The first `most` rows that the log names and that `skip` does not, in the order of their first lines.
+/// The first `most` rows that the log names up to its line `upto` and that `skip` does not, in the order of
+/// their first lines.
 pub(crate) fn first_rows(
     file: &mut File,
     most: usize,
+    upto: i64,
     skip: impl Fn(&RowRef) -> bool,
 ) -> Result<Vec<RowRef>, Error> {
     let mut rows = Vec::new();
@@ -188,7 +190,7 @@ pub(crate) fn first_rows(
             if known.contains(&line.row) || skip(&line.row) {
                 continue;
             }
-            if rows.len() == most {
+            if rows.len() == most || line.seq > upto {
                 return Ok(rows);
             }
             known.insert(line.row.clone());
@@ -251,6 +253,11 @@ fn each(file: &mut File, mut take: impl FnMut(Line)) -> Result<(), Error> {
         seq = last.seq;
         chunk.into_iter().for_each(&mut take);
     }
+}
+
+/// The number of the last line; 0 if there is none.
+pub(crate) fn last_line(file: &mut File) -> Result<i64, Error> {
+    file.int("SELECT coalesce(max(seq), 0) FROM colsync_log", &[])
 }
 
 /// Removes lines from the log.

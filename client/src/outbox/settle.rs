@@ -471,12 +471,9 @@ impl One<'_> {
             let result = result_of(column, sent);
             let theirs = match column.outcome {
                 Outcome::Superseded | Outcome::Held => result.clone(),
-                Outcome::Merged | Outcome::Applied | Outcome::Unchanged => held::of(
-                    self.file, &self.row,
-                )?
-                .columns
-                .get(name)
-                .cloned(),
+                Outcome::Merged | Outcome::Applied | Outcome::Unchanged => {
+                    held::of(self.file, &self.row)?.columns.get(name).cloned()
+                }
             };
             let conflict = Conflict {
                 column: Some(name),

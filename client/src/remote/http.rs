@@ -134,7 +134,7 @@ impl Http {
         self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         let response = request.send(bytes).map_err(unreachable)?;
         self.note_offset(response.headers(), sent_at, started.elapsed());
-        self.json(success(response, true)?)
+        self.json(self.success(response, true)?)
     }
 
     /// `GET /v1/sync/pull`; `after_push` is the last push that was answered for, for no echo of it.
@@ -182,7 +182,7 @@ impl Http {
         let started = Instant::now();
         let response = request.call().map_err(unreachable)?;
         self.note_offset(response.headers(), sent_at, started.elapsed());
-        success(response, false)
+        self.success(response, false)
     }
 
     /// The request's head arrived at `Server-Time`, half of the round trip after it left, as far as anyone
@@ -231,18 +231,74 @@ impl Http {
             }
         })
     }
+
+    /// The answer, if it is a success.
+    fn success(&self, response: Response<Body>, is_push: bool) -> Result<Response<Body>, Trouble> {
+        let status = response.status().as_u16();
+        if status == 200 {
+            return Ok(response);
+        }
+        let is_problem = response
+            .headers()
+            .get("Content-Type")
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
+        let problem: Problem = if is_problem {
+            self.json(response).unwrap_or_default()
+        } else {
+            Problem::default()
+        };
+        let Problem {
+            code,
+            detail,
+            expected,
+        } = problem;
+        Err(match (status, code.as_str()) {
+            (408 | 425 | 429 | 500..=599, _) => Trouble::Unreachable(match detail.as_str() {
+                "" => format!("it answers {status}"),
+                detail => format!("it answers {status}: {detail}"),
+            }),
+            // A success without a body, or an answer from elsewhere: nothing that could be settled by.
+            (100..=399, _) => Trouble::Nonsense(format!("it answers {status}")),
+            (401 | 403, _) => Trouble::Forbidden { code, detail },
+            (409, "client_forked") => Trouble::Forked,
+            (409, "push_out_of_order") => match expected {
+                Some(expected) => Trouble::OutOfOrder { expected },
+                None => Trouble::Nonsense("push_out_of_order without a number".to_owned()),
+            },
+            (410, "cursor_expired") => Trouble::Expired,
+            (400, "malformed_cursor") => Trouble::Expired,
+            (413, _) if is_push => Trouble::BadPush {
+                status,
+                code,
+                detail,
+            },
+            // Only what the server itself says: a proxy's 400 is no judgement of the edits.
+            (400 | 422, _) if is_push && !code.is_empty() && code != "invalid_header" => {
+                Trouble::BadPush {
+                    status,
+                    code,
+                    detail,
+                }
+            }
+            (_, _) => Trouble::Refused {
+                status,
+                code,
+                detail,
+            },
+        })
+    }
 }
 
 /// # Errors
 /// [`Error::Url`] if `url` is no URL of HTTP.
 pub(crate) fn check_url(url: &str) -> Result<(), Error> {
+    // What stands before an @ may be a password.
+    let shown = url.rsplit_once('@').map_or(url, |(_, after)| after);
     let refuse = |reason: &str| Error::Url {
-        url: url.to_owned(),
+        url: shown.to_owned(),
         reason: reason.to_owned(),
     };
-    let parsed: ureq::http::Uri = url
-        .parse()
-        .map_err(|_no_url| refuse("no URL"))?;
+    let parsed: ureq::http::Uri = url.parse().map_err(|_no_url| refuse("no URL"))?;
     match (parsed.scheme_str(), parsed.authority()) {
         (Some("http" | "https"), Some(authority)) if authority.as_str().contains('@') => {
             Err(refuse("a key is given apart from the URL"))
@@ -254,65 +310,4 @@ pub(crate) fn check_url(url: &str) -> Result<(), Error> {
 
 fn unreachable(error: ureq::Error) -> Trouble {
     Trouble::Unreachable(error.to_string())
-}
-
-/// The answer, if it is a success.
-fn success(response: Response<Body>, is_push: bool) -> Result<Response<Body>, Trouble> {
-    let status = response.status().as_u16();
-    if status == 200 {
-        return Ok(response);
-    }
-    let is_problem = response
-        .headers()
-        .get("Content-Type")
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
-    let mut text = Vec::new();
-    let read = response
-        .into_body()
-        .into_reader()
-        .take(64 << 10)
-        .read_to_end(&mut text);
-    let problem: Problem = match (read, is_problem) {
-        (Ok(_), true) => serde_json::from_slice(&text).unwrap_or_default(),
-        (Ok(_) | Err(_), _) => Problem::default(),
-    };
-    let Problem {
-        code,
-        detail,
-        expected,
-    } = problem;
-    Err(match (status, code.as_str()) {
-        (408 | 425 | 429 | 500..=599, _) => Trouble::Unreachable(match detail.as_str() {
-            "" => format!("it answers {status}"),
-            detail => format!("it answers {status}: {detail}"),
-        }),
-        // A success without a body, or an answer from elsewhere: nothing that could be settled by.
-        (100..=399, _) => Trouble::Nonsense(format!("it answers {status}")),
-        (401 | 403, _) => Trouble::Forbidden { code, detail },
-        (409, "client_forked") => Trouble::Forked,
-        (409, "push_out_of_order") => match expected {
-            Some(expected) => Trouble::OutOfOrder { expected },
-            None => Trouble::Nonsense("push_out_of_order without a number".to_owned()),
-        },
-        (410, "cursor_expired") => Trouble::Expired,
-        (400, "malformed_cursor") => Trouble::Expired,
-        (413, _) if is_push => Trouble::BadPush {
-            status,
-            code,
-            detail,
-        },
-        // Only what the server itself says: a proxy's 400 is no judgement of the edits.
-        (400 | 422, _) if is_push && !code.is_empty() && code != "invalid_header" => {
-            Trouble::BadPush {
-                status,
-                code,
-                detail,
-            }
-        }
-        (_, _) => Trouble::Refused {
-            status,
-            code,
-            detail,
-        },
-    })
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use colsync_tests::tables::id;
-use colsync_tests::{Device, Server};
+use colsync_tests::{Device, Server, clock};
 use diesel::sql_types::{Nullable, Text};
 use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 use fastrand::Rng;
@@ -22,6 +22,8 @@ pub(super) struct Journal {
     inserted: BTreeSet<String>,
     /// Rows that were deleted at some time.
     deleted: BTreeSet<String>,
+    /// All that was written, with the row it was written to.
+    told: Vec<(String, String)>,
 }
 
 /// An app with the table `todos`.
@@ -71,15 +73,19 @@ impl Writer {
     fn insert(&mut self) {
         let id = id(self.number * 1_000_000 + self.journal.inserted.len() as u64);
         let (title, note) = (self.mark(), self.mark());
-        self.execute(&format!(
+        let sql = format!(
             "INSERT INTO todos (id, title, note, priority) VALUES ('{id}', '{title}', '{note}', 0)"
-        ));
+        );
+        self.write(&id, &[], &sql);
         self.journal.inserted.insert(id);
     }
 
     fn delete(&mut self) {
         if let Some(todo) = self.any_todo() {
-            self.execute(&format!("DELETE FROM todos WHERE id = '{}'", todo.id));
+            let (id, sql) = (todo.id.clone(), "DELETE FROM todos WHERE id = ");
+            let todo = [todo];
+            self.write(&id, &todo, &format!("{sql}'{id}'"));
+            let [todo] = todo;
             self.journal.seen.extend(todo.title);
             self.journal.seen.extend(todo.note);
             self.journal.deleted.insert(todo.id);
@@ -93,9 +99,10 @@ impl Writer {
         };
         let there = self.todos(&format!("WHERE id = '{id}'"));
         let (title, note) = (self.mark(), self.mark());
-        self.execute(&format!(
+        let sql = format!(
             "INSERT OR REPLACE INTO todos (id, title, note) VALUES ('{id}', '{title}', '{note}')"
-        ));
+        );
+        self.write(&id, &there, &sql);
         for todo in there {
             self.journal.seen.extend(todo.title);
             self.journal.seen.extend(todo.note);
@@ -107,10 +114,10 @@ impl Writer {
             return;
         };
         let mut changes = Vec::new();
-        for (column, seen) in MARKED.iter().zip([todo.title, todo.note]) {
+        for (column, seen) in MARKED.iter().zip([&todo.title, &todo.note]) {
             if self.random.u8(0..3) == 0 {
                 changes.push(format!("{column} = '{}'", self.mark()));
-                self.journal.seen.extend(seen);
+                self.journal.seen.extend(seen.clone());
             }
         }
         if self.random.bool() {
@@ -128,10 +135,8 @@ impl Writer {
         }
         if !changes.is_empty() {
             let changes = changes.join(", ");
-            self.execute(&format!(
-                "UPDATE todos SET {changes} WHERE id = '{}'",
-                todo.id
-            ));
+            let (id, sql) = (todo.id.clone(), format!("UPDATE todos SET {changes}"));
+            self.write(&id, &[todo], &format!("{sql} WHERE id = '{id}'"));
         }
     }
 
@@ -158,6 +163,18 @@ impl Writer {
         let done = sql_query(sql).execute(&mut self.file);
         done.unwrap_or_else(|refused| panic!("{sql}: {refused}"));
     }
+
+    /// Writes the row `id`; `seen` is what stood in the file before.
+    fn write(&mut self, id: &str, seen: &[Todo], sql: &str) {
+        self.execute(sql);
+        let seen = seen
+            .iter()
+            .map(|todo| format!("{:?}, {:?}", todo.title, todo.note));
+        let seen: String = seen.collect();
+        let at = clock::now_with(0);
+        let told = format!("{at} app {}: {sql} -- had {seen}", self.number);
+        self.journal.told.push((id.to_owned(), told));
+    }
 }
 
 impl Journal {
@@ -169,6 +186,7 @@ impl Journal {
             all.seen.extend(one.seen);
             all.inserted.extend(one.inserted);
             all.deleted.extend(one.deleted);
+            all.told.extend(one.told);
         }
         all
     }
@@ -207,6 +225,9 @@ impl Journal {
             .iter()
             .filter(|mark| !found.contains(*mark))
             .collect();
+        if let Some(first) = lost.first() {
+            self.tell(server, first, &conflicts);
+        }
         assert!(lost.is_empty(), "vanished without a trace: {lost:?}");
         let mut once = HashSet::new();
         for conflict in conflicts.iter().filter(|one| one["kind"] == "column") {
@@ -224,6 +245,29 @@ impl Journal {
             self.written.len(),
             conflicts.len()
         );
+    }
+}
+
+impl Journal {
+    /// Prints everything there is about the row in which `mark` was written.
+    fn tell(&self, server: &Server, mark: &str, conflicts: &[Json]) {
+        let quoted = format!("'{mark}'");
+        let Some((id, _)) = self.told.iter().find(|(_, told)| told.contains(&quoted)) else {
+            return;
+        };
+        let mut about: Vec<&String> = self
+            .told
+            .iter()
+            .filter(|(row, _)| row == id)
+            .map(|(_, told)| told)
+            .collect();
+        about.sort();
+        println!("the row in which {mark} was written: {about:#?}");
+        let row = server.admin().get(&format!("/admin/v1/rows/todos/{id}"));
+        println!("on the server: {:#}", row.json());
+        for conflict in conflicts.iter().filter(|one| one["row"] == **id) {
+            println!("in the ledger: {conflict}");
+        }
     }
 }
 

@@ -105,7 +105,18 @@ struct Transaction {
 }
 
 fn conflict() -> impl Strategy<Value = &'static str> {
-    select(&["", "", "OR REPLACE", "OR REPLACE", "OR IGNORE", "OR ABORT", "OR FAIL", "OR ROLLBACK"][..])
+    select(
+        &[
+            "",
+            "",
+            "OR REPLACE",
+            "OR REPLACE",
+            "OR IGNORE",
+            "OR ABORT",
+            "OR FAIL",
+            "OR ROLLBACK",
+        ][..],
+    )
 }
 
 fn assignments(table: &'static Table) -> impl Strategy<Value = String> {
@@ -122,7 +133,8 @@ fn assignments(table: &'static Table) -> impl Strategy<Value = String> {
 }
 
 fn condition(table: &'static Table) -> impl Strategy<Value = String> {
-    (0..4, select(table.columns), select(table.values)).prop_map(|(kind, column, value)| match kind {
+    (0..4, select(table.columns), select(table.values)).prop_map(|(kind, column, value)| match kind
+    {
         0 => String::new(),
         1 => format!("WHERE {column} IS NOT {value}"),
         _ => format!("WHERE {column} IS {value}"),
@@ -131,9 +143,20 @@ fn condition(table: &'static Table) -> impl Strategy<Value = String> {
 
 /// The rows of a `VALUES`; names of columns mean nothing there.
 fn new_rows(table: &'static Table) -> impl Strategy<Value = String> {
-    let constant = |value: &'static str| if value.starts_with(|c: char| c.is_lowercase() && c != 'x') { "3" } else { value };
-    let row = prop::collection::vec(select(table.values), table.columns.len())
-        .prop_map(move |row| format!("({})", row.into_iter().map(constant).collect::<Vec<_>>().join(", ")));
+    let constant = |value: &'static str| {
+        if value.starts_with(|c: char| c.is_lowercase() && c != 'x') {
+            "3"
+        } else {
+            value
+        }
+    };
+    let row =
+        prop::collection::vec(select(table.values), table.columns.len()).prop_map(move |row| {
+            format!(
+                "({})",
+                row.into_iter().map(constant).collect::<Vec<_>>().join(", ")
+            )
+        });
     prop::collection::vec(row, 1..4).prop_map(|rows| rows.join(", "))
 }
 
@@ -144,7 +167,9 @@ fn statement(table: &'static Table) -> impl Strategy<Value = String> {
     let copies = into.clone();
     let key = &columns[..table.key];
     let shifted = move |by: &str| {
-        let rest = columns[key.len()..].iter().map(|column| (*column).to_owned());
+        let rest = columns[key.len()..]
+            .iter()
+            .map(|column| (*column).to_owned());
         let shifted = key.iter().map(|column| format!("{column} || {by}"));
         shifted.chain(rest).collect::<Vec<_>>().join(", ")
     };
@@ -188,7 +213,8 @@ fn prepared(at: usize) -> &'static [u8] {
 
 fn holds(at: usize, transactions: &[Transaction]) -> Result<(), TestCaseError> {
     let mut story = Story::of(prepared(at));
-    let settings = "PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON";
+    let settings =
+        "PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON";
     let mut theirs = app(&story.path, settings);
     story.file.batch("PRAGMA synchronous = OFF").unwrap();
     for transaction in transactions {
@@ -212,7 +238,10 @@ fn holds(at: usize, transactions: &[Transaction]) -> Result<(), TestCaseError> {
 
 fn check(at: usize) {
     let config = ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(150),
+        cases: std::env::var("PROPTEST_CASES")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(150),
         failure_persistence: None,
         ..ProptestConfig::default()
     };

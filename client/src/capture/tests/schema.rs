@@ -32,7 +32,16 @@ fn refused(sql: &str, table: &str, expect: &str) {
         other => panic!("{other:?}"),
     }
     assert!(refresh(&mut story.file).unwrap().is_empty());
-    assert_eq!(story.file.int("SELECT count(*) FROM sqlite_master WHERE type = 'trigger'", &[]).unwrap(), 0);
+    assert_eq!(
+        story
+            .file
+            .int(
+                "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'",
+                &[]
+            )
+            .unwrap(),
+        0
+    );
 }
 
 #[test]
@@ -40,7 +49,11 @@ fn only_ordinary_tables_with_a_key_are_tracked() {
     refused("", "nothing", "there is no such table");
     refused("CREATE VIEW v AS SELECT 1 AS id", "v", "it is a view");
     refused("CREATE TABLE t (a, b)", "t", "it has no primary key");
-    refused("CREATE VIRTUAL TABLE f USING fts5(a)", "f", "it is a virtual table");
+    refused(
+        "CREATE VIRTUAL TABLE f USING fts5(a)",
+        "f",
+        "it is a virtual table",
+    );
     refused(
         "CREATE VIRTUAL TABLE f USING fts5(a)",
         "f_data",
@@ -63,7 +76,10 @@ fn rows_that_are_there_count_as_inserted() {
         (tracked.table.as_str(), tracked.columns, tracked.existing),
         ("notes", 3, 3)
     );
-    assert_eq!(story.told(0), ["inserted 'a'", "inserted 'b'", "inserted 'c'"]);
+    assert_eq!(
+        story.told(0),
+        ["inserted 'a'", "inserted 'b'", "inserted 'c'"]
+    );
     assert_eq!(track(&mut story.file, "notes").unwrap().existing, 0);
     assert_eq!(story.last(), 3);
     assert_eq!(lines::after(&mut story.file, 1, 1).unwrap()[0].seq, 2);
@@ -72,7 +88,10 @@ fn rows_that_are_there_count_as_inserted() {
 #[test]
 fn tracking_again_mends_lost_triggers() {
     let mut story = notes();
-    migrate(&story, "DROP TRIGGER colsync_1_column_1; DROP TRIGGER colsync_1_insert");
+    migrate(
+        &story,
+        "DROP TRIGGER colsync_1_column_1; DROP TRIGGER colsync_1_insert",
+    );
     track(&mut story.file, "notes").unwrap();
     assert_eq!(
         story.app("UPDATE notes SET title = 'x' WHERE n = 1; INSERT INTO notes (id) VALUES ('d')"),
@@ -106,7 +125,10 @@ fn untracking_leaves_no_trace() {
     ] {
         assert_eq!(story.file.int(nothing, &[]).unwrap(), 0, "{nothing}");
     }
-    migrate(&story, "UPDATE notes SET n = 4; ALTER TABLE notes DROP COLUMN n");
+    migrate(
+        &story,
+        "UPDATE notes SET n = 4; ALTER TABLE notes DROP COLUMN n",
+    );
     assert!(matches!(
         untrack(&mut story.file, "notes", true),
         Err(Error::Unknown { .. })
@@ -152,7 +174,9 @@ fn a_new_column_is_captured_with_what_was_written_before_it_was_noticed() {
     );
     story.begin();
     assert_eq!(
-        story.app("UPDATE notes SET word = 'x', done = 'no' WHERE id = 'a'").len(),
+        story
+            .app("UPDATE notes SET word = 'x', done = 'no' WHERE id = 'a'")
+            .len(),
         2
     );
 }
@@ -168,12 +192,19 @@ fn a_renamed_column_keeps_its_lines() {
     );
     // Before it is noticed, the triggers still write under the old name.
     migrate(&story, "UPDATE notes SET n = 'y' WHERE \"the id\" = 'b'");
-    assert_eq!(refresh(&mut story.file).unwrap()[0].columns[2].name, "title");
+    assert_eq!(
+        refresh(&mut story.file).unwrap()[0].columns[2].name,
+        "title"
+    );
     let mut lines = story.told(0);
     lines.sort();
     assert_eq!(
         lines,
-        ["changed 'a' n 'one' 'x'", "changed 'a' title 1 5", "changed 'b' n 'two' 'y'"]
+        [
+            "changed 'a' n 'one' 'x'",
+            "changed 'a' title 1 5",
+            "changed 'b' n 'two' 'y'"
+        ]
     );
     migrate(&story, "UPDATE notes SET title = 6 WHERE title = 5");
     assert!(story.told(0).contains(&"changed 'a' title 5 6".to_owned()));
@@ -182,10 +213,19 @@ fn a_renamed_column_keeps_its_lines() {
 #[test]
 fn a_renamed_table_stays_tracked() {
     let mut story = notes();
-    migrate(&story, "ALTER TABLE notes RENAME TO \"my notes\"; UPDATE \"my notes\" SET n = 8 WHERE n = 1");
+    migrate(
+        &story,
+        "ALTER TABLE notes RENAME TO \"my notes\"; UPDATE \"my notes\" SET n = 8 WHERE n = 1",
+    );
     assert_eq!(names(&mut story.file), ["my notes"]);
-    migrate(&story, "UPDATE \"my notes\" SET n = 9 WHERE n = 8; REPLACE INTO \"my notes\" VALUES ('b', 'x', 1)");
-    assert_eq!(story.told(0)[..2], ["changed 'a' n 1 8", "changed 'a' n 8 9"]);
+    migrate(
+        &story,
+        "UPDATE \"my notes\" SET n = 9 WHERE n = 8; REPLACE INTO \"my notes\" VALUES ('b', 'x', 1)",
+    );
+    assert_eq!(
+        story.told(0)[..2],
+        ["changed 'a' n 1 8", "changed 'a' n 8 9"]
+    );
 }
 
 #[test]
@@ -264,7 +304,11 @@ fn a_trigger_that_leads_to_tracked_tables_echoes() {
         .map(|(name, _)| name.as_str())
         .collect();
     assert_eq!(names, ["touches", "leads"]);
-    assert!(story.tables[0].echoing[0].1.starts_with("CREATE TRIGGER touches"));
+    assert!(
+        story.tables[0].echoing[0]
+            .1
+            .starts_with("CREATE TRIGGER touches")
+    );
     assert!(story.tables[1].echoing.is_empty());
 }
 

@@ -28,10 +28,22 @@ fn a_changed_column_is_one_line() {
 #[test]
 fn what_is_only_almost_the_same_is_a_change() {
     check("UPDATE notes SET n = n", &[]);
-    check("UPDATE notes SET n = 1.0 WHERE n = 1", &["changed 'a' n 1 1.0"]);
-    check("UPDATE notes SET n = '1' WHERE n = 1", &["changed 'a' n 1 '1'"]);
-    check("UPDATE notes SET n = NULL WHERE n = 1", &["changed 'a' n 1 NULL"]);
-    check("UPDATE notes SET n = 0 WHERE id = 'c'", &["changed 'c' n NULL 0"]);
+    check(
+        "UPDATE notes SET n = 1.0 WHERE n = 1",
+        &["changed 'a' n 1 1.0"],
+    );
+    check(
+        "UPDATE notes SET n = '1' WHERE n = 1",
+        &["changed 'a' n 1 '1'"],
+    );
+    check(
+        "UPDATE notes SET n = NULL WHERE n = 1",
+        &["changed 'a' n 1 NULL"],
+    );
+    check(
+        "UPDATE notes SET n = 0 WHERE id = 'c'",
+        &["changed 'c' n NULL 0"],
+    );
     check(
         "UPDATE notes SET title = 'ONE' WHERE title = 'one'",
         &["changed 'a' title 'one' 'ONE'"],
@@ -48,7 +60,10 @@ fn what_is_only_almost_the_same_is_a_change() {
 
 #[test]
 fn an_insert_is_one_line_and_a_delete_one_more_than_it_has_columns() {
-    check("INSERT INTO notes (id) VALUES ('d'), ('e')", &["inserted 'd'", "inserted 'e'"]);
+    check(
+        "INSERT INTO notes (id) VALUES ('d'), ('e')",
+        &["inserted 'd'", "inserted 'e'"],
+    );
     check(
         "DELETE FROM notes WHERE id = 'a'",
         &[
@@ -258,7 +273,11 @@ fn the_apps_own_triggers_are_captured_in_the_order_of_what_they_do() {
     );
     assert_eq!(
         story.app("UPDATE t SET v = 5"),
-        ["changed 'a' v 1 5", "changed 'a' touched 0 1", "changed 'a' v 5 6"]
+        [
+            "changed 'a' v 1 5",
+            "changed 'a' touched 0 1",
+            "changed 'a' v 5 6"
+        ]
     );
     assert_eq!(
         story.app("INSERT INTO t (id) VALUES ('b')"),
@@ -289,7 +308,10 @@ fn composite_keys_are_named_as_on_the_wire() {
         &["t"],
     );
     let lines = story.app("UPDATE t SET v = 2 WHERE a < 2 OR b <> ''");
-    assert_eq!(lines, ["changed '1,x%2Cy' v 1 2", "changed '2,50%25' v 1 2"]);
+    assert_eq!(
+        lines,
+        ["changed '1,x%2Cy' v 1 2", "changed '2,50%25' v 1 2"]
+    );
     story.app("UPDATE t SET a = 3 - a WHERE b <> ''");
     story.app("REPLACE INTO t VALUES ('', 2, 2, 3), ('z', 1, 1, 1)");
     story.app("UPDATE OR REPLACE t SET b = '', w = 8");
@@ -318,7 +340,9 @@ fn names_may_be_anything() {
         );
         let mut story = Story::new(&sql, &[name]);
         story.app(&format!("REPLACE INTO \"{name}\" VALUES ('N', -1, 'c', 1)"));
-        story.app(&format!("UPDATE OR REPLACE \"{name}\" SET \"new\" = 'M', column2 = 2, id = 'z'"));
+        story.app(&format!(
+            "UPDATE OR REPLACE \"{name}\" SET \"new\" = 'M', column2 = 2, id = 'z'"
+        ));
         story.app(&format!("DELETE FROM \"{name}\""));
     }
 }
@@ -337,7 +361,10 @@ fn strict_tables_and_generated_columns_are_captured() {
         ["changed 1 x 1 1.0"]
     );
     let lines = story.app("UPDATE OR REPLACE t SET v = 'A' WHERE id = 2");
-    assert!(lines.contains(&"may be replaced 1 v 'a' NULL".to_owned()), "{lines:?}");
+    assert!(
+        lines.contains(&"may be replaced 1 v 'a' NULL".to_owned()),
+        "{lines:?}"
+    );
     story.app("REPLACE INTO t (v) VALUES ('a')");
 }
 
