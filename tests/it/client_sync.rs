@@ -175,7 +175,9 @@ fn a_pull_never_moves_the_base_of_an_unpushed_edit(backend: Backend) {
     let server = one_todo(backend);
     let a = device(&server);
     let other = server.client("other");
-    other.patch(&todo(1), &json!({ "title": "theirs", "note": "new" })).expect(200);
+    other
+        .patch(&todo(1), &json!({ "title": "theirs", "note": "new" }))
+        .expect(200);
     std::thread::park_timeout(std::time::Duration::from_millis(5));
     sync_while(&a, pulling, || set(&a, "title", "mine", 1));
     assert_eq!(get(&a, "title", 1).as_deref(), Some("mine"));
@@ -193,7 +195,10 @@ fn an_edit_taken_back_lets_the_newer_value_in(backend: Backend) {
     let server = one_todo(backend);
     let a = device(&server);
     let b = device(&server);
-    server.client("other").patch(&todo(1), &json!({ "title": "theirs" })).expect(200);
+    server
+        .client("other")
+        .patch(&todo(1), &json!({ "title": "theirs" }))
+        .expect(200);
     for (device, take_back) in [(&a, true), (&b, false)] {
         sync_while(device, pulling, || set(device, "title", "mine", 1));
         assert_eq!(get(device, "title", 1).as_deref(), Some("mine"));
@@ -234,12 +239,18 @@ fn a_row_deleted_elsewhere_while_it_is_edited_goes_when_the_edit_is_told(backend
 fn a_row_deleted_during_its_own_push_is_deleted_by_the_next(backend: Backend) {
     let server = todos(backend);
     let a = device(&server);
-    a.sql(&format!("INSERT INTO todos (id, title, done) VALUES ('{}', 'x', 0)", id(1)));
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, done) VALUES ('{}', 'x', 0)",
+        id(1)
+    ));
     sync_while(&a, pushing, || a.sql("DELETE FROM todos"));
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "x");
     assert!(a.dump("todos").is_empty());
     a.client().sync().unwrap();
-    server.anonymous().get(&todo(1)).problem(404, "row_not_found");
+    server
+        .anonymous()
+        .get(&todo(1))
+        .problem(404, "row_not_found");
     assert!(ledger(&server, "").is_empty());
 }
 
@@ -259,7 +270,9 @@ fn a_row_made_deleted_and_made_again_is_the_last_one(backend: Backend) {
     // Deleted and told, then made again.
     b.sql("DELETE FROM todos");
     b.client().sync().unwrap();
-    b.sql(&format!("INSERT INTO todos (id, title, done) VALUES ('{key}', 'back', 0)"));
+    b.sql(&format!(
+        "INSERT INTO todos (id, title, done) VALUES ('{key}', 'back', 0)"
+    ));
     b.client().sync().unwrap();
     a.client().sync().unwrap();
     assert_eq!(get(&a, "title", 1).as_deref(), Some("back"));
@@ -276,7 +289,10 @@ fn a_changed_key_is_another_row(backend: Backend) {
     b.sql("UPDATE members SET number = 7 WHERE team LIKE 'red%'");
     b.client().sync().unwrap();
     a.client().sync().unwrap();
-    assert_eq!(a.dump("members"), ["'blue', 2, 'guest'", "'red, or 50%', 7, 'lead'"]);
+    assert_eq!(
+        a.dump("members"),
+        ["'blue', 2, 'guest'", "'red, or 50%', 7, 'lead'"]
+    );
     a.assert_equals(&server.anonymous(), "members");
 }
 
@@ -312,7 +328,10 @@ fn a_child_that_was_made_before_its_parent_arrives_whatever_the_batches(backend:
         ));
     }
     for number in 0..6 {
-        a.sql(&format!("INSERT INTO lists VALUES ('{}', 'parent')", id(number)));
+        a.sql(&format!(
+            "INSERT INTO lists VALUES ('{}', 'parent')",
+            id(number)
+        ));
     }
     let settings = colsync_client::Settings {
         server: Some(a.url()),
@@ -329,7 +348,8 @@ fn a_child_that_was_made_before_its_parent_arrives_whatever_the_batches(backend:
 fn the_second_device_gets_every_kind_of_value_as_it_was(backend: Backend) {
     let sqlite = "CREATE TABLE kinds (id UUID PRIMARY KEY NOT NULL, n INTEGER, x REAL, d DECIMAL(12,3), t TEXT,
         b BOOLEAN, blob BLOB, day DATE, at DATETIME, doc JSON);";
-    let postgres = "CREATE TABLE kinds (id uuid PRIMARY KEY, n bigint, x double precision, d numeric(12,3),
+    let postgres =
+        "CREATE TABLE kinds (id uuid PRIMARY KEY, n bigint, x double precision, d numeric(12,3),
         t text, b boolean, blob bytea, day date, at timestamp, doc jsonb);";
     let sql = match backend {
         Backend::Sqlite => sqlite,
@@ -345,11 +365,17 @@ fn the_second_device_gets_every_kind_of_value_as_it_was(backend: Backend) {
         id(1), id(2), id(3)
     ));
     let report = a.client().sync().unwrap();
-    assert_eq!((report.pushed, report.rejected), (3, 0), "{:?}", a.client().dead_letters());
+    assert_eq!(
+        (report.pushed, report.rejected),
+        (3, 0),
+        "{:?}",
+        a.client().dead_letters()
+    );
     b.client().sync().unwrap();
     b.assert_equals(&server.anonymous(), "kinds");
     a.assert_equals(&server.anonymous(), "kinds");
-    let kind = "SELECT typeof(n) || typeof(x) || typeof(d) || typeof(t) || typeof(b) || typeof(blob)
+    let kind =
+        "SELECT typeof(n) || typeof(x) || typeof(d) || typeof(t) || typeof(b) || typeof(blob)
         FROM kinds ORDER BY id LIMIT 1";
     assert_eq!(a.value(kind), b.value(kind));
     a.sql("UPDATE kinds SET blob = NULL, x = 2, t = 'b' WHERE n IS NOT NULL");
@@ -362,7 +388,9 @@ fn async_code_can_sync(backend: Backend) {
     let server = one_todo(backend);
     let a = Device::new(&server).tracking(TODOS);
     let client = a.client();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     let report = runtime.block_on(client.sync_async()).unwrap();
     assert_eq!(report.pulled, 1);
 }

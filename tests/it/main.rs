@@ -12,6 +12,8 @@ mod admin;
 mod bad_input;
 mod cli;
 mod client_faults;
+mod client_histories;
+mod client_refusals;
 mod client_sync;
 mod clock;
 mod commit_queue;

@@ -182,13 +182,13 @@ impl Works {
     fn run(mut self, woken: &Receiver<()>) {
         let mut failures = 0;
         loop {
-            let lines = self.last_line();
             let done = self.sync();
             if self.stop.load(Ordering::Relaxed) {
                 break;
             }
+            let all_sent = done.as_ref().is_ok_and(|report| report.waiting.is_empty());
             let mut waiting = self.after(done, &mut failures);
-            if waiting.listens && self.last_line() > lines {
+            if all_sent && self.pending() > 0 {
                 // Written while the sync was under way.
                 waiting.until = waiting.until.min(Instant::now() + self.pace.debounce);
             }

@@ -69,7 +69,11 @@ impl QueryableByName<Sqlite> for Values {
             };
             Ok(match value.value_type() {
                 None => Stored::Null,
-                Some(SqliteType::Text) => Stored::Text(value.read_text().to_owned()),
+                // What is no UTF-8 stays what it is: a replacement character would be another value.
+                Some(SqliteType::Text) => match std::str::from_utf8(value.read_blob()) {
+                    Ok(text) => Stored::Text(text.to_owned()),
+                    Err(_no_text) => Stored::Bytes(value.read_blob().to_vec()),
+                },
                 Some(SqliteType::Binary) => Stored::Bytes(value.read_blob().to_vec()),
                 Some(SqliteType::Float | SqliteType::Double) => Stored::Real(value.read_double()),
                 Some(SqliteType::SmallInt | SqliteType::Integer | SqliteType::Long) => {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use colsync_shared::sqlite::Stored;
-use colsync_shared::{Op, Time};
+use colsync_shared::{ColumnType, Op, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -94,8 +94,19 @@ pub(crate) fn draft(
     };
     match net {
         Net::Nothing => return Ok(Draft::Nothing),
-        Net::Insert(row) => insert(paired, history, &row, &mut edit),
+        Net::Insert(row) => {
+            let mut values = row.iter().enumerate();
+            if let Some(reason) = values.find_map(|(at, value)| no_text(paired, at, value)) {
+                return Ok(Draft::Waits(reason));
+            }
+            insert(paired, history, &row, &mut edit);
+        }
         Net::Update(changed) => {
+            let mut values = changed.iter();
+            let bytes = values.find_map(|c| no_text(paired, c.position, &c.edited));
+            if let Some(reason) = bytes {
+                return Ok(Draft::Waits(reason));
+            }
             let held = held::of(file, &history.row)?;
             let version = versions::of(file, &history.row)?;
             if let Some(reason) = update(paired, &changed, &held, version, &mut edit) {
@@ -111,6 +122,15 @@ pub(crate) fn draft(
         }
     }
     Ok(Draft::Edit(edit))
+}
+
+/// Why a value cannot be told to the server: bytes, or text that is no UTF-8, where it has text. In base64 they
+/// would be another value.
+fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
+    let column = paired.column(position)?;
+    let takes_bytes = matches!(column.ty, ColumnType::Bytes | ColumnType::Uuid);
+    let is_bytes = matches!(value, Stored::Bytes(_));
+    (is_bytes && !takes_bytes).then(|| format!("{} holds bytes, which are no text", column.name))
 }
 
 fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {

@@ -1,0 +1,278 @@
+//! Files and servers that go back in time: copies, restored backups, expired cursors.
+
+use colsync_tests::tables::{TODOS, id};
+use colsync_tests::{Backend, Device, Server, on_both};
+use serde_json::json;
+
+use crate::client_sync::device;
+use crate::{ledger, make_todo, one_todo, todos};
+
+on_both![
+    a_copied_file_goes_on_as_another_client,
+    a_file_restored_from_a_backup_goes_on_as_another_client,
+    a_push_whose_answer_was_lost_is_repeated_and_done_once,
+    pushes_that_a_restored_server_lost_are_sent_again,
+    a_server_restored_to_before_the_client_gets_the_clients_edits_again,
+    an_expired_cursor_starts_over_and_keeps_unpushed_edits,
+    a_first_sync_that_is_cut_goes_on_where_it_was,
+    a_tracked_table_with_rows_is_sent_whole,
+    a_table_untracked_and_tracked_again_is_what_the_server_has,
+    a_long_backlog_is_worked_off,
+];
+
+fn insert(device: &Device, number: u64, title: &str) {
+    device.sql(&format!(
+        "INSERT INTO todos (id, title, done) VALUES ('{}', '{title}', 0)",
+        id(number)
+    ));
+}
+
+/// A copy of a file as a backup makes it.
+fn copy(from: &Device, to: &Device) {
+    drop(std::fs::remove_file(to.path()));
+    from.sql(&format!("VACUUM INTO '{}'", to.path().display()));
+}
+
+#[track_caller]
+fn converge(server: &Server, devices: &[&Device]) {
+    for _ in 0..2 {
+        for device in devices {
+            device.client().sync().unwrap();
+        }
+    }
+    for device in devices {
+        device.assert_equals(&server.anonymous(), "todos");
+        assert!(device.client().pending().unwrap().is_empty());
+    }
+}
+
+fn a_copied_file_goes_on_as_another_client(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), Device::new(&server));
+    insert(&a, 2, "before");
+    a.client().sync().unwrap();
+    copy(&a, &b);
+    insert(&a, 3, "of the file");
+    insert(&b, 4, "of the copy");
+    a.sql("UPDATE todos SET note = 'of the file'");
+    b.sql("UPDATE todos SET title = 'of the copy' WHERE note = 'old'");
+    converge(&server, &[&a, &b]);
+    assert_ne!(
+        a.client().status().unwrap().client,
+        b.client().status().unwrap().client
+    );
+    assert_eq!(a.dump("todos").len(), 4);
+    let both = a.value(&format!(
+        "SELECT title || ', ' || note FROM todos WHERE id = '{}'",
+        id(1)
+    ));
+    assert_eq!(both.as_deref(), Some("of the copy, of the file"));
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn a_file_restored_from_a_backup_goes_on_as_another_client(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, backup) = (device(&server), Device::new(&server));
+    insert(&a, 2, "kept");
+    copy(&a, &backup);
+    a.client().sync().unwrap();
+    insert(&a, 3, "after the backup");
+    a.client().sync().unwrap();
+    copy(&backup, &a);
+    assert_eq!(a.dump("todos").len(), 2);
+    // The backup has an edit that was pushed since, and gets one that was not.
+    insert(&a, 4, "after the restore");
+    converge(&server, &[&a]);
+    assert_eq!(a.dump("todos").len(), 4);
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn a_push_whose_answer_was_lost_is_repeated_and_done_once(backend: Backend) {
+    let server = todos(backend);
+    let proxy = server.proxy(1);
+    let a = Device::behind(&proxy).tracking(TODOS);
+    let plan = colsync_tests::Plan::default().with(colsync_tests::Fault::LoseAnswer, 1000);
+    insert(&a, 1, "once");
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET title = 'twice?'");
+    proxy.plan(plan);
+    for _ in 0..3 {
+        assert!(a.client().sync().is_err());
+    }
+    assert_eq!(server.anonymous().row("todos", &id(1))["title"], "twice?");
+    proxy.faults_off();
+    let report = a.client().sync().unwrap();
+    assert_eq!(report.applied, 1);
+    let versions = server.value("SELECT sync_version FROM todos");
+    assert_eq!(versions.as_deref(), Some("2"));
+}
+
+fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
+    let mut server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    insert(&a, 2, "before the backup");
+    a.client().sync().unwrap();
+    b.client().sync().unwrap();
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    insert(&a, 3, "lost");
+    a.sql(&format!(
+        "UPDATE todos SET title = 'lost, too' WHERE id = '{}'",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    b.client().sync().unwrap();
+    a.sql(&format!(
+        "UPDATE todos SET note = 'and this' WHERE id = '{}'",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    insert(&a, 4, "after the restore");
+    converge(&server, &[&a, &b]);
+    assert_eq!(a.dump("todos").len(), 4);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (row["title"].as_str(), row["note"].as_str()),
+        (Some("lost, too"), Some("and this"))
+    );
+}
+
+fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {
+    let mut server = one_todo(backend);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    let a = device(&server);
+    for number in 2..6 {
+        insert(&a, number, "made");
+        a.client().sync().unwrap();
+    }
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    converge(&server, &[&a]);
+    assert_eq!(a.dump("todos").len(), 5);
+}
+
+fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
+    let server = one_todo(backend);
+    for number in 2..6 {
+        make_todo(&server, number);
+    }
+    let a = device(&server);
+    a.sql(&format!(
+        "UPDATE todos SET title = 'kept' WHERE id = '{}'",
+        id(2)
+    ));
+    insert(&a, 9, "new");
+    // Time passes: rows are purged, and who was away too long cannot hear of it.
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(3)));
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(4)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    let report = a.client().sync().unwrap();
+    assert_eq!(
+        (report.pushed, report.rejected, report.removed),
+        (2, 0, 2),
+        "{report:?}"
+    );
+    converge(&server, &[&a]);
+    assert_eq!(a.dump("todos").len(), 4);
+    let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(2)));
+    assert_eq!(title.as_deref(), Some("kept"));
+}
+
+fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .section("[limits]\npage_rows = 10")
+        .start();
+    let maker = Device::new(&server).tracking(TODOS);
+    maker.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
+         INSERT INTO todos (id, title, done)
+         SELECT printf('018f0000-0000-7000-8000-%012d', i), 'row ' || i, 0 FROM n",
+    );
+    maker.client().sync().unwrap();
+    let proxy = server.proxy(7);
+    proxy.plan(colsync_tests::Plan::default().with(colsync_tests::Fault::CutAnswer, 700));
+    let a = Device::behind(&proxy).tracking(TODOS);
+    let mut syncs = 0;
+    while a.client().sync().is_err() {
+        syncs += 1;
+        assert!(syncs < 200, "{} rows", a.dump("todos").len());
+    }
+    assert_eq!(a.dump("todos"), maker.dump("todos"));
+    assert!(proxy.counts().total() > 0);
+}
+
+fn a_tracked_table_with_rows_is_sent_whole(backend: Backend) {
+    let server = todos(backend);
+    let a = Device::new(&server);
+    a.sql(TODOS.sqlite);
+    insert(&a, 1, "there before");
+    insert(&a, 2, "there before");
+    assert_eq!(a.client().track("TODOS").unwrap().existing, 2);
+    assert_eq!(a.client().track("todos").unwrap().existing, 0);
+    assert_eq!(a.client().sync().unwrap().pushed, 2);
+    a.assert_equals(&server.anonymous(), "todos");
+    // Another device had the same row before it knew of the server.
+    let b = Device::new(&server);
+    b.sql(TODOS.sqlite);
+    insert(&b, 1, "there before");
+    b.sql("UPDATE todos SET note = 'only here'");
+    b.client().track("todos").unwrap();
+    converge(&server, &[&b, &a]);
+    assert_eq!(
+        a.value("SELECT note FROM todos WHERE note IS NOT NULL")
+            .as_deref(),
+        Some("only here")
+    );
+}
+
+fn a_table_untracked_and_tracked_again_is_what_the_server_has(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("UPDATE todos SET note = 'unpushed'");
+    assert!(matches!(
+        a.client().untrack("todos", false),
+        Err(colsync_client::Error::Unpushed { edits: 1, .. })
+    ));
+    a.client().sync().unwrap();
+    a.client().untrack("todos", false).unwrap();
+    a.sql("UPDATE todos SET title = 'written while untracked'");
+    server
+        .client("other")
+        .patch(&crate::todo(1), &json!({ "priority": 4 }))
+        .expect(200);
+    make_todo(&server, 2);
+    a.client().track("todos").unwrap();
+    converge(&server, &[&a, &b]);
+    assert_eq!(a.dump("todos").len(), 2);
+}
+
+fn a_long_backlog_is_worked_off(backend: Backend) {
+    let server = todos(backend);
+    let a = Device::new(&server);
+    a.sql(TODOS.sqlite);
+    a.sql(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 22000)
+         INSERT INTO todos (id, title, done)
+         SELECT printf('018f0000-0000-7000-8000-%012d', i), 'row ' || i, 0 FROM n",
+    );
+    a.client().track("todos").unwrap();
+    assert_eq!(a.client().sync().unwrap().pushed, 22_000);
+    let indexes = "SELECT count(*) FROM sqlite_master WHERE name = 'colsync_log_rows'";
+    assert_eq!(a.value(indexes).as_deref(), Some("0"));
+    assert_eq!(
+        server.value("SELECT count(*) FROM todos").as_deref(),
+        Some("22000")
+    );
+    assert_eq!(
+        a.value("SELECT count(*) FROM colsync_log").as_deref(),
+        Some("0")
+    );
+}
