@@ -118,7 +118,9 @@ impl Device {
     pub fn dump(&self, table: &str) -> Vec<String> {
         let columns = self.column(&format!("SELECT name FROM pragma_table_info('{table}')"));
         let quoted = columns.into_iter().flatten();
-        let quoted: Vec<String> = quoted.map(|name| format!("quote(\"{name}\")")).collect();
+        let quoted: Vec<String> = quoted
+            .map(|name| format!("quote(\"{}\")", name.replace('"', "\"\"")))
+            .collect();
         let rows = self.column(&format!(
             "SELECT {} FROM \"{table}\"",
             quoted.join(" || ', ' || ")

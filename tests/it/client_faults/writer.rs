@@ -62,9 +62,9 @@ impl Writer {
     pub(super) fn edit(&mut self) {
         self.execute("BEGIN IMMEDIATE");
         match self.random.u8(0..100) {
-            0..25 => self.insert(),
-            25..32 => self.delete(),
-            32..36 => self.insert_again(),
+            0..10 => self.insert(),
+            10..18 => self.delete(),
+            18..26 => self.insert_again(),
             _ => self.update(),
         }
         self.execute("COMMIT");

@@ -1,0 +1,235 @@
+//! Tables that are not the same on both sides: columns and tables that one side lacks, and apps that change
+//! theirs; and triggers of the app's own.
+
+use colsync_tests::tables::id;
+use colsync_tests::{Backend, Device, Server, on_both};
+use serde_json::json;
+
+use crate::client_sync::device;
+use crate::{one_todo, todo, todos};
+
+on_both![
+    a_column_that_the_server_lacks_waits_until_it_has_it,
+    a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it,
+    a_table_that_the_server_lacks_waits_until_it_has_it,
+    a_table_of_another_key_waits_and_says_why,
+    a_column_that_the_app_adds_is_captured_with_what_was_written_before,
+    a_required_column_with_a_default_may_be_left_out,
+    a_trigger_of_the_apps_own_is_captured_and_does_not_echo,
+    an_index_that_triggers_keep_follows_what_is_pulled,
+    a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing,
+    names_that_need_quotes_sync,
+];
+
+fn title(device: &Device) -> Option<String> {
+    device.value("SELECT title FROM todos")
+}
+
+fn a_column_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.sql("UPDATE todos SET colour = 'red', title = 'new'");
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, done, colour) VALUES ('{}', 'x', 0, 'blue')",
+        id(2)
+    ));
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.rejected), (2, 0), "{report:?}");
+    let report = a.client().sync().unwrap();
+    assert_eq!(report.pushed, 0);
+    assert!(report.waiting[0].contains("colour"), "{report:?}");
+    assert_eq!(a.client().status().unwrap().pending, 2);
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.waiting.len()), (2, 0), "{report:?}");
+    assert_eq!(server.anonymous().row("todos", &id(1))["colour"], "red");
+    assert_eq!(server.anonymous().row("todos", &id(2))["colour"], "blue");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(title(&a).as_deref(), Some("old"));
+    let other = server.client("other");
+    other
+        .patch(&todo(1), &json!({ "note": "seen by nobody here" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET title = 'mine'");
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a.client().sync().unwrap();
+    let note = a.value("SELECT note FROM todos");
+    assert_eq!(note.as_deref(), Some("seen by nobody here"));
+    assert_eq!(title(&a).as_deref(), Some("mine"));
+    let again = a.client().sync().unwrap();
+    assert_eq!((again.pulled, again.pushed), (0, 0));
+}
+
+fn a_table_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
+    let mut server = todos(backend);
+    let a = device(&server);
+    a.sql("CREATE TABLE later (id TEXT PRIMARY KEY NOT NULL, t TEXT); INSERT INTO later VALUES ('k', 'v');");
+    a.client().track("later").unwrap();
+    let report = a.client().sync().unwrap();
+    assert_eq!(report.waiting, ["the server has no table later"]);
+    let pending = a.client().pending().unwrap();
+    assert_eq!(
+        pending[0].waiting.as_deref(),
+        Some("the server has no table later")
+    );
+    server.sql("CREATE TABLE later (id VARCHAR(40) PRIMARY KEY NOT NULL, t TEXT)");
+    server.terminate();
+    let adopted = server.run(&["adopt", "--table", "later"]);
+    assert!(adopted.status.success(), "{adopted:?}");
+    server.configure("[tables.later]");
+    server.resume();
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.waiting.len()), (1, 0), "{report:?}");
+    assert_eq!(server.anonymous().row("later", "k")["t"], "v");
+}
+
+fn a_table_of_another_key_waits_and_says_why(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT, title TEXT PRIMARY KEY NOT NULL); INSERT INTO todos VALUES ('a', 'b');");
+    a.client().track("todos").unwrap();
+    let report = a.client().sync().unwrap();
+    assert_eq!(
+        report.waiting,
+        ["the key of todos is (title) here and (id) on the server"]
+    );
+    assert_eq!(a.dump("todos"), ["'a', 'b'"]);
+}
+
+fn a_column_that_the_app_adds_is_captured_with_what_was_written_before(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    // In one go, before anyone of colsync's looks at the file.
+    a.sql(
+        "ALTER TABLE todos ADD COLUMN priority INTEGER DEFAULT 1; UPDATE todos SET priority = 8;",
+    );
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 8);
+    a.sql("UPDATE todos SET priority = 9");
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 9);
+}
+
+fn a_required_column_with_a_default_may_be_left_out(backend: Backend) {
+    let server = todos(backend);
+    let a = device(&server);
+    a.sql(&format!(
+        "INSERT INTO todos (id, title) VALUES ('{}', 'x')",
+        id(1)
+    ));
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.rejected), (1, 0));
+    assert_eq!(a.value("SELECT done FROM todos").as_deref(), Some("0"));
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_trigger_of_the_apps_own_is_captured_and_does_not_echo(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    for device in [&a, &b] {
+        device.sql(
+            "CREATE TRIGGER touched AFTER UPDATE OF title ON todos
+             BEGIN UPDATE todos SET priority = coalesce(priority, 0) + 1 WHERE id = NEW.id; END",
+        );
+    }
+    a.sql("UPDATE todos SET title = 'new'");
+    let pending = a.client().pending().unwrap();
+    assert_eq!(pending[0].columns["priority"].edited, 1);
+    a.client().sync().unwrap();
+    b.client().sync().unwrap();
+    for device in [&a, &b] {
+        assert_eq!(
+            device.value("SELECT priority FROM todos").as_deref(),
+            Some("1")
+        );
+        device.client().sync().unwrap();
+        assert!(device.client().pending().unwrap().is_empty());
+    }
+    // It is there again, and works.
+    b.sql("UPDATE todos SET title = 'newer'");
+    assert_eq!(b.value("SELECT priority FROM todos").as_deref(), Some("2"));
+}
+
+fn an_index_that_triggers_keep_follows_what_is_pulled(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    a.sql(
+        "CREATE TABLE words (id TEXT PRIMARY KEY, title TEXT);
+         INSERT INTO words SELECT id, title FROM todos;
+         CREATE TRIGGER words_u AFTER UPDATE ON todos
+         BEGIN UPDATE words SET title = NEW.title WHERE id = NEW.id; END;",
+    );
+    server
+        .client("other")
+        .patch(&todo(1), &json!({ "title": "pulled" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    assert_eq!(
+        a.value("SELECT title FROM words").as_deref(),
+        Some("pulled")
+    );
+}
+
+fn a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql(
+        "CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT CHECK (title <> 'never'), note TEXT)",
+    );
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    let other = server.client("other");
+    other
+        .patch(&todo(1), &json!({ "title": "never" }))
+        .expect(200);
+    crate::make_todo(&server, 2);
+    a.client().sync().unwrap();
+    assert_eq!(a.dump("todos").len(), 2);
+    assert_eq!(a.client().status().unwrap().held, 1);
+    // The app edits another column of the row meanwhile.
+    a.sql(&format!(
+        "UPDATE todos SET note = 'mine' WHERE id = '{}'",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
+    assert_eq!(server.anonymous().row("todos", &id(1))["title"], "never");
+    assert_eq!(a.client().status().unwrap().held, 1);
+    other
+        .patch(&todo(1), &json!({ "title": "fine" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    assert_eq!(a.client().status().unwrap().held, 0);
+    assert_eq!(a.dump("todos").len(), 2);
+    let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(1)));
+    assert_eq!(title.as_deref(), Some("fine"));
+}
+
+fn names_that_need_quotes_sync(backend: Backend) {
+    let sql = "CREATE TABLE \"select\" (\"group\" VARCHAR(30) PRIMARY KEY NOT NULL, \"a\"\"b'c\" TEXT, \"Wörter\" TEXT);";
+    let server = Server::on(backend).before(sql).synced("select").start();
+    let (a, b) = (device(&server), device(&server));
+    a.sql("INSERT INTO \"select\" VALUES ('k', 'one', 'zwei')");
+    a.client().sync().unwrap();
+    b.client().sync().unwrap();
+    b.sql("UPDATE \"select\" SET \"a\"\"b'c\" = 'edited'");
+    b.client().sync().unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(a.dump("select"), ["'k', 'edited', 'zwei'"]);
+}
