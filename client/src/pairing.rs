@@ -180,10 +180,9 @@ impl Paired {
                 .map_err(|refused| refuse(&refused.to_string()))?;
             if let (ColumnType::Uuid, Value::Text(canonical), Stored::Text(text)) =
                 (&column.ty, &value, &part)
+                && canonical != text
             {
-                if canonical != text {
-                    return Err(refuse("a UUID is written in lower case, with hyphens"));
-                }
+                return Err(refuse("a UUID is written in lower case, with hyphens"));
             }
             let part = KeyPart::from_value(&value);
             key.push(part.ok_or_else(|| refuse("no key of the server's"))?);

@@ -18,10 +18,10 @@ pub(crate) fn from_wire(ty: &ColumnType, declared: &str, wire: &Json) -> Stored 
     let Ok(value) = ty.decode(wire) else {
         return as_it_is(wire);
     };
-    if let (ColumnType::Uuid, Value::Text(text), true) = (ty, &value, is_blob(declared)) {
-        if let Ok(uuid) = Uuid::parse_str(text) {
-            return Stored::Bytes(uuid.as_bytes().to_vec());
-        }
+    if let (ColumnType::Uuid, Value::Text(text), true) = (ty, &value, is_blob(declared))
+        && let Ok(uuid) = Uuid::parse_str(text)
+    {
+        return Stored::Bytes(uuid.as_bytes().to_vec());
     }
     // More digits than a REAL keeps are text: exact, if the app's column is.
     sqlite::store(ty, &value).unwrap_or_else(|_too_exact| as_it_is(&ty.encode(&value)))

@@ -324,7 +324,8 @@ pub(crate) fn conflicts(file: &mut File) -> Result<Vec<Conflict>, Error> {
                 result,
                 conflict,
                 at,
-            ] = <[Stored; 11]>::try_from(row).map_err(|_| corrupt("colsync_conflicts"))?;
+            ] = <[Stored; 11]>::try_from(row)
+                .map_err(|_other_length| corrupt("colsync_conflicts"))?;
             Ok(Conflict {
                 number: int(&number).ok_or_else(|| corrupt("colsync_conflicts"))?,
                 table: text(&table).unwrap_or_default().to_owned(),
@@ -351,7 +352,8 @@ pub(crate) fn dead_letters(file: &mut File) -> Result<Vec<DeadLetter>, Error> {
     rows.into_iter()
         .map(|row| {
             let [number, table, id, edit, code, detail, field, at] =
-                <[Stored; 8]>::try_from(row).map_err(|_| corrupt("colsync_dead_letters"))?;
+                <[Stored; 8]>::try_from(row)
+                    .map_err(|_other_length| corrupt("colsync_dead_letters"))?;
             Ok(DeadLetter {
                 number: int(&number).ok_or_else(|| corrupt("colsync_dead_letters"))?,
                 table: text(&table).unwrap_or_default().to_owned(),

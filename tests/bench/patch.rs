@@ -9,10 +9,10 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::http::Connection;
+use crate::load::{Load, Work};
 use crate::postgres::Cluster;
 use crate::random::Random;
 use crate::subject::{ROWS, Subject, VALUES, plain};
-use crate::{Load, Work};
 
 const CONNECTIONS: u64 = 32;
 

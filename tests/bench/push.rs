@@ -11,9 +11,9 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::http::Connection;
+use crate::load::{Load, Work};
 use crate::random::Random;
 use crate::subject::{ROWS, Subject, VALUES, plain};
-use crate::{Load, Work};
 
 const CLIENTS: u64 = 4;
 const BATCH: usize = 500;

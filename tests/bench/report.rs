@@ -2,105 +2,107 @@
 
 use std::fmt::Write as _;
 
-use colsync_tests::Backend;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-/// What was measured of one thing on one database.
-pub(crate) struct Figure {
-    what: &'static str,
-    backend: Backend,
-    /// Rows changed a second by the server, by round.
-    pub(crate) ours: Vec<f64>,
-    /// The same by the database alone.
-    pub(crate) baseline: Vec<f64>,
-    /// Of all the server's answers, in µs.
-    pub(crate) latencies: Vec<u64>,
+/// Figures of one kind.
+pub(crate) struct Table {
+    /// What the figures are of, and how they are to be read.
+    pub(crate) title: &'static str,
+    /// One a column; the first two name the line, the others are of numbers.
+    pub(crate) heads: &'static [&'static str],
+    pub(crate) lines: Vec<Line>,
 }
 
-impl Figure {
-    /// Nothing measured yet.
-    pub(crate) fn new(what: &'static str, backend: Backend) -> Figure {
-        Figure {
-            what,
-            backend,
-            ours: Vec::new(),
-            baseline: Vec::new(),
-            latencies: Vec::new(),
-        }
-    }
+/// One figure.
+pub(crate) struct Line {
+    /// For people, one a column.
+    pub(crate) cells: Vec<String>,
+    /// The same and more, for programs.
+    pub(crate) object: Json,
+}
 
-    fn backend(&self) -> &'static str {
-        match self.backend {
-            Backend::Sqlite => "sqlite",
-            Backend::Postgres => "postgres",
-        }
-    }
+/// All tables, for people.
+pub(crate) fn text(tables: &[Table]) -> String {
+    let texts: Vec<String> = tables.iter().map(Table::text).collect();
+    texts.join("\n")
+}
 
-    fn ratio(&self) -> f64 {
+/// An array with an object a line of any table.
+pub(crate) fn json(tables: Vec<Table>) -> Json {
+    let lines = tables.into_iter().flat_map(|table| table.lines);
+    lines.map(|line| line.object).collect()
+}
+
+impl Table {
+    fn text(&self) -> String {
+        let heads: Vec<String> = self.heads.iter().map(|&head| head.to_owned()).collect();
+        let lines: Vec<&[String]> = std::iter::once(heads.as_slice())
+            .chain(self.lines.iter().map(|line| line.cells.as_slice()))
+            .collect();
+        let widths: Vec<usize> = (0..heads.len())
+            .map(|at| lines.iter().map(|cells| cells[at].chars().count()).max())
+            .map(Option::unwrap_or_default)
+            .collect();
+        let mut text = format!("{}\n", self.title);
+        for cells in lines {
+            for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+                match at {
+                    0 => write!(text, "{cell:width$}"),
+                    1 => write!(text, "  {cell:width$}"),
+                    _ => write!(text, "  {cell:>width$}"),
+                }
+                .unwrap();
+            }
+            text.push('\n');
+        }
+        text
+    }
+}
+
+/// What both sides took or did, by round.
+#[derive(Default)]
+pub(crate) struct Rounds {
+    pub(crate) ours: Vec<f64>,
+    pub(crate) baseline: Vec<f64>,
+}
+
+impl Rounds {
+    /// Of the medians.
+    pub(crate) fn ratio(&self) -> f64 {
         median(&self.ours) / median(&self.baseline)
     }
 
-    /// The worst and the best round.
-    fn ratios(&self) -> (f64, f64) {
+    /// The smallest ratio of a round and the largest, for people.
+    pub(crate) fn spread(&self) -> String {
         let ratios = self.ours.iter().zip(&self.baseline).map(|(a, b)| a / b);
-        ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {
+        let (low, high) = ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {
             (ratio.min(low), ratio.max(high))
-        })
-    }
-
-    /// The latency that this share of the answers did not exceed, in ms.
-    fn latency(&self, share: f64) -> f64 {
-        let mut sorted = self.latencies.clone();
-        sorted.sort_unstable();
-        let place = (share * (sorted.len().saturating_sub(1)) as f64).round() as usize;
-        sorted.get(place).copied().unwrap_or_default() as f64 / 1_000.0
+        });
+        format!("{low:.2}-{high:.2}")
     }
 }
 
-/// One line a figure.
-pub(crate) fn table(figures: &[Figure]) -> String {
-    let mut text = format!(
-        "{:6} {:9} {:>10} {:>11} {:>6} {:>12} {:>8} {:>8}\n",
-        "what", "on", "rows/s", "baseline/s", "ratio", "(rounds)", "p50 ms", "p99 ms"
-    );
-    for figure in figures {
-        let (low, high) = figure.ratios();
-        writeln!(
-            text,
-            "{:6} {:9} {:>10.0} {:>11.0} {:>6.2} {:>12} {:>8.2} {:>8.2}",
-            figure.what,
-            figure.backend(),
-            median(&figure.ours),
-            median(&figure.baseline),
-            figure.ratio(),
-            format!("{low:.2}-{high:.2}"),
-            figure.latency(0.5),
-            figure.latency(0.99)
-        )
-        .unwrap();
+/// Runs both sides, now the one first and now the other, so that neither has the warmer machine.
+pub(crate) fn in_turn<T>(round: u32, mut side: impl FnMut(Side) -> T) -> (T, T) {
+    if round.is_multiple_of(2) {
+        let ours = side(Side::Ours);
+        (ours, side(Side::Baseline))
+    } else {
+        let baseline = side(Side::Baseline);
+        (side(Side::Ours), baseline)
     }
-    text
 }
 
-/// An array with an object a figure.
-pub(crate) fn json(figures: &[Figure]) -> Json {
-    let objects = figures.iter().map(|figure| {
-        json!({
-            "what": figure.what,
-            "on": figure.backend(),
-            "rows_per_second": median(&figure.ours),
-            "baseline_rows_per_second": median(&figure.baseline),
-            "ratio": figure.ratio(),
-            "p50_ms": figure.latency(0.5),
-            "p99_ms": figure.latency(0.99),
-            "rounds": figure.ours,
-            "baseline_rounds": figure.baseline,
-        })
-    });
-    objects.collect()
+/// Whose work it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// With colsync.
+    Ours,
+    /// Without it.
+    Baseline,
 }
 
-fn median(values: &[f64]) -> f64 {
+pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

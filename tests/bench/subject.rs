@@ -2,16 +2,14 @@
 //!
 //! PostgreSQL has both tables in one database. SQLite has one writer a file, so they are in two.
 
-use std::process::Command;
+use std::ops::Deref;
 
 use colsync_tests::Backend;
-use colsync_tests::process::{self, Process};
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::BigInt;
-use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection};
-use tempfile::TempDir;
+use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection};
 
-use crate::postgres::Cluster;
+use crate::served::{Place, Served, sqlite};
 
 /// Rows of either table; their keys are 1 to this.
 pub(crate) const ROWS: u64 = 10_000;
@@ -48,73 +46,33 @@ struct Count {
 
 /// A server and its database.
 pub(crate) struct Subject {
-    process: Process,
-    pub(crate) backend: Backend,
-    /// The database with the adopted table: a URL or a file.
-    place: String,
-    pub(crate) folder: TempDir,
+    served: Served,
 }
 
 impl Subject {
     /// Makes the tables, adopts one and serves it.
     pub(crate) fn start(backend: Backend) -> Subject {
-        let folder = TempDir::with_prefix("colsync-bench-").unwrap();
-        let items = |sql: &str| sql.replace('$', "items");
+        let place = Place::new(backend);
         let plain = |sql: &str| sql.replace('$', "plain");
-        let (place, url) = match backend {
+        match backend {
             Backend::Postgres => {
-                let url = Cluster::shared().database();
-                let mut conn = PgConnection::establish(&url).unwrap();
-                conn.batch_execute(&items(POSTGRES)).unwrap();
-                conn.batch_execute(&plain(POSTGRES)).unwrap();
-                (url.clone(), url)
+                place.batch(&POSTGRES.replace('$', "items"));
+                place.batch(&plain(POSTGRES));
             }
             Backend::Sqlite => {
-                let file = folder.path().join("items.db").display().to_string();
-                sqlite(&file).batch_execute(&items(SQLITE)).unwrap();
-                let beside = folder.path().join("plain.db").display().to_string();
+                place.batch(&SQLITE.replace('$', "items"));
+                let beside = plain_path(&place);
                 sqlite(&beside).batch_execute(&plain(SQLITE)).unwrap();
-                (file.clone(), format!("sqlite://{file}"))
             }
-        };
-        let config = folder.path().join("bench.toml");
-        let settings = format!("database_url = '{url}'\nlisten = '127.0.0.1:0'\n[tables.items]\n");
-        std::fs::write(&config, settings).unwrap();
-        let command = || -> Command { process::command(folder.path(), &config) };
-        let adopted = command()
-            .args(["adopt", "--table", "items"])
-            .output()
-            .unwrap();
-        assert!(adopted.status.success(), "{}", process::said(&adopted));
-        let mut serve = command();
-        serve.arg("serve");
-        Subject {
-            process: Process::start(serve),
-            backend,
-            place,
-            folder,
         }
-    }
-
-    /// Where the server answers.
-    pub(crate) fn address(&self) -> String {
-        self.process.address.clone()
-    }
-
-    /// The PostgreSQL database of both tables, as a URL.
-    pub(crate) fn url(&self) -> &str {
-        assert_eq!(self.backend, Backend::Postgres);
-        &self.place
-    }
-
-    /// A connection to PostgreSQL.
-    pub(crate) fn pg(&self) -> PgConnection {
-        PgConnection::establish(self.url()).unwrap()
+        Subject {
+            served: place.serve("items"),
+        }
     }
 
     /// A connection to the file of the plain table, as durable as the server's.
     pub(crate) fn plain_file(&self) -> SqliteConnection {
-        sqlite(&self.folder.path().join("plain.db").display().to_string())
+        sqlite(&plain_path(&self.served.place))
     }
 
     /// Writes out what the last measurement left to be written, so that the next does not pay for it.
@@ -124,7 +82,7 @@ impl Subject {
             Backend::Sqlite => {
                 let settled = "PRAGMA wal_checkpoint(PASSIVE)";
                 self.plain_file().batch_execute(settled).unwrap();
-                sqlite(&self.place).batch_execute(settled).unwrap();
+                self.file().batch_execute(settled).unwrap();
             }
         }
     }
@@ -135,24 +93,30 @@ impl Subject {
             diesel::sql_query("SELECT CAST(sum(sync_version - 1) AS bigint) AS n FROM items");
         let count: Count = match self.backend {
             Backend::Postgres => query.get_result(&mut self.pg()).unwrap(),
-            Backend::Sqlite => query.get_result(&mut sqlite(&self.place)).unwrap(),
+            Backend::Sqlite => query.get_result(&mut self.file()).unwrap(),
         };
         count.n.try_into().unwrap()
     }
 
     /// Stops the server.
-    pub(crate) fn stop(mut self) {
-        self.process.signal("TERM");
-        let status = self.process.wait();
-        assert!(status.success(), "{status}\n{}", self.process.stderr());
+    pub(crate) fn stop(self) {
+        self.served.stop();
+    }
+
+    /// Where the server answers.
+    pub(crate) fn address(&self) -> String {
+        self.served.address()
     }
 }
 
-fn sqlite(file: &str) -> SqliteConnection {
-    let mut conn = SqliteConnection::establish(file).unwrap();
-    conn.batch_execute(
-        "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
-    )
-    .unwrap();
-    conn
+impl Deref for Subject {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.served.place
+    }
+}
+
+fn plain_path(place: &Place) -> String {
+    place.folder.path().join("plain.db").display().to_string()
 }

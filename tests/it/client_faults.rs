@@ -5,12 +5,13 @@ mod writer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use colsync_client::Error;
+use colsync_client::{Error, Pace, Progress, State, Worker};
 use colsync_tests::device::until;
 use colsync_tests::tables::TODOS;
 use colsync_tests::{Backend, Client, Device, Fault, Plan, Server, on_both, process};
 use fastrand::Rng;
 
+use crate::client_sync::sync_while;
 use crate::todos;
 use writer::{Journal, Writer};
 
@@ -27,6 +28,8 @@ on_both![
     a_thousand_faults_lose_nothing_and_do_nothing_twice,
     a_sync_that_is_killed_at_any_point_loses_nothing,
     a_file_that_python_edits_is_followed_by_another,
+    what_the_app_writes_during_a_push_is_not_overwritten,
+    workers_get_through_a_bad_network_by_themselves,
 ];
 
 /// Another one in each run, printed when the test fails; or the one that is given.
@@ -141,7 +144,8 @@ fn a_sync_that_is_killed_at_any_point_loses_nothing(backend: Backend) {
     let started = Instant::now();
     let told = killed.run(&["sync"]);
     assert!(told.status.success(), "{}", process::said(&told));
-    let whole = started.elapsed();
+    // Adapts itself, so that kills fall on all of a sync and some syncs come to their end.
+    let mut longest = 2 * started.elapsed();
     let (mut kills, mut syncs) = (0, 0);
     let started = Instant::now();
     while kills < KILLS {
@@ -155,19 +159,19 @@ fn a_sync_that_is_killed_at_any_point_loses_nothing(backend: Backend) {
             .stderr(std::process::Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::park_timeout(whole.mul_f64(2.0 * random.f64()));
+        std::thread::park_timeout(longest.mul_f64(random.f64()));
         sync.kill().unwrap();
         let ended = sync.wait().unwrap();
-        kills += u32::from(ended.code().is_none());
+        let killed = ended.code().is_none();
+        longest = longest.mul_f64(if killed { 1.05 } else { 0.9 });
+        kills += u32::from(killed);
         syncs += 1;
         if random.u8(0..4) == 0 {
             well.client().sync().unwrap();
         }
     }
-    println!(
-        "{kills} of {syncs} syncs killed in {:?}; a sync takes {whole:?}",
-        started.elapsed()
-    );
+    let took = started.elapsed();
+    println!("{kills} of {syncs} syncs killed in {took:?}, each within {longest:?}");
     all_become_equal(&server, &devices);
     Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
 }
@@ -240,4 +244,91 @@ fn a_file_that_python_edits_is_followed_by_another(backend: Backend) {
     python(&written, &["DELETE FROM todos".to_owned()]);
     follows("deletes", "SELECT count(*) FROM todos", Some("0"));
     written.assert_equals(&server.anonymous(), "todos");
+}
+
+/// What the app wrote before a push, what it writes while the push is under way, and the row after it all.
+const DURING: [(&str, &str, &str); 8] = [
+    (
+        "UPDATE title = mine",
+        "UPDATE title = later",
+        "later theirs",
+    ),
+    ("UPDATE note = mine", "UPDATE note = later", "old later"),
+    ("UPDATE title = mine", "UPDATE note = later", "mine later"),
+    ("UPDATE title = mine", "DELETE", ""),
+    ("UPDATE title = mine", "DELETE, INSERT", "again again"),
+    ("DELETE", "INSERT", "again again"),
+    ("DELETE", "INSERT, UPDATE title = last", "last again"),
+    ("DELETE, INSERT", "UPDATE title = last", "last again"),
+];
+
+fn what_the_app_writes_during_a_push_is_not_overwritten(backend: Backend) {
+    let server = todos(backend);
+    let [device, other] = [(); 2].map(|()| Device::new(&server).tracking(TODOS));
+    let pushing = |progress: &Progress| matches!(progress, Progress::Pushing { .. });
+    for (number, (before, during, after)) in (0..).zip(DURING) {
+        let id = colsync_tests::tables::id(number);
+        let write = |device: &Device, what: &str| {
+            for one in what.split(", ") {
+                let mut words = one.split(' ');
+                device.sql(&match words.next() {
+                    Some("INSERT") => format!(
+                        "INSERT INTO todos (id, title, note) VALUES ('{id}', 'again', 'again')"
+                    ),
+                    Some("DELETE") => format!("DELETE FROM todos WHERE id = '{id}'"),
+                    _ => {
+                        let (column, value) = (words.next().unwrap(), words.nth(1).unwrap());
+                        format!("UPDATE todos SET {column} = '{value}' WHERE id = '{id}'")
+                    }
+                });
+            }
+        };
+        write(&device, "INSERT, UPDATE title = old, UPDATE note = old");
+        device.client().sync().unwrap();
+        other.client().sync().unwrap();
+        // What this one has not in view when it writes.
+        write(&other, "UPDATE note = theirs");
+        other.client().sync().unwrap();
+        write(&device, before);
+        sync_while(&device, pushing, || write(&device, during));
+        let row = format!("SELECT title || ' ' || note FROM todos WHERE id = '{id}'");
+        let row: String = device.column(&row).into_iter().flatten().collect();
+        assert_eq!(row, after, "{before}; during the push: {during}");
+    }
+    all_become_equal(&server, &[device, other]);
+}
+
+fn workers_get_through_a_bad_network_by_themselves(backend: Backend) {
+    let seed = seed();
+    let server = todos(backend);
+    let proxy = server.proxy(seed);
+    let devices = [(); 2].map(|()| Device::behind(&proxy).tracking(TODOS));
+    proxy.plan(Plan::all(80).with(Fault::Truncate, 200));
+    let pace = Pace {
+        interval: Duration::from_millis(100),
+        debounce: Duration::from_millis(10),
+        poll: Duration::from_millis(10),
+        longest_backoff: Duration::from_millis(200),
+    };
+    let workers = devices
+        .each_ref()
+        .map(|device| device.client().start(pace).unwrap());
+    let mut writers = [1, 2].map(|number| Writer::new(number, &devices[number as usize - 1], seed));
+    while proxy.counts().total() < FAULTS / 10 {
+        writers.iter_mut().for_each(Writer::edit);
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+    proxy.faults_off();
+    println!("{}", proxy.counts());
+    let reader = server.anonymous();
+    until("the workers have synced everything", || {
+        devices.iter().all(|device| holds_the_same(device, &reader))
+            && workers.iter().all(|worker| {
+                let status = worker.status().borrow().clone();
+                status.pending == 0 && matches!(status.state, State::Idle)
+            })
+    });
+    workers.map(Worker::stop);
+    all_become_equal(&server, &devices);
+    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
 }

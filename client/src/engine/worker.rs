@@ -143,10 +143,12 @@ impl Worker {
     fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.sync_now();
-        if let Some(thread) = self.thread.take() {
-            if thread.join().is_err() {
-                log::error!("the worker panicked");
-            }
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            log::error!("the worker panicked");
         }
     }
 }

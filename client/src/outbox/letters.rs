@@ -1,10 +1,10 @@
 //! What the app is told of its edits: those that the server refused, until they are retried or discarded,
 //! and those that met someone else's.
 
-use colsync_shared::Time;
-use colsync_shared::receipt::Receipt;
+use colsync_shared::receipt::{Outcome, Receipt};
 use colsync_shared::sqlite::Stored;
-use serde_json::Value as Json;
+use colsync_shared::{Op, Time};
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::edit::WireEdit;
@@ -14,15 +14,15 @@ use crate::file::File;
 /// Conflicts kept; older ones are in the server's ledger.
 const KEPT_CONFLICTS: i64 = 10_000;
 
-/// A conflict as it is noted.
-pub(crate) struct Conflict<'a> {
-    pub(crate) column: Option<&'a str>,
-    pub(crate) outcome: &'a str,
-    pub(crate) base: Option<Json>,
-    pub(crate) mine: Option<Json>,
-    pub(crate) theirs: Option<Json>,
-    pub(crate) result: Option<Json>,
-    pub(crate) conflict: Option<Uuid>,
+/// An edit of one column, or of a row, that met someone else's.
+pub(crate) struct Conflict {
+    column: Option<String>,
+    outcome: &'static str,
+    base: Option<Json>,
+    mine: Option<Json>,
+    theirs: Option<Json>,
+    result: Option<Json>,
+    conflict: Option<Uuid>,
 }
 
 /// Keeps an edit that the server refused.
@@ -40,16 +40,6 @@ pub(crate) fn add(
         ),
         None => ("rejected", "the server gave no reason", None),
     };
-    add_refused(file, edit, (code, detail, field), now)
-}
-
-/// Keeps an edit that the server refused for this (code, detail, field).
-pub(crate) fn add_refused(
-    file: &mut File,
-    edit: &WireEdit,
-    (code, detail, field): (&str, &str, Option<&str>),
-    now: Time,
-) -> Result<(), Error> {
     let body = serde_json::to_string(edit)
         .map_err(|broken| Error::Corrupt(format!("a refused edit: {broken}")))?;
     let text = |text: &str| Stored::Text(text.to_owned());
@@ -69,37 +59,82 @@ pub(crate) fn add_refused(
     Ok(())
 }
 
-/// Notes a conflict for the app, and forgets the oldest.
-pub(crate) fn note_conflict(
+/// What a receipt tells of columns, and of the row, that met someone else's edit. `original` gives a column's
+/// Original.
+pub(crate) fn conflicts(
+    edit: &WireEdit,
+    receipt: &Receipt,
+    original: impl Fn(&str) -> Option<Json>,
+) -> Vec<Conflict> {
+    let of_columns = receipt.columns.iter().filter_map(|(name, column)| {
+        let mine = edit.columns.get(name).map(|sent| sent.value.clone());
+        let result = column.value.clone().or_else(|| mine.clone());
+        let (outcome, theirs) = match column.outcome {
+            Outcome::Applied | Outcome::Unchanged => return None,
+            // What there was before it was merged, the receipt does not say.
+            Outcome::Merged => ("merged", None),
+            Outcome::Superseded => ("superseded", result.clone()),
+            Outcome::Held => ("held", result.clone()),
+        };
+        Some(Conflict {
+            column: Some(name.clone()),
+            outcome,
+            base: original(name),
+            mine,
+            theirs,
+            result,
+            conflict: column.conflict,
+        })
+    });
+    let deleted = |is_so: bool| Some(json!({ "deleted": is_so }));
+    let of_row = receipt.conflicts.iter().map(|id| Conflict {
+        column: None,
+        outcome: "deleted",
+        base: None,
+        mine: deleted(edit.op == Op::Delete),
+        theirs: deleted(edit.op != Op::Delete),
+        result: deleted(receipt.deleted),
+        conflict: Some(*id),
+    });
+    of_columns.chain(of_row).collect()
+}
+
+/// Keeps conflicts for the app, and forgets the oldest.
+pub(crate) fn note_conflicts(
     file: &mut File,
     edit: &WireEdit,
-    conflict: &Conflict<'_>,
+    conflicts: Vec<Conflict>,
     now: Time,
 ) -> Result<(), Error> {
+    if conflicts.is_empty() {
+        return Ok(());
+    }
     let text = |text: &str| Stored::Text(text.to_owned());
     let json = |value: &Option<Json>| match value {
         Some(value) => Stored::Text(value.to_string()),
         None => Stored::Null,
     };
-    file.execute(
-        "INSERT INTO colsync_conflicts \
-         (table_name, id, column_name, outcome, base, mine, theirs, result, conflict, at_ms) \
-         VALUES (:?, :?, :?, :?, :?, :?, :?, :?, :?, :?)",
-        &[
-            text(&edit.table),
-            text(&edit.id),
-            conflict.column.map_or(Stored::Null, text),
-            text(conflict.outcome),
-            json(&conflict.base),
-            json(&conflict.mine),
-            json(&conflict.theirs),
-            json(&conflict.result),
-            conflict
-                .conflict
-                .map_or(Stored::Null, |id| Stored::Text(id.to_string())),
-            Stored::Int(now.micros() / 1000),
-        ],
-    )?;
+    for conflict in conflicts {
+        file.execute(
+            "INSERT INTO colsync_conflicts \
+             (table_name, id, column_name, outcome, base, mine, theirs, result, conflict, at_ms) \
+             VALUES (:?, :?, :?, :?, :?, :?, :?, :?, :?, :?)",
+            &[
+                text(&edit.table),
+                text(&edit.id),
+                conflict.column.as_deref().map_or(Stored::Null, text),
+                text(conflict.outcome),
+                json(&conflict.base),
+                json(&conflict.mine),
+                json(&conflict.theirs),
+                json(&conflict.result),
+                conflict
+                    .conflict
+                    .map_or(Stored::Null, |id| Stored::Text(id.to_string())),
+                Stored::Int(now.micros() / 1000),
+            ],
+        )?;
+    }
     file.execute(
         "DELETE FROM colsync_conflicts WHERE number <= (SELECT max(number) FROM colsync_conflicts) - :?",
         &[Stored::Int(KEPT_CONFLICTS)],

@@ -3,15 +3,15 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use colsync_shared::receipt::{ColumnReceipt, Outcome, Receipt, Status};
+use colsync_shared::receipt::{Outcome, Receipt, Status};
 use colsync_shared::sqlite::Stored;
 use colsync_shared::{Op, Time};
 use serde_json::Value as Json;
 
-use super::edit::{WireColumn, WireEdit};
+use super::edit::WireEdit;
 use super::freeze::{self, Frozen};
 use super::history::{self, History, row_now};
-use super::letters::{self, Conflict};
+use super::letters;
 use crate::error::Error;
 use crate::file::{File, is_refusal};
 use crate::inbox::held::{self, Held};
@@ -131,7 +131,9 @@ struct One<'a> {
 impl One<'_> {
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.count(receipt);
-        self.note_conflicts(receipt)?;
+        let original = |name: &str| self.original(name);
+        let told = letters::conflicts(&self.edit, receipt, original);
+        letters::note_conflicts(self.file, &self.edit, told, self.now)?;
         self.forget_settled_lines()?;
         if self.went_on {
             return self.accepted_meanwhile(receipt);
@@ -458,50 +460,6 @@ impl One<'_> {
             _ => &mut self.settled.held,
         }) += 1;
     }
-
-    fn note_conflicts(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        for (name, column) in &receipt.columns {
-            let outcome = match column.outcome {
-                Outcome::Applied | Outcome::Unchanged => continue,
-                Outcome::Merged => "merged",
-                Outcome::Superseded => "superseded",
-                Outcome::Held => "held",
-            };
-            let sent = self.edit.columns.get(name);
-            let result = result_of(column, sent);
-            let theirs = match column.outcome {
-                Outcome::Superseded | Outcome::Held => result.clone(),
-                Outcome::Merged | Outcome::Applied | Outcome::Unchanged => {
-                    held::of(self.file, &self.row)?.columns.get(name).cloned()
-                }
-            };
-            let conflict = Conflict {
-                column: Some(name),
-                outcome,
-                base: self.original(name),
-                mine: sent.map(|sent| sent.value.clone()),
-                theirs,
-                result,
-                conflict: column.conflict,
-            };
-            letters::note_conflict(self.file, &self.edit, &conflict, self.now)?;
-        }
-        for id in &receipt.conflicts {
-            let mine = serde_json::json!({ "deleted": self.edit.op == Op::Delete });
-            let theirs = serde_json::json!({ "deleted": self.edit.op != Op::Delete });
-            let conflict = Conflict {
-                column: None,
-                outcome: "deleted",
-                base: None,
-                mine: Some(mine),
-                theirs: Some(theirs),
-                result: Some(serde_json::json!({ "deleted": receipt.deleted })),
-                conflict: Some(*id),
-            };
-            letters::note_conflict(self.file, &self.edit, &conflict, self.now)?;
-        }
-        Ok(())
-    }
 }
 
 /// What the server has of the row that the client does not: results other than what was sent, and what
@@ -515,11 +473,4 @@ fn results(receipt: &Receipt) -> BTreeMap<String, Json> {
     of_columns
         .chain(changed.map(|(name, value)| (name.clone(), value.clone())))
         .collect()
-}
-
-fn result_of(column: &ColumnReceipt, sent: Option<&WireColumn>) -> Option<Json> {
-    column
-        .value
-        .clone()
-        .or_else(|| sent.map(|sent| sent.value.clone()))
 }

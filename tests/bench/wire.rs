@@ -1,0 +1,168 @@
+//! What an edit weighs on the wire: pushed by one client and pulled by another, beside the whole row.
+
+use colsync_client::{Client, Report, Settings};
+use colsync_tests::Backend;
+use diesel::SqliteConnection;
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::report::{Line, Table, median};
+use crate::served::{Place, Served, sqlite};
+use crate::things::{self, Thing};
+
+/// Rows of the table.
+const ROWS: u64 = 2_000;
+/// Edits of a large push.
+const MANY: u64 = 1_000;
+
+/// The column that is edited.
+#[derive(Clone, Copy)]
+enum Column {
+    /// `quantity`
+    Integer,
+    /// `title`
+    Text,
+}
+
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Column::Integer => "integer",
+            Column::Text => "text",
+        }
+    }
+
+    /// Gives the row of this number another value, the `round`th.
+    fn edit(self, conn: &mut SqliteConnection, number: u64, round: u64) {
+        let row = Thing::of(number);
+        match self {
+            Column::Integer => {
+                let quantity = Thing::of(ROWS * round + number).quantity + 100_000 * round as i64;
+                things::set_quantity(conn, &row.id, quantity);
+            }
+            Column::Text => {
+                let title = Thing::of(ROWS * round + number).title;
+                things::set_title(conn, &row.id, &format!("{title} {round}"));
+            }
+        }
+    }
+}
+
+/// Measures single edits and many.
+pub(crate) fn table() -> Table {
+    let place = Place::new(Backend::Sqlite);
+    place.batch(things::SQLITE);
+    things::fill_file(&mut place.file(), ROWS);
+    let server = place.serve("things");
+    let folder = TempDir::with_prefix("colsync-bench-").unwrap();
+    let device = |name: &str| Device::new(&server, &folder, name);
+    let (writer, reader) = (device("writer"), device("reader"));
+    let mut round = 0;
+    let mut lines = Vec::new();
+    for column in [Column::Integer, Column::Text] {
+        for edits in [1, MANY] {
+            let mut measure = |compress: bool| {
+                round += 1;
+                exchange(&writer, &reader, column, edits, compress, round)
+            };
+            let (raw, _) = measure(false);
+            let (zstd, pulled) = measure(true);
+            lines.push(line(column, edits, raw, zstd, pulled));
+        }
+    }
+    server.stop();
+    Table {
+        title: "Bytes an edit of one column takes, beside the row as JSON",
+        heads: &[
+            "column", "edits", "row", "pushed", "ratio", "zstd", "ratio", "pulled zstd", "ratio",
+        ],
+        lines,
+    }
+}
+
+/// Edits on one device and syncs both: bytes an edit that were sent and that were received.
+fn exchange(
+    writer: &Device,
+    reader: &Device,
+    column: Column,
+    edits: u64,
+    compress: bool,
+    round: u64,
+) -> (f64, f64) {
+    let mut conn = sqlite(&writer.path);
+    (1..=edits).for_each(|number| column.edit(&mut conn, number, round));
+    let pushed = writer.sync(compress);
+    assert_eq!((pushed.pushed, pushed.applied), (edits, edits), "{pushed:?}");
+    let pulled = reader.sync(compress);
+    assert_eq!((pulled.pulled, pulled.sent_bytes), (edits, 0), "{pulled:?}");
+    let name = column.name();
+    eprintln!(
+        "wire, {edits} of {name}, zstd {compress}: {} bytes pushed, {} pulled",
+        pushed.sent_bytes, pulled.received_bytes
+    );
+    let each = |bytes: u64| bytes as f64 / edits as f64;
+    (each(pushed.sent_bytes), each(pulled.received_bytes))
+}
+
+fn line(column: Column, edits: u64, raw: f64, zstd: f64, pulled: f64) -> Line {
+    let lengths = (1..=ROWS).map(|number| Thing::of(number).json().to_string().len() as f64);
+    let row = median(&lengths.collect::<Vec<_>>());
+    let bytes = |bytes: f64| format!("{bytes:.0}");
+    let ratio = |bytes: f64| format!("{:.2}", bytes / row);
+    Line {
+        cells: vec![
+            column.name().to_owned(),
+            edits.to_string(),
+            bytes(row),
+            bytes(raw),
+            ratio(raw),
+            bytes(zstd),
+            ratio(zstd),
+            bytes(pulled),
+            ratio(pulled),
+        ],
+        object: json!({
+            "what": format!("wire {}", column.name()),
+            "edits": edits,
+            "row_bytes": row,
+            "pushed_bytes": raw,
+            "pushed_ratio": raw / row,
+            "pushed_zstd_bytes": zstd,
+            "pushed_zstd_ratio": zstd / row,
+            "pulled_zstd_bytes": pulled,
+            "pulled_zstd_ratio": pulled / row,
+        }),
+    }
+}
+
+/// A file that is in sync.
+struct Device {
+    path: String,
+    server: String,
+}
+
+impl Device {
+    fn new(server: &Served, folder: &TempDir, name: &str) -> Device {
+        let file = folder.path().join(format!("{name}.db"));
+        let device = Device {
+            path: file.display().to_string(),
+            server: format!("http://{}", server.address()),
+        };
+        device.client(true).init(&[]).unwrap();
+        assert_eq!(device.sync(true).pulled, ROWS);
+        device
+    }
+
+    fn client(&self, compress: bool) -> Client {
+        let settings = Settings {
+            server: Some(self.server.clone()),
+            compress,
+            ..Settings::default()
+        };
+        Client::open(&self.path, settings).unwrap()
+    }
+
+    fn sync(&self, compress: bool) -> Report {
+        self.client(compress).sync().unwrap()
+    }
+}
