@@ -22,7 +22,7 @@ pub(crate) const SQLITE: &str = "CREATE TABLE things (id UUID PRIMARY KEY NOT NU
     quantity INTEGER NOT NULL, price REAL NOT NULL, done BOOLEAN NOT NULL);";
 /// Its statement for PostgreSQL.
 pub(crate) const POSTGRES: &str = "CREATE TABLE things (id uuid PRIMARY KEY, title text NOT NULL,
-    notes text, state text NOT NULL, label text, due timestamptz NOT NULL, priority bigint NOT NULL,
+    notes text, state text NOT NULL, label text, due timestamp NOT NULL, priority bigint NOT NULL,
     quantity bigint NOT NULL, price double precision NOT NULL, done boolean NOT NULL);";
 
 const WORDS: [&str; 16] = [
@@ -91,7 +91,7 @@ impl Thing {
             state: STATES[random.below(4) as usize].to_owned(),
             label: (random.below(3) == 0).then_some(label),
             due: format!(
-                "2026-{:02}-{:02}T{:02}:{:02}:{:02}.{fraction:06}Z",
+                "2026-{:02}-{:02} {:02}:{:02}:{:02}.{fraction:06}",
                 1 + random.below(12),
                 1 + random.below(28),
                 second / 3600,
@@ -115,7 +115,7 @@ impl Thing {
     pub(crate) fn json(&self) -> Json {
         json!({
             "id": self.id, "title": self.title, "notes": self.notes, "state": self.state,
-            "label": self.label, "due": self.due, "priority": self.priority,
+            "label": self.label, "due": self.due.replace(' ', "T"), "priority": self.priority,
             "quantity": self.quantity, "price": self.price, "done": self.done,
         })
     }

@@ -328,7 +328,7 @@ fn workers_get_through_a_bad_network_by_themselves(backend: Backend) {
                 status.pending == 0 && matches!(status.state, State::Idle)
             })
     });
-    workers.map(Worker::stop);
+    workers.into_iter().for_each(Worker::stop);
     all_become_equal(&server, &devices);
     Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
 }

@@ -43,8 +43,13 @@ impl Session<'_> {
         if self.tables.iter().all(|table| table.server.is_err()) {
             return Ok(stale);
         }
+        let is_first = self.file.meta(Meta::Cursor)?.is_none();
         let applied = self.pull_feed(&Feed::All)?;
         stale |= applied.unknown_columns;
+        if is_first {
+            // What changed while all of it came, and a cursor that needs not look back to the beginning.
+            stale |= self.pull_feed(&Feed::All)?.unknown_columns;
+        }
         if applied.missing_rows {
             log::warn!("the file lacks rows that it had: pulling all of them again");
             self.file.write(resync::begin)?;
