@@ -244,10 +244,12 @@ fn a_table_untracked_and_tracked_again_is_what_the_server_has(backend: Backend) 
     a.client().sync().unwrap();
     a.client().untrack("todos", false).unwrap();
     a.sql("UPDATE todos SET title = 'written while untracked'");
-    server
-        .client("other")
-        .patch(&crate::todo(1), &json!({ "priority": 4 }))
-        .expect(200);
+    drop(
+        server
+            .client("other")
+            .patch(&crate::todo(1), &json!({ "priority": 4 }))
+            .expect(200),
+    );
     make_todo(&server, 2);
     a.client().track("todos").unwrap();
     converge(&server, &[&a, &b]);

@@ -250,7 +250,7 @@ fn what_was_superseded_merged_or_held_is_listed(backend: Backend) {
     a.sql("UPDATE todos SET title = 't mine', note = 'n mine', priority = 3");
     std::thread::park_timeout(std::time::Duration::from_millis(5));
     let theirs = json!({ "title": "t theirs", "note": "n theirs", "priority": 9 });
-    server.client("other").patch(&todo(1), &theirs).expect(200);
+    drop(server.client("other").patch(&todo(1), &theirs).expect(200));
     let report = a.client().sync().unwrap();
     assert_eq!((report.held, report.rejected), (1, 0));
     let listed = a.client().conflicts().unwrap();

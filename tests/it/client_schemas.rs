@@ -58,9 +58,11 @@ fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Ba
     a.client().sync().unwrap();
     assert_eq!(title(&a).as_deref(), Some("old"));
     let other = server.client("other");
-    other
-        .patch(&todo(1), &json!({ "note": "seen by nobody here" }))
-        .expect(200);
+    drop(
+        other
+            .patch(&todo(1), &json!({ "note": "seen by nobody here" }))
+            .expect(200),
+    );
     a.client().sync().unwrap();
     a.sql("UPDATE todos SET title = 'mine'");
     a.client().sync().unwrap();
@@ -175,10 +177,12 @@ fn an_index_that_triggers_keep_follows_what_is_pulled(backend: Backend) {
          CREATE TRIGGER words_u AFTER UPDATE ON todos
          BEGIN UPDATE words SET title = NEW.title WHERE id = NEW.id; END;",
     );
-    server
-        .client("other")
-        .patch(&todo(1), &json!({ "title": "pulled" }))
-        .expect(200);
+    drop(
+        server
+            .client("other")
+            .patch(&todo(1), &json!({ "title": "pulled" }))
+            .expect(200),
+    );
     a.client().sync().unwrap();
     assert_eq!(
         a.value("SELECT title FROM words").as_deref(),
@@ -195,9 +199,11 @@ fn a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing(backend: 
     a.client().track("todos").unwrap();
     a.client().sync().unwrap();
     let other = server.client("other");
-    other
-        .patch(&todo(1), &json!({ "title": "never" }))
-        .expect(200);
+    drop(
+        other
+            .patch(&todo(1), &json!({ "title": "never" }))
+            .expect(200),
+    );
     crate::make_todo(&server, 2);
     a.client().sync().unwrap();
     assert_eq!(a.dump("todos").len(), 2);
@@ -211,9 +217,11 @@ fn a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing(backend: 
     assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "never");
     assert_eq!(a.client().status().unwrap().held, 1);
-    other
-        .patch(&todo(1), &json!({ "title": "fine" }))
-        .expect(200);
+    drop(
+        other
+            .patch(&todo(1), &json!({ "title": "fine" }))
+            .expect(200),
+    );
     a.client().sync().unwrap();
     assert_eq!(a.client().status().unwrap().held, 0);
     assert_eq!(a.dump("todos").len(), 2);

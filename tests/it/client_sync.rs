@@ -157,7 +157,7 @@ fn what_is_written_after_a_value_that_loses_meets_the_winner_as_a_conflict(backe
     let later = json!({ "title": "theirs" });
     let ahead = server.client("other");
     std::thread::park_timeout(std::time::Duration::from_millis(5));
-    ahead.patch(&todo(1), &later).expect(200);
+    drop(ahead.patch(&todo(1), &later).expect(200));
     let report = sync_while(&a, pushing, || set(&a, "title", "mine, again", 1));
     assert_eq!(report.superseded, 1);
     assert_eq!(get(&a, "title", 1).as_deref(), Some("mine, again"));
@@ -175,9 +175,11 @@ fn a_pull_never_moves_the_base_of_an_unpushed_edit(backend: Backend) {
     let server = one_todo(backend);
     let a = device(&server);
     let other = server.client("other");
-    other
-        .patch(&todo(1), &json!({ "title": "theirs", "note": "new" }))
-        .expect(200);
+    drop(
+        other
+            .patch(&todo(1), &json!({ "title": "theirs", "note": "new" }))
+            .expect(200),
+    );
     std::thread::park_timeout(std::time::Duration::from_millis(5));
     sync_while(&a, pulling, || set(&a, "title", "mine", 1));
     assert_eq!(get(&a, "title", 1).as_deref(), Some("mine"));
@@ -195,10 +197,12 @@ fn an_edit_taken_back_lets_the_newer_value_in(backend: Backend) {
     let server = one_todo(backend);
     let a = device(&server);
     let b = device(&server);
-    server
-        .client("other")
-        .patch(&todo(1), &json!({ "title": "theirs" }))
-        .expect(200);
+    drop(
+        server
+            .client("other")
+            .patch(&todo(1), &json!({ "title": "theirs" }))
+            .expect(200),
+    );
     for (device, take_back) in [(&a, true), (&b, false)] {
         sync_while(device, pulling, || set(device, "title", "mine", 1));
         assert_eq!(get(device, "title", 1).as_deref(), Some("mine"));
@@ -220,8 +224,8 @@ fn a_row_deleted_elsewhere_while_it_is_edited_goes_when_the_edit_is_told(backend
     let server = one_todo(backend);
     make_todo(&server, 2);
     let a = device(&server);
-    server.client("other").delete(&todo(1)).expect(200);
-    server.client("other").delete(&todo(2)).expect(200);
+    drop(server.client("other").delete(&todo(1)).expect(200));
+    drop(server.client("other").delete(&todo(2)).expect(200));
     sync_while(&a, pulling, || {
         set(&a, "title", "mine", 1);
         set(&a, "title", "mine", 2);
@@ -247,10 +251,12 @@ fn a_row_deleted_during_its_own_push_is_deleted_by_the_next(backend: Backend) {
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "x");
     assert!(a.dump("todos").is_empty());
     a.client().sync().unwrap();
-    server
-        .anonymous()
-        .get(&todo(1))
-        .problem(404, "row_not_found");
+    drop(
+        server
+            .anonymous()
+            .get(&todo(1))
+            .problem(404, "row_not_found"),
+    );
     assert!(ledger(&server, "").is_empty());
 }
 

@@ -65,10 +65,12 @@ fn what_others_change_comes_down_on_the_interval(backend: Backend) {
         ..by_writes()
     };
     let worker = a.client().start(pace).unwrap();
-    server
-        .client("other")
-        .patch(&todo(1), &json!({ "title": "theirs" }))
-        .expect(200);
+    drop(
+        server
+            .client("other")
+            .patch(&todo(1), &json!({ "title": "theirs" }))
+            .expect(200),
+    );
     until("the change comes", || {
         a.value("SELECT title FROM todos").as_deref() == Some("theirs")
     });

@@ -36,12 +36,45 @@ fn http_never_names_diesel_and_store_never_names_actix_and_sync_names_neither() 
         ("server/src/config.rs", &["diesel", "actix"]),
         ("shared/src", &["diesel", "actix", "tokio"]),
     ] {
-        for (path, text) in sources(room) {
-            for word in forbidden {
-                let named = text.lines().position(|line| line.contains(word));
-                assert_eq!(named, None, "{} names {word} (line from 0)", path.display());
-            }
+        never_named(room, forbidden);
+    }
+}
+
+#[track_caller]
+fn never_named(room: &str, forbidden: &[&str]) {
+    for (path, text) in sources(room) {
+        for word in forbidden {
+            let named = text.lines().position(|line| line.contains(word));
+            assert_eq!(named, None, "{} names {word} (line from 0)", path.display());
         }
+    }
+}
+
+#[test]
+fn in_the_client_only_file_names_diesel_and_only_remote_and_engine_name_http() {
+    const SQL: &[&str] = &[
+        "SELECT",
+        "INSERT",
+        "UPDATE ",
+        "DELETE",
+        "crate::file",
+        "diesel",
+    ];
+    const HTTP: &[&str] = &["ureq", "crate::remote", "crate::engine", "diesel"];
+    never_named("client/src/remote.rs", SQL);
+    never_named("client/src/remote", SQL);
+    for room in ["outbox", "inbox"] {
+        never_named(&format!("client/src/{room}"), HTTP);
+        never_named(&format!("client/src/{room}.rs"), HTTP);
+    }
+    never_named("client/src/engine", &["diesel"]);
+    never_named(
+        "client/src/cli",
+        &["diesel", "crate::file", "crate::outbox", "crate::inbox"],
+    );
+    let manifest = std::fs::read_to_string(root().join("client/Cargo.toml")).unwrap();
+    for word in ["colsync-server", "actix", "postgres", "pq-sys"] {
+        assert!(!manifest.contains(word), "client depends on {word}");
     }
 }
 
@@ -71,7 +104,15 @@ fn shared_reads_no_clock_and_rolls_no_dice() {
 
 #[test]
 fn every_file_opens_with_what_it_owns_and_stays_small() {
-    for place in ["shared/src", "server/src", "tests/src", "tests/it"] {
+    for place in [
+        "shared/src",
+        "server/src",
+        "client/src",
+        "tests/src",
+        "tests/it",
+        "tests/demo",
+        "tests/bench",
+    ] {
         for (path, text) in sources(place) {
             assert!(
                 text.starts_with("//!"),

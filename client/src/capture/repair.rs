@@ -268,10 +268,10 @@ fn note_added(file: &mut File, shape: &Shape, column: &LocalColumn) -> Result<()
         any if shape.strict && any.eq_ignore_ascii_case("ANY") => String::new(),
         declared => quote(declared),
     };
-    let default = column.default.as_deref().map_or_else(
-        || "NULL".to_owned(),
-        |default| tokens::default_value(default),
-    );
+    let default = column
+        .default
+        .as_deref()
+        .map_or_else(|| "NULL".to_owned(), tokens::default_value);
     let (table, name) = (quote(&shape.table.name), quote(&column.name));
     let id = shape.table.id_expression(&table);
     file.batch(&format!(

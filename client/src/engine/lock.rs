@@ -8,7 +8,17 @@ use crate::error::Error;
 
 /// Held while a sync runs, or while something is done that must not meet one.
 pub(crate) struct SyncLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for SyncLock {
+    /// Unlocks, and does not only close: a process that this one is just starting has the file open, too, until
+    /// it runs its own program.
+    fn drop(&mut self) {
+        if let Err(failure) = self.file.unlock() {
+            log::debug!("unlock: {failure}");
+        }
+    }
 }
 
 impl SyncLock {
@@ -19,7 +29,7 @@ impl SyncLock {
     pub(crate) fn take(path: &Path) -> Result<SyncLock, Error> {
         let file = open(path)?;
         match file.try_lock() {
-            Ok(()) => Ok(SyncLock { _file: file }),
+            Ok(()) => Ok(SyncLock { file }),
             Err(TryLockError::WouldBlock) => Err(Error::Busy),
             Err(TryLockError::Error(failure)) => Err(failure.into()),
         }
@@ -29,7 +39,7 @@ impl SyncLock {
     pub(crate) fn wait(path: &Path) -> Result<SyncLock, Error> {
         let file = open(path)?;
         file.lock()?;
-        Ok(SyncLock { _file: file })
+        Ok(SyncLock { file })
     }
 }
 

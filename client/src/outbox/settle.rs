@@ -184,7 +184,7 @@ impl One<'_> {
     /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
     /// server has; the others stay as they are, and wait for their own push.
     fn accepted_meanwhile(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        let later = self.later_columns();
+        let later = self.later();
         let here = row_now(self.file, &self.paired.local, &self.row)?.is_some();
         let results = results(receipt);
         let mut held = held::of(self.file, &self.row)?;
@@ -208,7 +208,7 @@ impl One<'_> {
             let Some(at) = self.paired.position(&name) else {
                 continue;
             };
-            if here && !self.is_later(&later, at) {
+            if here && !later.has(self.paired, at) {
                 free.push((at, self.paired.stored(at, &value)));
             } else {
                 if !self.edit.columns.contains_key(&name) {
@@ -388,18 +388,20 @@ impl One<'_> {
         Ok(())
     }
 
-    /// The app's columns that have lines after the push, in lower case.
-    fn later_columns(&self) -> HashSet<String> {
+    /// What the app has written since the push.
+    fn later(&self) -> Later {
         let lines = self.history.lines.iter();
-        lines
-            .filter(|(seq, _)| *seq > self.upto)
-            .filter_map(|(_, column)| column.as_ref().map(|name| name.to_ascii_lowercase()))
-            .collect()
-    }
-
-    fn is_later(&self, later: &HashSet<String>, position: usize) -> bool {
-        let column = self.paired.local.columns.get(position);
-        column.is_some_and(|column| later.contains(&column.name.to_ascii_lowercase()))
+        let mut later = Later::default();
+        for (_, column) in lines.filter(|(seq, _)| *seq > self.upto) {
+            match column {
+                Some(name) => {
+                    later.columns.insert(name.to_ascii_lowercase());
+                }
+                // The row was made or deleted.
+                None => later.all = true,
+            }
+        }
+        later
     }
 
     /// Makes `value` the Original of what the app wrote to the column after the push.
@@ -459,6 +461,21 @@ impl One<'_> {
             2 => &mut self.settled.superseded,
             _ => &mut self.settled.held,
         }) += 1;
+    }
+}
+
+/// Columns that the app has written since the push, by its names in lower case.
+#[derive(Debug, Default)]
+struct Later {
+    all: bool,
+    columns: HashSet<String>,
+}
+
+impl Later {
+    fn has(&self, paired: &Paired, position: usize) -> bool {
+        let column = paired.local.columns.get(position);
+        self.all
+            || column.is_some_and(|column| self.columns.contains(&column.name.to_ascii_lowercase()))
     }
 }
 
