@@ -52,10 +52,16 @@ impl File {
             _ => file.meta(Meta::Format)?,
         };
         match format.map(|text| text.parse::<i64>()) {
-            None => file.write(|file| {
-                file.batch(SCHEMA)?;
-                file.set_meta(Meta::Format, Some(&FORMAT.to_string()))
-            })?,
+            None => {
+                if file.int("PRAGMA page_count", &[])? == 0 {
+                    // A new file: an app can read it while a sync writes. One that exists stays as it is.
+                    file.batch("PRAGMA journal_mode = WAL")?;
+                }
+                file.write(|file| {
+                    file.batch(SCHEMA)?;
+                    file.set_meta(Meta::Format, Some(&FORMAT.to_string()))
+                })?;
+            }
             Some(Ok(FORMAT)) => {}
             Some(_) => return Err(Error::LaterFormat),
         }
@@ -76,6 +82,18 @@ impl File {
         Ok(File {
             conn,
             path: path.to_owned(),
+        })
+    }
+
+    /// Whether commits wait for the disk. What a pull wrote and a power cut took comes again with the next one;
+    /// with a rollback journal the file itself would be at risk, so there it always waits.
+    pub(crate) fn wait_for_disk(&mut self, waits: bool) -> Result<(), Error> {
+        let mode = self.first("PRAGMA journal_mode", &[])?;
+        let is_wal = mode.is_some_and(|row| row.first().and_then(text) == Some("wal"));
+        self.batch(if waits || !is_wal {
+            "PRAGMA synchronous = FULL"
+        } else {
+            "PRAGMA synchronous = NORMAL"
         })
     }
 

@@ -32,6 +32,8 @@ pub(crate) struct ServerColumn {
     pub(crate) ty: ColumnType,
     /// Whether the policy, or the administrator who decides, needs the value edited from.
     pub(crate) needs_base: bool,
+    /// Whether its policy makes one of both values current, and no third.
+    pub(crate) picks_one: bool,
     /// Whether an insert may leave it out and the server fills it in, where it takes no NULL.
     pub(crate) filled_in: bool,
 }
@@ -86,6 +88,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
                     found.policy.as_str(),
                     "last_writer_wins" | "server_wins" | "client_wins" | "max" | "min"
                 ),
+                picks_one: matches!(found.policy.as_str(), "max" | "min"),
                 filled_in: found.has_default && !found.nullable,
             })
         })

@@ -31,7 +31,12 @@ enum Case {
 }
 
 impl Case {
-    const ALL: [Case; 4] = [Case::UpdateEach, Case::UpdateAll, Case::Insert, Case::Single];
+    const ALL: [Case; 4] = [
+        Case::UpdateEach,
+        Case::UpdateAll,
+        Case::Insert,
+        Case::Single,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -176,7 +181,11 @@ impl Files {
 
     /// The µs that each row takes.
     fn measure(&self, case: Case, side: Side) -> f64 {
-        let begin = if case == Case::Insert { "empty" } else { "full" };
+        let begin = if case == Case::Insert {
+            "empty"
+        } else {
+            "full"
+        };
         let begin = self.folder.path().join(format!("{side:?}-{begin}.db"));
         let path = self.folder.path().join("round.db");
         std::fs::copy(&begin, &path).unwrap();
@@ -199,7 +208,8 @@ impl Files {
         let update = |row: &Thing, conn: &mut SqliteConnection| {
             things::set_quantity(conn, &row.id, row.quantity + 1);
         };
-        let together = |conn: &mut SqliteConnection, each: &dyn Fn(&Thing, &mut SqliteConnection)| {
+        let together = |conn: &mut SqliteConnection,
+                        each: &dyn Fn(&Thing, &mut SqliteConnection)| {
             let committed: diesel::QueryResult<()> = conn.immediate_transaction(|conn| {
                 self.rows.iter().for_each(|row| each(row, conn));
                 Ok(())
@@ -233,7 +243,10 @@ impl Files {
         if side == Side::Baseline {
             return;
         }
-        assert_eq!(int(conn, "SELECT count(*) AS n FROM colsync_log"), writes as i64);
+        assert_eq!(
+            int(conn, "SELECT count(*) AS n FROM colsync_log"),
+            writes as i64
+        );
         let noted = "SELECT count(DISTINCT row_id) AS n FROM colsync_log WHERE op = ";
         assert_eq!(int(conn, &format!("{noted}{op}")), writes as i64);
         if op == 0 {
@@ -309,7 +322,8 @@ fn client(path: &Path, server: Option<String>) -> Client {
 
 /// Everything is in the file itself.
 fn settle(conn: &mut SqliteConnection) {
-    conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    conn.batch_execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        .unwrap();
 }
 
 fn length(path: &PathBuf) -> u64 {

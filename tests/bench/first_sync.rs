@@ -31,7 +31,14 @@ pub(crate) fn table(rows: u64, backends: &[Backend], rounds: u32) -> Table {
     Table {
         title: "First sync of a client, beside an export and a plain import of the file",
         heads: &[
-            "on", "rows", "rows/s", "baseline/s", "ratio", "(rounds)", "bytes/row", "client MB",
+            "on",
+            "rows",
+            "rows/s",
+            "baseline/s",
+            "ratio",
+            "(rounds)",
+            "bytes/row",
+            "client MB",
             "server MB",
         ],
         lines: each
@@ -143,8 +150,13 @@ fn sync(served: &Served, file: &Path, rows: u64) -> Synced {
     client.init(&[]).unwrap();
     let said = served.place.folder.path().join("said.json");
     let mut command = Command::new(process::client_binary());
-    command.env_clear().args(["--json", "sync", "--file"]).arg(file);
-    command.stdin(Stdio::null()).stdout(File::create(&said).unwrap());
+    command
+        .env_clear()
+        .args(["--json", "sync", "--file"])
+        .arg(file);
+    command
+        .stdin(Stdio::null())
+        .stdout(File::create(&said).unwrap());
     let started = Instant::now();
     let mut child = command.spawn().unwrap();
     let mut peak = 0.0_f64;

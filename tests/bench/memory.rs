@@ -5,7 +5,9 @@ use std::path::Path;
 /// The most of the process `pid` so far, in MB; `None` if it has ended.
 pub(crate) fn peak(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kib * 1024.0 / 1e6)
 }
@@ -19,7 +21,8 @@ pub(crate) fn process(path: &Path, word: &str) -> u32 {
         let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let arguments = String::from_utf8_lossy(&arguments).into_owned();
         let mut arguments = arguments.split('\0');
-        arguments.clone().any(|argument| argument == path) && arguments.any(|argument| argument == word)
+        arguments.clone().any(|argument| argument == path)
+            && arguments.any(|argument| argument == word)
     });
     found.unwrap_or_else(|| panic!("no process {word} of {path}"))
 }

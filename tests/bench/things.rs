@@ -9,15 +9,16 @@ use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::{Insertable, Queryable};
 use diesel::sql_types::BigInt;
 use diesel::{
-    ExecuteCopyFromDsl as _, ExpressionMethods as _, PgConnection, QueryDsl as _,
-    RunQueryDsl as _, SqliteConnection,
+    ExecuteCopyFromDsl as _, ExpressionMethods as _, PgConnection, QueryDsl as _, RunQueryDsl as _,
+    SqliteConnection,
 };
 use serde_json::{Value as Json, json};
 
 use crate::random::Random;
 
 /// Its statement for SQLite.
-pub(crate) const SQLITE: &str = "CREATE TABLE things (id UUID PRIMARY KEY NOT NULL, title TEXT NOT NULL,
+pub(crate) const SQLITE: &str =
+    "CREATE TABLE things (id UUID PRIMARY KEY NOT NULL, title TEXT NOT NULL,
     notes TEXT, state TEXT NOT NULL, label TEXT, due TIMESTAMP NOT NULL, priority INTEGER NOT NULL,
     quantity INTEGER NOT NULL, price REAL NOT NULL, done BOOLEAN NOT NULL);";
 /// Its statement for PostgreSQL.
@@ -26,8 +27,8 @@ pub(crate) const POSTGRES: &str = "CREATE TABLE things (id uuid PRIMARY KEY, tit
     quantity bigint NOT NULL, price double precision NOT NULL, done boolean NOT NULL);";
 
 const WORDS: [&str; 16] = [
-    "river", "stone", "paper", "garden", "signal", "market", "window", "copper", "autumn", "letter",
-    "harbour", "engine", "meadow", "ladder", "silver", "orchard",
+    "river", "stone", "paper", "garden", "signal", "market", "window", "copper", "autumn",
+    "letter", "harbour", "engine", "meadow", "ladder", "silver", "orchard",
 ];
 const STATES: [&str; 4] = ["open", "waiting", "active", "closed"];
 
@@ -107,7 +108,9 @@ impl Thing {
 
     /// Adds it, by a statement that is prepared once a connection.
     pub(crate) fn insert(&self, conn: &mut SqliteConnection) {
-        let inserted = diesel::insert_into(things::table).values(self).execute(conn);
+        let inserted = diesel::insert_into(things::table)
+            .values(self)
+            .execute(conn);
         assert_eq!(inserted, Ok(1));
     }
 
@@ -203,9 +206,7 @@ pub(crate) fn export_pg(conn: &mut PgConnection, out: &mut impl Write) {
 /// How many rows a file has, and the sum of their quantities.
 pub(crate) fn counted(conn: &mut SqliteConnection) -> (u64, i64) {
     let count: i64 = things::table.count().get_result(conn).unwrap();
-    let quantities = things::table.select(diesel::dsl::sql::<BigInt>(
-        "coalesce(sum(quantity), 0)",
-    ));
+    let quantities = things::table.select(diesel::dsl::sql::<BigInt>("coalesce(sum(quantity), 0)"));
     (count as u64, quantities.get_result(conn).unwrap())
 }
 

@@ -74,7 +74,15 @@ pub(crate) fn table() -> Table {
     Table {
         title: "Bytes an edit of one column takes, beside the row as JSON",
         heads: &[
-            "column", "edits", "row", "pushed", "ratio", "zstd", "ratio", "pulled zstd", "ratio",
+            "column",
+            "edits",
+            "row",
+            "pushed",
+            "ratio",
+            "zstd",
+            "ratio",
+            "pulled zstd",
+            "ratio",
         ],
         lines,
     }
@@ -92,7 +100,11 @@ fn exchange(
     let mut conn = sqlite(&writer.path);
     (1..=edits).for_each(|number| column.edit(&mut conn, number, round));
     let pushed = writer.sync(compress);
-    assert_eq!((pushed.pushed, pushed.applied), (edits, edits), "{pushed:?}");
+    assert_eq!(
+        (pushed.pushed, pushed.applied),
+        (edits, edits),
+        "{pushed:?}"
+    );
     let pulled = reader.sync(compress);
     assert_eq!((pulled.pulled, pulled.sent_bytes), (edits, 0), "{pulled:?}");
     let name = column.name();

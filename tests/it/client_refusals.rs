@@ -276,8 +276,7 @@ fn what_was_superseded_merged_or_held_is_listed(backend: Backend) {
             json!(["n0", "n mine", "n theirs", "n theirs"])
         )
     );
-    assert_eq!(of("priority").0, "merged");
-    assert_eq!(of("priority").1[3], 9);
+    assert_eq!(of("priority"), ("merged".to_owned(), json!([1, 3, 9, 9])));
     a.assert_equals(&server.anonymous(), "todos");
     let held = ledger(&server, "state=open");
     assert_eq!(held[0]["base"], "n0");

@@ -36,6 +36,13 @@ enum Feed {
 impl Session<'_> {
     /// Pulls until everything is here; whether the server's schema is not what it was.
     pub(super) fn pull(&mut self) -> Result<bool, Error> {
+        self.file.wait_for_disk(false)?;
+        let done = self.pull_all();
+        self.file.wait_for_disk(true)?;
+        done
+    }
+
+    fn pull_all(&mut self) -> Result<bool, Error> {
         let mut stale = false;
         for (number, name) in self.backfills()? {
             stale |= self.pull_feed(&Feed::Table(number, name))?.unknown_columns;

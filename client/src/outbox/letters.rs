@@ -60,17 +60,19 @@ pub(crate) fn add(
 }
 
 /// What a receipt tells of columns, and of the row, that met someone else's edit. `original` gives a column's
-/// Original.
+/// Original, `picks_one` says whether a merge of it makes one of both values current.
 pub(crate) fn conflicts(
     edit: &WireEdit,
     receipt: &Receipt,
     original: impl Fn(&str) -> Option<Json>,
+    picks_one: impl Fn(&str) -> bool,
 ) -> Vec<Conflict> {
     let of_columns = receipt.columns.iter().filter_map(|(name, column)| {
         let mine = edit.columns.get(name).map(|sent| sent.value.clone());
         let result = column.value.clone().or_else(|| mine.clone());
         let (outcome, theirs) = match column.outcome {
             Outcome::Applied | Outcome::Unchanged => return None,
+            Outcome::Merged if picks_one(name) => ("merged", column.value.clone()),
             // What there was before it was merged, the receipt does not say.
             Outcome::Merged => ("merged", None),
             Outcome::Superseded => ("superseded", result.clone()),

@@ -132,7 +132,12 @@ impl One<'_> {
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.count(receipt);
         let original = |name: &str| self.original(name);
-        let told = letters::conflicts(&self.edit, receipt, original);
+        let picks_one = |name: &str| {
+            let at = self.paired.position(name);
+            let column = at.and_then(|at| self.paired.column(at));
+            column.is_some_and(|column| column.picks_one)
+        };
+        let told = letters::conflicts(&self.edit, receipt, original, picks_one);
         letters::note_conflicts(self.file, &self.edit, told, self.now)?;
         self.forget_settled_lines()?;
         if self.went_on {
