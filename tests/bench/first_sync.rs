@@ -209,7 +209,10 @@ fn import(place: &Place, file: &Path) -> Duration {
     }
 }
 
-/// A file as SQLite makes it, and so does the client: with a rollback journal, synced at each commit.
+/// A file as the client makes it: with a write-ahead log, which a pull does not wait for.
 fn open(file: &Path) -> SqliteConnection {
-    SqliteConnection::establish(file.to_str().unwrap()).unwrap()
+    let mut conn = SqliteConnection::establish(file.to_str().unwrap()).unwrap();
+    conn.batch_execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+        .unwrap();
+    conn
 }

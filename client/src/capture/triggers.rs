@@ -321,7 +321,7 @@ impl Names<'_> {
         )
     }
 
-    /// The lines of the rows that may be replaced, by one statement for each way to find them.
+    /// The lines of the rows that may be replaced, found in any of these ways.
     fn lines_of_victims(&self, ways: &[String]) -> String {
         let values: Vec<(usize, &LocalColumn)> = self.shape.values().collect();
         let mut names = vec!["(NULL, NULL)".to_owned()];
@@ -341,15 +341,16 @@ impl Names<'_> {
                 .collect();
             format!("CASE colsync_at {} END", cases.join(" "))
         };
-        let statements: Vec<String> = ways
+        let statements: Vec<String> = self
+            .found_together(ways)
             .iter()
-            .map(|way| {
+            .map(|found| {
                 format!(
                     "INSERT INTO colsync_log (op, table_number, row_id, column_name, old, at_ms)\n    \
                      SELECT 3, {number}, {id}, colsync_name, {old}, {NOW_MS}\n    \
                      FROM {table} AS {alias},\n        \
                      (SELECT column1 AS colsync_name, column2 AS colsync_at FROM (VALUES {names}))\n    \
-                     WHERE {way}{has_id};",
+                     WHERE {found}{has_id};",
                     number = self.number,
                     id = self.id(&self.alias),
                     table = self.table,
@@ -360,6 +361,23 @@ impl Names<'_> {
             })
             .collect();
         statements.join("\n    ")
+    }
+
+    /// As few conditions as find what all of `ways` find, each by its index. Every statement that writes to
+    /// the table compiles them.
+    fn found_together(&self, ways: &[String]) -> Vec<String> {
+        let Some(rowid) = self.shape.rowid_names.first().filter(|_| ways.len() > 1) else {
+            return ways.to_vec();
+        };
+        let (table, alias, rowid) = (&self.table, &self.alias, quote(rowid));
+        let rows: Vec<String> = ways
+            .iter()
+            .map(|way| format!("SELECT {alias}.{rowid} FROM {table} AS {alias} WHERE {way}"))
+            .collect();
+        vec![format!(
+            "{alias}.{rowid} IN (\n        {})",
+            rows.join("\n        UNION ALL ")
+        )]
     }
 
     fn id(&self, row: &str) -> String {

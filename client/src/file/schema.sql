@@ -27,16 +27,18 @@ CREATE TABLE IF NOT EXISTS colsync_tables (
 --   op 1: the row was inserted.
 --   op 2: the row was deleted; one line without a column, and one for each column with its old value.
 --   op 3: as 2, of a row that an OR REPLACE was about to delete: whether it did, the table tells.
+-- No constraint stands here: one would let each of the app's statements keep a journal of its own, to undo a
+-- part of itself.
 -- row_id: the key's value as it is stored; of several columns their texts, joined as on the wire.
 CREATE TABLE IF NOT EXISTS colsync_log (
     seq INTEGER PRIMARY KEY,
-    op INTEGER NOT NULL,
-    table_number INTEGER NOT NULL,
+    op INTEGER,
+    table_number INTEGER,
     row_id,
     column_name TEXT,
     old,
     new,
-    at_ms INTEGER NOT NULL
+    at_ms INTEGER
 );
 
 -- The server's version of a row, where it is not 1.

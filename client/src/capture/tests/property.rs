@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use diesel::connection::SimpleConnection as _;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::test_runner::RngSeed;
 
 use super::{Story, app};
 
@@ -206,13 +207,17 @@ fn prepared(at: usize) -> &'static [u8] {
     static FILES: [OnceLock<Vec<u8>>; 3] = [const { OnceLock::new() }; 3];
     FILES[at].get_or_init(|| {
         let tables: Vec<&str> = SHAPES[at].tables.iter().map(|table| table.name).collect();
-        let story = Story::new(SHAPES[at].schema, &tables);
+        let mut story = Story::new(SHAPES[at].schema, &tables);
+        // All of it must be in the file itself.
+        story.file.batch("PRAGMA journal_mode = DELETE").unwrap();
         std::fs::read(&story.path).unwrap()
     })
 }
 
 fn holds(at: usize, transactions: &[Transaction]) -> Result<(), TestCaseError> {
     let mut story = Story::of(prepared(at));
+    assert_eq!(story.tables.len(), SHAPES[at].tables.len());
+    assert!(story.base.iter().all(|rows| rows.len() >= 3));
     let settings =
         "PRAGMA synchronous = OFF; PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = ON";
     let mut theirs = app(&story.path, settings);
@@ -236,12 +241,18 @@ fn holds(at: usize, transactions: &[Transaction]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
+/// A number that the environment sets.
+fn set(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
 fn check(at: usize) {
+    let seed = set("PROPTEST_RNG_SEED").unwrap_or_else(|| fastrand::u64(..));
+    println!("PROPTEST_RNG_SEED={seed}");
+    let cases = set("PROPTEST_CASES").and_then(|n| n.try_into().ok());
     let config = ProptestConfig {
-        cases: std::env::var("PROPTEST_CASES")
-            .ok()
-            .and_then(|n| n.parse().ok())
-            .unwrap_or(150),
+        cases: cases.unwrap_or(150),
+        rng_seed: RngSeed::Fixed(seed),
         failure_persistence: None,
         ..ProptestConfig::default()
     };
