@@ -28,6 +28,9 @@ const NEXT_NUMBER: &str = "
         (SELECT coalesce(max(number), 0) FROM colsync_tables),
         (SELECT coalesce(max(table_number), 0) FROM colsync_sent))";
 
+/// Counts up with each change of the triggers' text, so that files get the new ones.
+const TRIGGERS: i64 = 1;
+
 const REGISTER: &str = "INSERT INTO colsync_tables (number, name, columns) VALUES (:?, :?, :?)";
 
 /// A table whose edits are captured.
@@ -124,7 +127,7 @@ pub(crate) fn untrack(file: &mut File, table: &str, drop_unpushed: bool) -> Resu
 /// and what is known of the tables.
 pub(crate) fn refresh(file: &mut File) -> Result<Vec<LocalTable>, Error> {
     let as_known = file.read(|file| {
-        let kept = file.meta_int(Meta::SchemaVersion)?;
+        let kept = file.meta(Meta::SchemaVersion)?;
         let is_known = kept == Some(schema_version(file)?);
         is_known.then(|| repair::as_they_are(file)).transpose()
     })?;
@@ -161,12 +164,20 @@ fn is_called(table: &LocalTable, name: &str) -> bool {
     table.name.eq_ignore_ascii_case(name)
 }
 
-fn schema_version(file: &mut File) -> Result<i64, Error> {
-    file.int("PRAGMA schema_version", &[])
+/// What the triggers are right for: SQLite's count of changes to the schema, and the kind of triggers.
+fn schema_version(file: &mut File) -> Result<String, Error> {
+    let version = file.int("PRAGMA schema_version", &[])?;
+    Ok(format!("{version}/{TRIGGERS}"))
 }
 
 /// Keeps the schema's version as the one for which the triggers are right.
 fn note_schema_version(file: &mut File) -> Result<(), Error> {
     let version = schema_version(file)?;
-    file.set_meta(Meta::SchemaVersion, Some(&version.to_string()))
+    file.set_meta(Meta::SchemaVersion, Some(&version))
+}
+
+/// Mends the triggers inside the open transaction, whatever was done to the app's: SQLite runs the trigger
+/// first that was made last, so colsync's are to be the last.
+pub(crate) fn mend(file: &mut File) -> Result<(), Error> {
+    repair::all(file).map(drop)
 }

@@ -163,9 +163,14 @@ fn a_trigger_of_the_apps_own_is_captured_and_does_not_echo(backend: Backend) {
         device.client().sync().unwrap();
         assert!(device.client().pending().unwrap().is_empty());
     }
-    // It is there again, and works.
-    b.sql("UPDATE todos SET title = 'newer'");
-    assert_eq!(b.value("SELECT priority FROM todos").as_deref(), Some("2"));
+    // It is there again, and works; what it writes comes after what it was fired by.
+    b.sql("UPDATE todos SET title = 'newer', priority = 7");
+    assert_eq!(b.value("SELECT priority FROM todos").as_deref(), Some("8"));
+    let original = b.client().original("todos", &id(1)).unwrap().unwrap();
+    assert_eq!(
+        (&original["title"], &original["priority"]),
+        (&json!("new"), &json!(1))
+    );
 }
 
 fn an_index_that_triggers_keep_follows_what_is_pulled(backend: Backend) {

@@ -22,7 +22,7 @@ pub(crate) enum Meta {
     Schema,
     /// The server's clock less this one's, µs.
     OffsetUs,
-    /// SQLite's schema version when the triggers were last made.
+    /// SQLite's schema version when the triggers were last made, and their kind.
     SchemaVersion,
     /// When all was last in sync, ms since 1970.
     SyncedAt,

@@ -203,5 +203,8 @@ pub(crate) fn without_echo<T>(
     for (_, sql) in &echoing {
         file.batch(sql)?;
     }
+    if !echoing.is_empty() {
+        crate::capture::mend(file)?;
+    }
     Ok(done)
 }
