@@ -18,7 +18,8 @@ pub(crate) fn from_wire(ty: &ColumnType, declared: &str, wire: &Json) -> Stored 
     let Ok(value) = ty.decode(wire) else {
         return as_it_is(wire);
     };
-    if let (ColumnType::Uuid, Value::Text(text), true) = (ty, &value, is_blob(declared))
+    if let (ColumnType::Uuid, Value::Text(text)) = (ty, &value)
+        && is_blob(declared)
         && let Ok(uuid) = Uuid::parse_str(text)
     {
         return Stored::Bytes(uuid.as_bytes().to_vec());

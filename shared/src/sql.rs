@@ -26,7 +26,8 @@ pub fn pieces(sql: &str) -> impl Iterator<Item = &str> {
         let mut quoted = false;
         for (at, byte) in text.bytes().enumerate() {
             quoted ^= byte == b'"';
-            if !quoted
+            if byte == b':'
+                && !quoted
                 && text
                     .get(at..)
                     .is_some_and(|tail| tail.starts_with(PLACEHOLDER))

@@ -17,6 +17,7 @@ mod load;
 mod memory;
 mod patch;
 mod postgres;
+mod prepared;
 mod push;
 mod random;
 mod report;

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use colsync_tests::Backend;
-use diesel::{ExpressionMethods as _, QueryDsl as _, RunQueryDsl as _};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -12,7 +11,7 @@ use crate::http::Connection;
 use crate::load::{Load, Work};
 use crate::postgres::Cluster;
 use crate::random::Random;
-use crate::subject::{ROWS, Subject, VALUES, plain};
+use crate::subject::{ROWS, Subject, VALUES, set_quantity};
 
 const CONNECTIONS: u64 = 32;
 
@@ -152,10 +151,7 @@ fn updates(subject: &Subject, time: Duration) -> Work {
     while start.elapsed() < time {
         let id = 1 + random.below(ROWS) as i64;
         let value = random.below(VALUES) as i64;
-        let updated = diesel::update(plain::table.find(id))
-            .set(plain::quantity.eq(value))
-            .execute(&mut conn);
-        assert_eq!(updated, Ok(1));
+        set_quantity(&mut conn, id, value);
         done += 1;
     }
     Work {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use colsync_tests::{Backend, clock};
+use diesel::RunQueryDsl as _;
 use diesel::sql_types::{Array, BigInt};
-use diesel::{ExpressionMethods as _, QueryDsl as _, RunQueryDsl as _};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::http::Connection;
 use crate::load::{Load, Work};
 use crate::random::Random;
-use crate::subject::{ROWS, Subject, VALUES, plain};
+use crate::subject::{ROWS, Subject, VALUES, set_quantity};
 
 const CLIENTS: u64 = 4;
 const BATCH: usize = 500;
@@ -192,10 +192,7 @@ fn bulk_update(subject: &Subject) -> Box<dyn FnMut(Vec<i64>, Vec<i64>)> {
             Box::new(move |ids, values| {
                 let committed: diesel::QueryResult<()> = conn.immediate_transaction(|conn| {
                     for (id, value) in ids.iter().zip(&values) {
-                        let updated = diesel::update(plain::table.find(id))
-                            .set(plain::quantity.eq(value))
-                            .execute(conn)?;
-                        assert_eq!(updated, 1);
+                        set_quantity(conn, *id, *value);
                     }
                     Ok(())
                 });

@@ -9,6 +9,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::BigInt;
 use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection};
 
+use crate::prepared::{Bind, Sql, execute};
 use crate::served::{Place, Served, sqlite};
 
 /// Rows of either table; their keys are 1 to this.
@@ -30,12 +31,16 @@ const SQLITE: &str = "CREATE TABLE $ (id INTEGER PRIMARY KEY, title TEXT NOT NUL
     'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM g;
     ANALYZE $;";
 
-diesel::table! {
-    /// The baseline's table, as far as it is written here.
-    plain (id) {
-        id -> BigInt,
-        quantity -> BigInt,
-    }
+struct SetQuantity;
+
+impl Sql for SetQuantity {
+    const TEXT: &'static str = "UPDATE plain SET quantity = ? WHERE id = ?";
+}
+
+/// Writes one row of the plain table in SQLite.
+pub(crate) fn set_quantity(conn: &mut SqliteConnection, id: i64, quantity: i64) {
+    let updated = execute::<SetQuantity>(conn, &[Bind::Int(quantity), Bind::Int(id)]);
+    assert_eq!(updated, 1);
 }
 
 #[derive(QueryableByName)]

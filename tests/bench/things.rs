@@ -6,14 +6,14 @@
 use std::io::Write;
 
 use diesel::connection::DefaultLoadingMode;
-use diesel::prelude::{Insertable, Queryable};
+use diesel::prelude::Queryable;
 use diesel::sql_types::BigInt;
 use diesel::{
-    ExecuteCopyFromDsl as _, ExpressionMethods as _, PgConnection, QueryDsl as _, RunQueryDsl as _,
-    SqliteConnection,
+    ExecuteCopyFromDsl as _, PgConnection, QueryDsl as _, RunQueryDsl as _, SqliteConnection,
 };
 use serde_json::{Value as Json, json};
 
+use crate::prepared::{Bind, Sql, execute};
 use crate::random::Random;
 
 /// Its statement for SQLite.
@@ -48,9 +48,27 @@ diesel::table! {
     }
 }
 
+struct Insert;
+
+impl Sql for Insert {
+    const TEXT: &'static str = "INSERT INTO things (id, title, notes, state, label, due, priority, \
+         quantity, price, done) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+}
+
+struct SetQuantity;
+
+impl Sql for SetQuantity {
+    const TEXT: &'static str = "UPDATE things SET quantity = ? WHERE id = ?";
+}
+
+struct SetTitle;
+
+impl Sql for SetTitle {
+    const TEXT: &'static str = "UPDATE things SET title = ? WHERE id = ?";
+}
+
 /// A row.
-#[derive(Debug, Insertable, Queryable)]
-#[diesel(table_name = things)]
+#[derive(Debug, Queryable)]
 pub(crate) struct Thing {
     pub(crate) id: String,
     pub(crate) title: String,
@@ -108,10 +126,22 @@ impl Thing {
 
     /// Adds it, by a statement that is prepared once a connection.
     pub(crate) fn insert(&self, conn: &mut SqliteConnection) {
-        let inserted = diesel::insert_into(things::table)
-            .values(self)
-            .execute(conn);
-        assert_eq!(inserted, Ok(1));
+        let inserted = execute::<Insert>(
+            conn,
+            &[
+                Bind::Text(&self.id),
+                Bind::Text(&self.title),
+                Bind::Maybe(self.notes.as_deref()),
+                Bind::Text(&self.state),
+                Bind::Maybe(self.label.as_deref()),
+                Bind::Text(&self.due),
+                Bind::Int(self.priority),
+                Bind::Int(self.quantity),
+                Bind::Real(self.price),
+                Bind::Int(i64::from(self.done)),
+            ],
+        );
+        assert_eq!(inserted, 1);
     }
 
     /// As the server writes it to a client.
@@ -212,16 +242,12 @@ pub(crate) fn counted(conn: &mut SqliteConnection) -> (u64, i64) {
 
 /// Sets one column of one row, by a statement that is prepared once a connection.
 pub(crate) fn set_quantity(conn: &mut SqliteConnection, id: &str, quantity: i64) {
-    let updated = diesel::update(things::table.find(id))
-        .set(things::quantity.eq(quantity))
-        .execute(conn);
-    assert_eq!(updated, Ok(1));
+    let updated = execute::<SetQuantity>(conn, &[Bind::Int(quantity), Bind::Text(id)]);
+    assert_eq!(updated, 1);
 }
 
 /// As [`set_quantity`], of a text.
 pub(crate) fn set_title(conn: &mut SqliteConnection, id: &str, title: &str) {
-    let updated = diesel::update(things::table.find(id))
-        .set(things::title.eq(title))
-        .execute(conn);
-    assert_eq!(updated, Ok(1));
+    let updated = execute::<SetTitle>(conn, &[Bind::Text(title), Bind::Text(id)]);
+    assert_eq!(updated, 1);
 }

@@ -17,7 +17,7 @@ use crate::remote::{Pull, Trouble};
 const ROWS: u64 = 50_000;
 
 /// A page is written when it has so many rows,
-const PAGE_ROWS: usize = 2_000;
+const PAGE_ROWS: usize = 5_000;
 /// or so many bytes, with or without a checkpoint.
 const PAGE_BYTES: usize = 4 << 20;
 
@@ -202,7 +202,7 @@ impl Session<'_> {
             let applied = self.write_page(
                 feed,
                 pending,
-                &page,
+                std::mem::take(&mut page),
                 checkpoint.as_deref(),
                 complete,
                 is_resync,
@@ -217,7 +217,6 @@ impl Session<'_> {
                 rows: self.report.pulled,
                 first: is_resync,
             });
-            page.clear();
             bytes = 0;
         }
     }
@@ -226,7 +225,7 @@ impl Session<'_> {
         &mut self,
         feed: &Feed,
         pending: &mut PendingRows,
-        page: &[Change],
+        page: Vec<Change>,
         checkpoint: Option<&str>,
         complete: bool,
         is_resync: bool,

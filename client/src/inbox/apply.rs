@@ -34,7 +34,7 @@ pub(crate) fn page(
     file: &mut File,
     tables: &[Paired],
     pending: &mut PendingRows,
-    changes: &[Change],
+    changes: Vec<Change>,
     is_resync: bool,
 ) -> Result<Applied, Error> {
     pending.refresh(file)?;
@@ -87,7 +87,7 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn take(&mut self, paired: &Paired, upsert: &Upsert<'_>, change: &Change) -> Result<(), Error> {
+    fn take(&mut self, paired: &Paired, upsert: &Upsert<'_>, change: Change) -> Result<(), Error> {
         let Some(id) = paired.row_id(&change.id) else {
             log::warn!("{}: the server sent a row of no key of it", change.table);
             return Ok(());
@@ -96,7 +96,7 @@ impl Page<'_> {
             table: paired.local.number,
             id,
         };
-        match &change.what {
+        match change.what {
             What::Removed => self.removed(paired, &row),
             What::Columns {
                 version,
@@ -106,19 +106,23 @@ impl Page<'_> {
                 if self.is_resync {
                     super::resync::seen(self.file, &row)?;
                 }
-                self.applied.unknown_columns |= columns.keys().any(|name| {
-                    paired.position(name).is_none() && paired.local.position(name).is_some()
-                });
+                // Most rows bring what the table has, and nothing else.
+                if !full || columns.len() > upsert.columns() {
+                    let is_new = |name: &String| {
+                        paired.position(name).is_none() && paired.local.position(name).is_some()
+                    };
+                    self.applied.unknown_columns |= columns.keys().any(is_new);
+                }
                 let incoming = Held {
-                    columns: columns.clone(),
-                    full: *full,
-                    version: Some(*version),
+                    columns,
+                    full,
+                    version: Some(version),
                     ..Held::default()
                 };
                 match self.pending.of(&row) {
                     Some(edits) => self.beside(paired, &row, edits, incoming),
-                    None if *full && self.none_held => {
-                        self.whole(paired, upsert, &row, *version, incoming)
+                    None if full && self.none_held => {
+                        self.whole(paired, upsert, &row, version, incoming)
                     }
                     None => self.changed(paired, &row, incoming),
                 }

@@ -36,6 +36,11 @@ impl<'a> Upsert<'a> {
         }
     }
 
+    /// How many columns it writes, the key's among them.
+    pub(crate) fn columns(&self) -> usize {
+        self.positions.len()
+    }
+
     /// Makes the row, or makes it what the server has.
     pub(crate) fn run(
         &self,

@@ -11,6 +11,7 @@ use super::error::StoreError;
 use super::internal;
 use super::introspected::Introspected;
 use super::model::{Schema, TableInfo};
+use super::statement::Kept;
 use super::{pg, sqlite};
 use crate::config::TableConfig;
 
@@ -142,6 +143,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         has_foreign_triggers: found.has_foreign_triggers,
         parents: found.parents,
         foreign_keys: found.foreign_keys,
+        kept: Kept::default(),
     })
 }
 

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::{ClientId, RowKey, Stamp, Table, Time, Value};
 
+use super::statement::Kept;
+
 /// A synced table as found in the database.
 #[derive(Debug, Clone)]
 pub(crate) struct TableInfo {
@@ -22,6 +24,8 @@ pub(crate) struct TableInfo {
     pub(crate) parents: Vec<String>,
     /// Its foreign keys of which both ends are synced.
     pub(crate) foreign_keys: Vec<ForeignKeyWire>,
+    /// Statements about it that stay prepared.
+    pub(crate) kept: Kept,
 }
 
 /// All synced tables, parents before children, otherwise in their configured order.

@@ -3,6 +3,10 @@
 //! diesel's own `sql_query` prepares its text anew at every call. A [`Statement`] keys diesel's
 //! statement cache by its text instead, so the same text is prepared once a connection.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex};
+
 use colsync_shared::sql::pieces;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
@@ -68,6 +72,28 @@ impl Statement {
             binds,
             cached: false,
         }
+    }
+}
+
+/// Which statements about one table stay prepared: the first so many that came. Clients choose the sets of
+/// columns that they write, and could choose ever new ones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Kept(Arc<Mutex<HashSet<u64>>>);
+
+/// Statements kept for a table on each connection.
+const KEPT: usize = 64;
+
+impl Kept {
+    /// The statement, prepared once a connection if it is one of those that are kept.
+    pub(crate) fn statement(&self, sql: String, binds: Vec<Bind>) -> Statement {
+        let mut hasher = DefaultHasher::new();
+        sql.hash(&mut hasher);
+        let text = hasher.finish();
+        let cached = self
+            .0
+            .lock()
+            .is_ok_and(|mut kept| kept.contains(&text) || (kept.len() < KEPT && kept.insert(text)));
+        Statement { sql, binds, cached }
     }
 }
 

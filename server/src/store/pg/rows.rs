@@ -15,29 +15,6 @@ use colsync_shared::sql::quote;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
-/// Statements for sets of so few columns, or for all columns, stay prepared; others would be too many,
-/// whatever clients send.
-const COLUMNS_A_STATEMENT: usize = 3;
-
-/// A statement that names `columns` of the table's columns beside the key's.
-pub(crate) fn kept_if_common(
-    table: &TableInfo,
-    columns: usize,
-    sql: String,
-    binds: Vec<Bind>,
-) -> Statement {
-    let all = table
-        .spec
-        .columns
-        .len()
-        .saturating_sub(table.spec.key.len());
-    if columns <= COLUMNS_A_STATEMENT || columns >= all {
-        Statement::new(sql, binds)
-    } else {
-        Statement::once(sql, binds)
-    }
-}
-
 /// A column of values to be passed as one array, and how its elements are cast.
 struct Arrays {
     names: Vec<String>,
@@ -306,11 +283,7 @@ fn insert_group(
         arrays.unnest(),
         select::list(Backend::Pg, table),
     );
-    load(
-        conn,
-        table,
-        kept_if_common(table, columns.len(), sql, arrays.binds),
-    )
+    load(conn, table, table.kept.statement(sql, arrays.binds))
 }
 
 /// The map of a new row: for columns whose stamp is not the row's default, and for those that the
@@ -427,7 +400,7 @@ pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpda
         set.join(", "),
         arrays.unnest()
     );
-    let written = kept_if_common(table, columns.len(), sql, arrays.binds).execute(conn)?;
+    let written = table.kept.statement(sql, arrays.binds).execute(conn)?;
     if written == rows.len() {
         Ok(())
     } else {

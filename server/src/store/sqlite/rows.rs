@@ -7,7 +7,7 @@ use super::values;
 use crate::store::conn::Backend;
 use crate::store::error::StoreError;
 use crate::store::model::{NewRow, RowUpdate, StoredRow, TableInfo};
-use crate::store::pg::rows::{birth_map, kept_if_common};
+use crate::store::pg::rows::birth_map;
 use crate::store::select::{self, key_binds, key_names, key_places};
 use crate::store::statement::{Bind, DynRow, Statement};
 use colsync_shared::sql::quote;
@@ -164,7 +164,9 @@ fn insert_one(
         key_names(table, ""),
         select::list_of(Backend::Sqlite, table, ""),
     );
-    let stored = kept_if_common(table, row.values.len(), sql, binds)
+    let stored = table
+        .kept
+        .statement(sql, binds)
         .load::<DynRow>(conn)?
         .into_iter()
         .next();
@@ -208,7 +210,7 @@ pub(crate) fn update(
             key_names(table, ""),
             key_places(Backend::Sqlite, table),
         );
-        let statement = kept_if_common(table, update.changed.len(), sql, binds);
+        let statement = table.kept.statement(sql, binds);
         if statement.execute(conn)? == 0 {
             // A trigger's RAISE(IGNORE).
             return Err(StoreError::Refused("the row was not written".to_owned()));
