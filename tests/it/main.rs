@@ -11,6 +11,7 @@ mod access;
 mod admin;
 mod bad_input;
 mod cli;
+mod client_article;
 mod client_faults;
 mod client_histories;
 mod client_refusals;
