@@ -11,6 +11,7 @@
 //! ```
 
 pub mod column;
+mod merging;
 pub mod row;
 
 use crate::receipt::Outcome;

@@ -21,6 +21,10 @@ pub enum Policy {
     Min,
     /// What the server has stays until an administrator decides.
     Manual,
+    /// What the server has and what the edit added to its Original.
+    Counter,
+    /// A JSON array as a set: what the server has, with what the edit added and without what it removed.
+    Set,
 }
 
 impl Policy {
@@ -34,6 +38,8 @@ impl Policy {
             Policy::Max => "max",
             Policy::Min => "min",
             Policy::Manual => "manual",
+            Policy::Counter => "counter",
+            Policy::Set => "set",
         }
     }
 }

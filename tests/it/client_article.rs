@@ -47,13 +47,13 @@ fn two_offices_share_their_contacts(backend: Backend) {
     };
     add(&east, 2, "of the east");
     add(&west, 3, "of the west");
-    [&east, &west, &east].map(sync);
+    [&east, &west, &east].into_iter().for_each(sync);
     assert_eq!(east.dump("todos").len(), 3);
     all_equal(&server, &[&east, &west]);
 
     // 3. One deletes a row.
     east.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(3)));
-    [&east, &west].map(sync);
+    [&east, &west].into_iter().for_each(sync);
     assert_eq!(west.dump("todos").len(), 2);
     all_equal(&server, &[&east, &west]);
 
@@ -62,7 +62,7 @@ fn two_offices_share_their_contacts(backend: Backend) {
         "UPDATE todos SET title = 'changed' WHERE id = '{}'",
         id(2)
     ));
-    [&west, &east].map(sync);
+    [&west, &east].into_iter().for_each(sync);
     all_equal(&server, &[&east, &west]);
 
     // 5. Both change other columns of one row, and sync in the other order than they wrote.
@@ -74,7 +74,7 @@ fn two_offices_share_their_contacts(backend: Backend) {
         "UPDATE todos SET note = 'written later' WHERE id = '{}'",
         id(1)
     ));
-    [&west, &east, &west].map(sync);
+    [&west, &east, &west].into_iter().for_each(sync);
     let row = server.anonymous().row("todos", &id(1));
     assert_eq!(
         (&row["title"], &row["note"]),
@@ -185,7 +185,7 @@ fn times_decide_where_both_sides_changed_a_column(backend: Backend) {
     std::thread::park_timeout(std::time::Duration::from_millis(5));
     a.sql("UPDATE todos SET title = 'later'");
     // The later one arrives first, and stays.
-    [&a, &b, &a].map(sync);
+    [&a, &b, &a].into_iter().for_each(sync);
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "later");
     all_equal(&server, &[&a, &b]);
     assert_eq!(ledger(&server, "")[0]["lost"]["value"], "earlier");

@@ -286,7 +286,7 @@ struct PolicyName(Policy);
 impl<'de> Deserialize<'de> for PolicyName {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
-        if ["counter", "set", "text", "json"].contains(&name.as_str()) {
+        if ["text", "json"].contains(&name.as_str()) {
             return Err(D::Error::custom(format!(
                 "the policy `{name}` {NOT_IN_THIS_VERSION}"
             )));
@@ -298,6 +298,8 @@ impl<'de> Deserialize<'de> for PolicyName {
             Policy::Max,
             Policy::Min,
             Policy::Manual,
+            Policy::Counter,
+            Policy::Set,
         ];
         match policies.into_iter().find(|policy| policy.name() == name) {
             Some(policy) => Ok(PolicyName(policy)),

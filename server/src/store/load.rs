@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colsync_shared::{Table, Time};
+use colsync_shared::{ColumnType, Policy, Table, Time};
 use sha2::{Digest as _, Sha256};
 
 use super::adopt::AdoptError;
@@ -117,12 +117,8 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
                 column: name.clone(),
             });
         };
-        let ordering = matches!(
-            policy,
-            colsync_shared::Policy::Max | colsync_shared::Policy::Min
-        );
-        if ordering && !column.ty.is_ordered() {
-            return Err(refuse("max and min need values that have an order"));
+        if let Some(reason) = unfit(*policy, &column.ty) {
+            return Err(refuse(reason));
         }
         if position.is_some_and(|at| found.key.contains(&at)) {
             return Err(refuse("a key never changes, so it needs no policy"));
@@ -162,6 +158,27 @@ fn with_synced_foreign_keys(mut tables: Vec<TableInfo>) -> Vec<Arc<TableInfo>> {
         });
     }
     tables.into_iter().map(Arc::new).collect()
+}
+
+/// Why a policy has no meaning for values of a type; a clause.
+fn unfit(policy: Policy, ty: &ColumnType) -> Option<&'static str> {
+    match policy {
+        Policy::LastWriterWins | Policy::ServerWins | Policy::ClientWins | Policy::Manual => None,
+        Policy::Max | Policy::Min => {
+            (!ty.is_ordered()).then_some("max and min need values that have an order")
+        }
+        Policy::Counter => {
+            let is_number = matches!(
+                ty,
+                ColumnType::Int { .. } | ColumnType::Decimal { .. } | ColumnType::Real { .. }
+            );
+            (!is_number).then_some("counter needs numbers")
+        }
+        Policy::Set => {
+            let is_list = matches!(ty, ColumnType::Json | ColumnType::Array(_));
+            (!is_list).then_some("set needs JSON, or an array")
+        }
+    }
 }
 
 /// Parents before children; tables of a cycle as configured.

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Cell, Loss, LossKind, Merged, Side, View};
+use super::{Cell, Loss, LossKind, Merged, Side, View, merging};
 use crate::receipt::Outcome;
 use crate::schema::BlindWrites;
 use crate::{ClientId, ColumnType, Policy, Stamp, Value};
@@ -50,7 +50,7 @@ enum Case {
 enum Verdict {
     Edited,
     Current,
-    /// One of the two values, by the policy's own order; nothing is lost.
+    /// One of the two values by the policy's own order, or one made of both; nothing is lost.
     Merged(Value),
     Hold,
 }
@@ -65,7 +65,7 @@ pub fn merge(
     row_version: i64,
     next: i64,
 ) -> Merged {
-    match case(current, edit, row_version) {
+    match case(current, edit, rules.policy, row_version) {
         Case::Same => unchanged(current, edit.stamp),
         Case::Seen => take(current, edit, edit.stamp.after(current.stamp), next, None),
         Case::Blind => {
@@ -82,12 +82,15 @@ pub fn merge(
     }
 }
 
-fn case(current: &Cell, edit: &CellEdit<'_>, row_version: i64) -> Case {
-    if *edit.value == current.value {
-        return Case::Same;
-    }
+fn case(current: &Cell, edit: &CellEdit<'_>, policy: Policy, row_version: i64) -> Case {
     let saw = edit.view.saw(current.version, row_version);
-    if saw == Some(true) || edit.base == Some(&current.value) {
+    let in_view = saw == Some(true) || edit.base == Some(&current.value);
+    if *edit.value == current.value {
+        // Two who each counted one up from 5 agree on 6, and mean 7.
+        let counts = policy == Policy::Counter && !in_view && edit.base.is_some();
+        return if counts { Case::Conflict } else { Case::Same };
+    }
+    if in_view {
         return Case::Seen;
     }
     let has_base = saw.is_some() || edit.base.is_some();
@@ -138,16 +141,32 @@ fn decide(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>, next: i64) -> M
 
 fn verdict(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>) -> Verdict {
     match rules.policy {
-        Policy::LastWriterWins => match current.stamp {
-            Some(stamp) if stamp > edit.stamp => Verdict::Current,
-            // The same stamp again is a client's later arrival; an unknown one is no later than any.
-            Some(_) | None => Verdict::Edited,
-        },
+        Policy::LastWriterWins => later(current, edit),
         Policy::ServerWins => Verdict::Current,
         Policy::ClientWins => Verdict::Edited,
         Policy::Max => Verdict::Merged(extreme(current, edit, rules.ty, Ordering::Greater)),
         Policy::Min => Verdict::Merged(extreme(current, edit, rules.ty, Ordering::Less)),
         Policy::Manual => Verdict::Hold,
+        Policy::Counter => edit
+            .base
+            .and_then(|base| merging::counter(rules.ty, &current.value, base, edit.value))
+            .map_or_else(|| later(current, edit), Verdict::Merged),
+        Policy::Set => edit
+            .base
+            .and_then(|base| merging::set(&current.value, base, edit.value))
+            .map_or_else(|| later(current, edit), Verdict::Merged),
+    }
+}
+
+/// The later of the two.
+fn later(current: &Cell, edit: &CellEdit<'_>) -> Verdict {
+    if *edit.value == current.value {
+        return Verdict::Merged(current.value.clone());
+    }
+    match current.stamp {
+        Some(stamp) if stamp > edit.stamp => Verdict::Current,
+        // The same stamp again is a client's later arrival; an unknown one is no later than any.
+        Some(_) | None => Verdict::Edited,
     }
 }
 

@@ -8,6 +8,7 @@
     reason = "an index out of range fails the test"
 )]
 
+mod adding_up;
 mod making;
 mod nothing_vanishes;
 

@@ -1,0 +1,87 @@
+//! The laws of the policies that make one value of both sides' edits: every order of arrival gives the same.
+
+use colsync_shared::merge::row;
+use colsync_shared::{ColumnEdit, ColumnType, Edit, Op, Policy, Value};
+use proptest::prelude::*;
+use proptest::sample::subsequence;
+use serde_json::json;
+
+use crate::making::{ROW_VERSION, client, common_base, config, table, time};
+
+const ITEMS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
+
+/// An edit of the first column after the key, from the base that all have.
+fn edit(base: &Value, value: Value, at: i64) -> Edit {
+    Edit {
+        key: None,
+        op: Op::Update,
+        base_version: Some(ROW_VERSION),
+        at: time(at),
+        columns: vec![ColumnEdit {
+            column: 1,
+            value,
+            base: Some(base.clone()),
+            base_version: None,
+            at: time(at),
+        }],
+    }
+}
+
+fn list(items: &[&str]) -> Value {
+    ColumnType::Json.decode(&json!(items)).unwrap()
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    /// Clients count on their own from one base. Whatever order their edits arrive in, each once, the sum
+    /// is the base and all that they counted.
+    #[test]
+    fn counters_add_up_in_every_order(
+        base in -50..50_i64,
+        counted in prop::collection::vec((-9..9_i64, 0..9_i64), 1..7)
+            .prop_flat_map(|counted| Just(counted).prop_shuffle()),
+    ) {
+        let table = table(&[Policy::Counter; 3]);
+        let mut now = common_base(true);
+        now.cells[1].value = Value::Int(base);
+        for (by, (added, at)) in counted.iter().enumerate() {
+            let edit = edit(&Value::Int(base), Value::Int(base + added), *at);
+            let merged = row::merge(&now, &edit, client(by as u8 % 3), &table, &[]);
+            prop_assert!(merged.losses.is_empty());
+            now = merged.row;
+        }
+        let sum: i64 = counted.iter().map(|(added, _)| added).sum();
+        prop_assert_eq!(&now.cells[1].value, &Value::Int(base + sum));
+    }
+
+    /// Clients add to and take from one set on their own. Whatever order their edits arrive in, it has the
+    /// same items.
+    #[test]
+    fn sets_have_the_same_items_in_every_order(
+        base in subsequence(ITEMS.to_vec(), 0..=6),
+        edited in prop::collection::vec(subsequence(ITEMS.to_vec(), 0..=6), 1..5)
+            .prop_flat_map(|edited| Just(edited).prop_shuffle()),
+    ) {
+        let mut table = table(&[Policy::Set; 3]);
+        table.columns[1].ty = ColumnType::Json;
+        let mut now = common_base(true);
+        now.cells[1].value = list(&base);
+        for (by, items) in edited.iter().enumerate() {
+            let edit = edit(&list(&base), list(items), by as i64);
+            now = row::merge(&now, &edit, client(by as u8 % 3), &table, &[]).row;
+        }
+        let in_the_end = |item: &&&str| {
+            let added = edited.iter().any(|items| items.contains(*item));
+            let removed = edited.iter().any(|items| !items.contains(*item));
+            if base.contains(*item) { !removed } else { added }
+        };
+        let expect: Vec<&str> = ITEMS.iter().filter(in_the_end).copied().collect();
+        let Value::Json(items) = &now.cells[1].value else {
+            panic!("no set: {:?}", now.cells[1].value);
+        };
+        let mut items: Vec<&str> = items.as_array().unwrap().iter().filter_map(|i| i.as_str()).collect();
+        items.sort_unstable();
+        prop_assert_eq!(items, expect);
+    }
+}

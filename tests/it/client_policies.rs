@@ -1,0 +1,139 @@
+//! Policies that make one value of both sides' edits, through the client and over REST.
+
+use colsync_tests::tables::{TODOS, id};
+use colsync_tests::{Backend, Device, Plan, Server, on_both};
+use serde_json::json;
+
+use crate::client_sync::{device, sync_while};
+use crate::{ledger, todo};
+
+on_both![
+    a_counter_counts_each_edit_once_whatever_the_network_does,
+    a_counter_that_is_raised_during_its_own_push_loses_nothing,
+    a_set_keeps_what_each_side_added_and_drops_what_each_removed,
+    a_repeated_patch_of_a_counter_counts_once,
+    a_policy_that_the_type_cannot_have_is_refused,
+];
+
+fn counting(backend: Backend) -> Server {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .policy("priority", "counter")
+        .policy("data", "set")
+        .start();
+    let row = json!({ "id": id(1), "title": "t", "priority": 10, "data": ["a", "b"] });
+    server.client("maker").create_ago(60, "todos", &row);
+    server
+}
+
+fn raise(device: &Device, by: i64) {
+    device.sql(&format!("UPDATE todos SET priority = priority + {by}"));
+}
+
+fn priority(device: &Device) -> i64 {
+    let value = device.value("SELECT priority FROM todos");
+    value.unwrap().parse().unwrap()
+}
+
+fn a_counter_counts_each_edit_once_whatever_the_network_does(backend: Backend) {
+    let seed = fastrand::u64(..);
+    println!("seed {seed}");
+    let server = counting(backend);
+    let proxy = server.proxy(seed);
+    let devices = [(); 3].map(|()| Device::behind(&proxy).tracking(TODOS));
+    for device in &devices {
+        device.client().sync().unwrap();
+    }
+    proxy.plan(Plan::all(150));
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut expect = 10;
+    while proxy.counts().total() < 100 {
+        let device = &devices[random.usize(..devices.len())];
+        if random.bool() {
+            let by = random.i64(-3..=5);
+            raise(device, by);
+            expect += by;
+        }
+        drop(device.client().sync());
+    }
+    proxy.faults_off();
+    for device in devices.iter().chain(&devices) {
+        device.client().sync().unwrap();
+    }
+    for device in &devices {
+        assert_eq!(priority(device), expect);
+    }
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], expect);
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn a_counter_that_is_raised_during_its_own_push_loses_nothing(backend: Backend) {
+    let server = counting(backend);
+    let (a, b) = (device(&server), device(&server));
+    raise(&b, 100);
+    b.client().sync().unwrap();
+    raise(&a, 1);
+    sync_while(
+        &a,
+        |progress| matches!(progress, colsync_client::Progress::Pushing { .. }),
+        || raise(&a, 2),
+    );
+    for device in [&a, &b, &a] {
+        device.client().sync().unwrap();
+    }
+    assert_eq!((priority(&a), priority(&b)), (113, 113));
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_set_keeps_what_each_side_added_and_drops_what_each_removed(backend: Backend) {
+    let server = counting(backend);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("UPDATE todos SET data = '[\"a\",\"b\",\"of a\"]'");
+    b.sql("UPDATE todos SET data = '[\"b\",\"of b\"]'");
+    for device in [&a, &b, &a] {
+        device.client().sync().unwrap();
+    }
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(row["data"], json!(["b", "of a", "of b"]));
+    a.assert_equals(&server.anonymous(), "todos");
+    b.assert_equals(&server.anonymous(), "todos");
+    let told = &b.client().conflicts().unwrap()[0];
+    assert_eq!(told.outcome, "merged");
+    assert_eq!(told.base, Some(json!(["a", "b"])));
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn a_repeated_patch_of_a_counter_counts_once(backend: Backend) {
+    let server = counting(backend);
+    let other = server.client("other");
+    let edit = json!({ "columns": { "priority": { "value": 11, "base": 10 } } });
+    let patch = |key: &str| {
+        let request = other
+            .request("PATCH", &todo(1))
+            .header("Idempotency-Key", key);
+        request.edit(&edit).send().expect(200).json()
+    };
+    let first = patch("one");
+    assert_eq!(patch("one"), first);
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 11);
+    // Someone else counts from 10 as well, to the same number.
+    let second = patch("two");
+    assert_eq!(second["columns"]["priority"]["value"], 12);
+    assert_eq!(patch("two"), second);
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 12);
+}
+
+fn a_policy_that_the_type_cannot_have_is_refused(backend: Backend) {
+    for (column, policy, why) in [
+        ("title", "counter", "counter needs numbers"),
+        ("priority", "set", "set needs JSON, or an array"),
+    ] {
+        let server = Server::on(backend)
+            .table(TODOS)
+            .policy(column, policy)
+            .prepare();
+        server.adopt();
+        let said = colsync_tests::process::said(&server.run(&["check"]));
+        assert!(said.contains(why), "{said}");
+    }
+}
