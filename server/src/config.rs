@@ -288,7 +288,6 @@ mod tests {
             "tables.t.scope: ",
         );
         refused("[tables.t]\nhard_delete = true", "tables.t.hard_delete: ");
-        refused("[tables.t.columns]\nstock = 'text'", "not in this version");
         refused(
             "[tables.t.columns]\nstock = 'biggest'",
             "last_writer_wins, server_wins",

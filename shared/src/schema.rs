@@ -25,6 +25,11 @@ pub enum Policy {
     Counter,
     /// A JSON array as a set: what the server has, with what the edit added and without what it removed.
     Set,
+    /// Text, word by word: both sides' changes of the Original; where they overlap, the later writer wins.
+    Text,
+    /// A JSON document, member by member: both sides' changes of the Original; of a member that both changed
+    /// the later writer's.
+    Json,
 }
 
 impl Policy {
@@ -40,6 +45,8 @@ impl Policy {
             Policy::Manual => "manual",
             Policy::Counter => "counter",
             Policy::Set => "set",
+            Policy::Text => "text",
+            Policy::Json => "json",
         }
     }
 }

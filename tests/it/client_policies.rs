@@ -11,6 +11,8 @@ on_both![
     a_counter_counts_each_edit_once_whatever_the_network_does,
     a_counter_that_is_raised_during_its_own_push_loses_nothing,
     a_set_keeps_what_each_side_added_and_drops_what_each_removed,
+    a_text_takes_the_words_of_both_sides,
+    a_document_takes_the_members_of_both_sides_and_keeps_what_loses,
     a_repeated_patch_of_a_counter_counts_once,
     a_policy_that_the_type_cannot_have_is_refused,
 ];
@@ -127,6 +129,8 @@ fn a_policy_that_the_type_cannot_have_is_refused(backend: Backend) {
     for (column, policy, why) in [
         ("title", "counter", "counter needs numbers"),
         ("priority", "set", "set needs JSON, or an array"),
+        ("priority", "text", "text needs a column of text"),
+        ("note", "json", "json needs a column of JSON"),
     ] {
         let server = Server::on(backend)
             .table(TODOS)
@@ -136,4 +140,73 @@ fn a_policy_that_the_type_cannot_have_is_refused(backend: Backend) {
         let said = colsync_tests::process::said(&server.run(&["check"]));
         assert!(said.contains(why), "{said}");
     }
+}
+
+fn written(backend: Backend) -> Server {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .policy("note", "text")
+        .policy("data", "json")
+        .start();
+    let data = json!({ "colour": "red", "size": { "w": 1, "h": 1 } });
+    let row = json!({ "id": id(1), "note": "bring milk and bread", "data": data });
+    server.client("maker").create_ago(60, "todos", &row);
+    server
+}
+
+fn set(device: &Device, column: &str, value: &str) {
+    device.sql(&format!("UPDATE todos SET {column} = '{value}'"));
+}
+
+fn a_text_takes_the_words_of_both_sides(backend: Backend) {
+    let server = written(backend);
+    let (a, b) = (device(&server), device(&server));
+    set(&a, "note", "bring oat milk and bread");
+    set(&b, "note", "bring milk and rye bread");
+    for device in [&a, &b, &a] {
+        device.client().sync().unwrap();
+    }
+    let note = || server.anonymous().row("todos", &id(1))["note"].clone();
+    assert_eq!(note(), "bring oat milk and rye bread");
+    assert!(ledger(&server, "").is_empty());
+    // Both change the same words: the later writer wins, and the ledger has the other.
+    set(&a, "note", "bring beer and rye bread");
+    std::thread::park_timeout(std::time::Duration::from_millis(5));
+    set(&b, "note", "bring wine and rye bread");
+    for device in [&a, &b, &a] {
+        device.client().sync().unwrap();
+    }
+    assert_eq!(note(), "bring wine and rye bread");
+    assert_eq!(
+        ledger(&server, "")[0]["lost"]["value"],
+        "bring beer and rye bread"
+    );
+    a.assert_equals(&server.anonymous(), "todos");
+    b.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_document_takes_the_members_of_both_sides_and_keeps_what_loses(backend: Backend) {
+    let server = written(backend);
+    let (a, b) = (device(&server), device(&server));
+    set(&b, "data", r#"{"colour":"blue","size":{"w":1,"h":5}}"#);
+    std::thread::park_timeout(std::time::Duration::from_millis(5));
+    set(
+        &a,
+        "data",
+        r#"{"colour":"green","size":{"w":3,"h":1},"new":true}"#,
+    );
+    // The later one arrives first: the other's size is taken all the same, its colour is not.
+    for device in [&a, &b, &a] {
+        device.client().sync().unwrap();
+    }
+    let data = &server.anonymous().row("todos", &id(1))["data"];
+    assert_eq!(
+        *data,
+        json!({"colour": "green", "size": {"w": 3, "h": 5}, "new": true})
+    );
+    let entry = &ledger(&server, "")[0];
+    assert_eq!(entry["kept"]["value"], *data);
+    assert_eq!(entry["lost"]["value"]["colour"], "blue");
+    a.assert_equals(&server.anonymous(), "todos");
+    b.assert_equals(&server.anonymous(), "todos");
 }

@@ -286,11 +286,6 @@ struct PolicyName(Policy);
 impl<'de> Deserialize<'de> for PolicyName {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let name = String::deserialize(from)?;
-        if ["text", "json"].contains(&name.as_str()) {
-            return Err(D::Error::custom(format!(
-                "the policy `{name}` {NOT_IN_THIS_VERSION}"
-            )));
-        }
         let policies = [
             Policy::LastWriterWins,
             Policy::ServerWins,
@@ -300,6 +295,8 @@ impl<'de> Deserialize<'de> for PolicyName {
             Policy::Manual,
             Policy::Counter,
             Policy::Set,
+            Policy::Text,
+            Policy::Json,
         ];
         match policies.into_iter().find(|policy| policy.name() == name) {
             Some(policy) => Ok(PolicyName(policy)),

@@ -178,6 +178,10 @@ fn unfit(policy: Policy, ty: &ColumnType) -> Option<&'static str> {
             let is_list = matches!(ty, ColumnType::Json | ColumnType::Array(_));
             (!is_list).then_some("set needs JSON, or an array")
         }
+        Policy::Text => {
+            (!matches!(ty, ColumnType::Text { .. })).then_some("text needs a column of text")
+        }
+        Policy::Json => (*ty != ColumnType::Json).then_some("json needs a column of JSON"),
     }
 }
 

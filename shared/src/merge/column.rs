@@ -52,6 +52,11 @@ enum Verdict {
     Current,
     /// One of the two values by the policy's own order, or one made of both; nothing is lost.
     Merged(Value),
+    /// One value made of both, but for a part in which one side lost: the edit, unless it `wins`.
+    Partly {
+        value: Value,
+        wins: bool,
+    },
     Hold,
 }
 
@@ -115,27 +120,46 @@ fn decide(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>, next: i64) -> M
             refused(kind, current, edit, false),
         ),
         Verdict::Hold => keep(current, Outcome::Held, refused(kind, current, edit, true)),
-        Verdict::Merged(value) => {
-            let changed = value != current.value;
-            let time = current
-                .stamp
-                .map_or(edit.stamp.time, |stamp| stamp.time.max(edit.stamp.time));
-            let cell = if changed {
-                Cell {
-                    value,
-                    stamp: Some(Stamp { time, ..edit.stamp }),
-                    version: next,
-                }
+        Verdict::Merged(value) => merged(current, edit, value, next),
+        Verdict::Partly { value, wins } => {
+            let loss = if wins {
+                replaced(kind, current, edit)
             } else {
-                current.clone()
+                refused(kind, current, edit, false)
+            };
+            let merged = merged(current, edit, value, next);
+            let loss = Loss {
+                kept: Side::Value(merged.cell.value.clone()),
+                ..loss
             };
             Merged {
-                outcome: Outcome::Merged,
-                cell,
-                changed,
-                loss: None,
+                loss: Some(loss),
+                ..merged
             }
         }
+    }
+}
+
+/// A value made of both: with the later of both times, and the edit's client.
+fn merged(current: &Cell, edit: &CellEdit<'_>, value: Value, next: i64) -> Merged {
+    let changed = value != current.value;
+    let time = current
+        .stamp
+        .map_or(edit.stamp.time, |stamp| stamp.time.max(edit.stamp.time));
+    let cell = if changed {
+        Cell {
+            value,
+            stamp: Some(Stamp { time, ..edit.stamp }),
+            version: next,
+        }
+    } else {
+        current.clone()
+    };
+    Merged {
+        outcome: Outcome::Merged,
+        cell,
+        changed,
+        loss: None,
     }
 }
 
@@ -155,6 +179,24 @@ fn verdict(current: &Cell, edit: &CellEdit<'_>, rules: Rules<'_>) -> Verdict {
             .base
             .and_then(|base| merging::set(&current.value, base, edit.value))
             .map_or_else(|| later(current, edit), Verdict::Merged),
+        Policy::Text => edit
+            .base
+            .and_then(|base| merging::text(&current.value, base, edit.value))
+            // Each side's text may fit the column, and the text of both not.
+            .filter(|text| rules.ty.decode(&rules.ty.encode(text)).is_ok())
+            .map_or_else(|| later(current, edit), Verdict::Merged),
+        Policy::Json => {
+            let wins = current.stamp.is_none_or(|stamp| stamp <= edit.stamp);
+            edit.base
+                .and_then(|base| merging::json(&current.value, base, edit.value, wins))
+                .map_or_else(
+                    || later(current, edit),
+                    |(value, clash)| match clash {
+                        false => Verdict::Merged(value),
+                        true => Verdict::Partly { value, wins },
+                    },
+                )
+        }
     }
 }
 
