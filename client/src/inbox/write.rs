@@ -195,12 +195,13 @@ pub(crate) fn insert(
 /// Runs `work` with the app's own triggers that write to tracked tables set aside: what they would do has
 /// come from the server, from where the app's statement ran. Nobody else sees them gone, as it is one
 /// transaction.
-pub(crate) fn without_echo<T>(
+pub(crate) fn without_echo<'a, T>(
     file: &mut File,
-    tables: &[Paired],
+    tables: impl IntoIterator<Item = &'a Paired>,
     work: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let echoing: Vec<&(String, String)> = tables.iter().flat_map(|t| &t.local.echoing).collect();
+    let echoing: Vec<&(String, String)> =
+        tables.into_iter().flat_map(|t| &t.local.echoing).collect();
     for (name, _) in &echoing {
         file.batch(&format!("DROP TRIGGER IF EXISTS {}", quote(name)))?;
     }
