@@ -164,10 +164,6 @@ pub(crate) fn row(paired: &Paired, id: &str) -> Result<RowRef, Error> {
 
 pub(crate) fn pending(file: &mut File) -> Result<Vec<Pending>, Error> {
     let tables = tables(file)?;
-    pending_of(file, &tables)
-}
-
-fn pending_of(file: &mut File, tables: &[Paired]) -> Result<Vec<Pending>, Error> {
     file.read(|file| {
         let mut found = Vec::new();
         for history in history::all(file)? {
@@ -373,11 +369,11 @@ pub(crate) fn dead_letters(file: &mut File) -> Result<Vec<DeadLetter>, Error> {
 }
 
 pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
+    let waiting_or_not = pending(file)?;
     let paired = tables(file)?;
-    let edits = pending_of(file, &paired)?;
     let mut tables = Vec::with_capacity(paired.len());
     let mut waiting: Vec<String> = Vec::new();
-    for edit in &edits {
+    for edit in &waiting_or_not {
         waiting.extend(
             edit.waiting
                 .clone()
@@ -389,7 +385,10 @@ pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
         let quoted = colsync_shared::sql::quote(&name);
         let rows = file.int(&format!("SELECT count(*) FROM {quoted}"), &[])?;
         tables.push(TableStatus {
-            pending: edits.iter().filter(|edit| edit.table == name).count() as u64,
+            pending: waiting_or_not
+                .iter()
+                .filter(|edit| edit.table == name)
+                .count() as u64,
             rows: u64::try_from(rows).unwrap_or(0),
             name,
         });
@@ -408,7 +407,7 @@ pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
     Ok(FileStatus {
         client: file.meta(Meta::ClientId)?.unwrap_or_default(),
         server: file.meta(Meta::Server)?,
-        pending: edits.len() as u64,
+        pending: waiting_or_not.len() as u64,
         tables,
         dead_letters,
         conflicts,

@@ -123,23 +123,27 @@ impl Names<'_> {
 
     /// A change of the key deletes the row of the old one …
     fn left_its_key(&self) -> String {
-        self.changed_key("OLD", &self.lines_of_old())
-    }
-
-    /// … and inserts one under the new key.
-    fn came_to_its_key(&self) -> String {
-        self.changed_key("NEW", &self.line_of_new())
-    }
-
-    /// Notes `lines` of `row` when the key changes.
-    fn changed_key(&self, row: &str, lines: &str) -> String {
         format!(
             "AFTER UPDATE OF {key} ON {table} FOR EACH ROW\n\
              WHEN {differs} AND {NOT_APPLYING}{has_id}\nBEGIN\n    {lines}\nEND",
             key = self.names_of_key(),
             table = self.table,
             differs = self.key_differs(),
-            has_id = self.and_has_id(row),
+            has_id = self.and_has_id("OLD"),
+            lines = self.lines_of_old(),
+        )
+    }
+
+    /// … and inserts one under the new key.
+    fn came_to_its_key(&self) -> String {
+        format!(
+            "AFTER UPDATE OF {key} ON {table} FOR EACH ROW\n\
+             WHEN {differs} AND {NOT_APPLYING}{has_id}\nBEGIN\n    {line}\nEND",
+            key = self.names_of_key(),
+            table = self.table,
+            differs = self.key_differs(),
+            has_id = self.and_has_id("NEW"),
+            line = self.line_of_new(),
         )
     }
 

@@ -28,7 +28,8 @@ pub(crate) struct Applied {
     pub(crate) missing_rows: bool,
 }
 
-/// Applies a page of changes inside the open transaction. In a resync the rows that come are noted.
+/// Applies a page of changes inside the open transaction. `fresh` says that the tables' rows all come from
+/// this pull, so that no row has a version other than the one it comes with.
 pub(crate) fn page(
     file: &mut File,
     tables: &[Paired],
@@ -37,7 +38,7 @@ pub(crate) fn page(
     is_resync: bool,
 ) -> Result<Applied, Error> {
     pending.refresh(file)?;
-    let touched: Vec<&Paired> = tables
+    let touched: Vec<Paired> = tables
         .iter()
         .filter(|table| !table.local.echoing.is_empty())
         .filter(|table| {
@@ -45,8 +46,9 @@ pub(crate) fn page(
                 .iter()
                 .any(|c| table.server.as_ref() == Ok(&c.table))
         })
+        .cloned()
         .collect();
-    write::without_echo(file, touched, |file| {
+    write::without_echo(file, &touched, |file| {
         file.uncaptured(|file| {
             let mut page = Page {
                 all_first: versions::none(file)?,
@@ -307,7 +309,7 @@ fn merge(held: &mut Held, incoming: Held) {
 
 /// Whether a row could be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Put {
+pub(crate) enum Put {
     /// It is as the server has it.
     Done,
     /// Some columns came of a row that is not there.
@@ -315,7 +317,12 @@ enum Put {
 }
 
 /// Writes what waits for a row into its table.
-fn put(file: &mut File, paired: &Paired, row: &RowRef, held: &Held) -> Result<Put, Error> {
+pub(crate) fn put(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    held: &Held,
+) -> Result<Put, Error> {
     if held.removed {
         write::delete(file, paired, &row.id)?;
         return Ok(Put::Done);
@@ -339,22 +346,13 @@ fn put(file: &mut File, paired: &Paired, row: &RowRef, held: &Held) -> Result<Pu
 }
 
 /// Writes what waits for a row that has no unpushed edits any more, inside a transaction without capture.
+/// What its table refuses goes on waiting.
 pub(crate) fn release(file: &mut File, paired: &Paired, row: &RowRef) -> Result<(), Error> {
     let held = held::of(file, row)?;
     if held.is_empty() {
         return Ok(());
     }
-    put_or_hold(file, paired, row, &held)
-}
-
-/// Writes `held` into the row's table, in place of all that waited for it. What the table refuses waits.
-pub(crate) fn put_or_hold(
-    file: &mut File,
-    paired: &Paired,
-    row: &RowRef,
-    held: &Held,
-) -> Result<(), Error> {
-    match put(file, paired, row, held) {
+    match put(file, paired, row, &held) {
         Ok(_done) => {
             if held.removed {
                 versions::forget(file, row)?;
@@ -364,7 +362,7 @@ pub(crate) fn put_or_hold(
             held::forget(file, row)
         }
         Err(refused) if is_refusal(&refused) => {
-            held::keep(file, row, held, Some(&refused.to_string()))
+            held::keep(file, row, &held, Some(&refused.to_string()))
         }
         Err(failure) => Err(failure),
     }
@@ -412,11 +410,14 @@ pub(crate) fn release_all(
                     }
                 }
                 write::insert(file, paired, &row.id, &values)?;
+                if let Some(version) = held.version {
+                    versions::set(file, row, version)?;
+                }
             } else {
                 put(file, paired, row, held)?;
-            }
-            if let Some(version) = held.version {
-                versions::set(file, row, version)?;
+                if let Some(version) = held.version {
+                    versions::set(file, row, version)?;
+                }
             }
             held::forget(file, row)?;
         }

@@ -195,13 +195,12 @@ pub(crate) fn insert(
 /// Runs `work` with the app's own triggers that write to tracked tables set aside: what they would do has
 /// come from the server, from where the app's statement ran. Nobody else sees them gone, as it is one
 /// transaction.
-pub(crate) fn without_echo<'a, T>(
+pub(crate) fn without_echo<T>(
     file: &mut File,
-    tables: impl IntoIterator<Item = &'a Paired>,
+    tables: &[Paired],
     work: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let echoing: Vec<&(String, String)> =
-        tables.into_iter().flat_map(|t| &t.local.echoing).collect();
+    let echoing: Vec<&(String, String)> = tables.iter().flat_map(|t| &t.local.echoing).collect();
     for (name, _) in &echoing {
         file.batch(&format!("DROP TRIGGER IF EXISTS {}", quote(name)))?;
     }

@@ -8,7 +8,7 @@ use colsync_shared::sqlite::Stored;
 use serde::{Deserialize, Serialize};
 
 use super::edit::{Draft, WireEdit, draft};
-use super::history::{self, History, row_now};
+use super::history::{self, Net, row_now};
 use crate::error::Error;
 use crate::file::{File, Meta, int};
 use crate::inbox::{apply, write};
@@ -96,10 +96,12 @@ pub(crate) fn freeze(
             };
             let now = row_now(file, &paired.local, &history.row)?;
             let net = history.net(&paired.local, now);
+            let is_nothing = matches!(net, Net::Nothing);
             match draft(file, paired, &history, net)? {
-                Draft::Nothing => undone.push((paired, history)),
+                Draft::Nothing => undone.push(history),
                 Draft::Waits(reason) => frost.waiting.push((history.row, reason)),
                 Draft::Edit(edit) => {
+                    debug_assert!(!is_nothing);
                     bytes += serde_json::to_vec(&edit).map_err(unwritable)?.len();
                     if bytes > BODY_BYTES && !edits.is_empty() {
                         break;
@@ -110,29 +112,21 @@ pub(crate) fn freeze(
             }
         }
         frost.dropped = undone.len();
-        drop_undone(file, &undone)?;
+        for history in undone {
+            let seqs = history.lines.iter().map(|(seq, _)| *seq).collect();
+            history::forget(file, seqs)?;
+            // What came while the column was edited can be written now.
+            if let Some(paired) = tables.iter().find(|t| t.local.number == history.row.table) {
+                let this = std::slice::from_ref(paired);
+                write::without_echo(file, this, |file| {
+                    file.uncaptured(|file| apply::release(file, paired, &history.row))
+                })?;
+            }
+        }
         if !edits.is_empty() {
             frost.push = Some(store(file, schema, edits, &sent)?);
         }
         Ok(frost)
-    })
-}
-
-/// Drops edits that have come to nothing. What came from the server while there were edits is written now.
-fn drop_undone(file: &mut File, undone: &[(&Paired, History)]) -> Result<(), Error> {
-    if undone.is_empty() {
-        return Ok(());
-    }
-    let tables = undone.iter().map(|(paired, _)| *paired);
-    write::without_echo(file, tables, |file| {
-        file.uncaptured(|file| {
-            for (paired, history) in undone {
-                let seqs = history.lines.iter().map(|(seq, _)| *seq).collect();
-                history::forget(file, seqs)?;
-                apply::release(file, paired, &history.row)?;
-            }
-            Ok(())
-        })
     })
 }
 

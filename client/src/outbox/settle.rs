@@ -70,7 +70,8 @@ pub(crate) fn settle(
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
         let mut settled = Settled::default();
-        write::without_echo(file, tables, |file| {
+        let touched: Vec<Paired> = tables.to_vec();
+        write::without_echo(file, &touched, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
                 for (((row, upto), edit), receipt) in sent.into_iter().zip(edits).zip(receipts) {
@@ -158,22 +159,31 @@ impl One<'_> {
             whole.extend(values);
             values = whole;
         }
-        // What a pull brought of columns that the receipt does not tell of can be written now.
-        let mut columns = if self.edit.op == Op::Update {
-            held::of(self.file, &self.row)?.columns
-        } else {
-            BTreeMap::new()
-        };
-        columns.retain(|name, _| {
-            !self.edit.columns.contains_key(name) && !receipt.changed.contains_key(name)
-        });
-        columns.extend(values);
+        let mut held = held::of(self.file, &self.row)?;
+        held.removed = false;
+        held.version = None;
+        held.row_base = None;
+        held.full = false;
+        for name in self.edit.columns.keys().chain(receipt.changed.keys()) {
+            held.columns.remove(name);
+            held.bases.remove(name);
+        }
+        if self.edit.op != Op::Update {
+            held = Held::default();
+        }
+        let columns: BTreeMap<String, Json> = held.columns.into_iter().chain(values).collect();
         let waiting = Held {
             columns,
             full: !there,
             ..Held::default()
         };
-        apply::put_or_hold(self.file, self.paired, &self.row, &waiting)
+        match apply::put(self.file, self.paired, &self.row, &waiting) {
+            Ok(_done) => held::forget(self.file, &self.row),
+            Err(refused) if is_refusal(&refused) => {
+                held::keep(self.file, &self.row, &waiting, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
@@ -300,7 +310,20 @@ impl One<'_> {
             version: held.version,
             ..Held::default()
         };
-        apply::put_or_hold(self.file, self.paired, &self.row, &back)
+        match apply::put(self.file, self.paired, &self.row, &back) {
+            Ok(_done) => {
+                if back.removed {
+                    versions::forget(self.file, &self.row)?;
+                } else if let Some(version) = back.version {
+                    versions::set(self.file, &self.row, version)?;
+                }
+                held::forget(self.file, &self.row)
+            }
+            Err(refused) if is_refusal(&refused) => {
+                held::keep(self.file, &self.row, &back, Some(&refused.to_string()))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     fn again(&mut self) {

@@ -4,8 +4,6 @@
 
 use std::fmt::Write as _;
 
-use diesel::QueryResult;
-
 use super::introspected::{Introspected, METADATA};
 
 /// Why tables were not adopted.
@@ -96,32 +94,6 @@ pub(super) fn problems(found: &Introspected, is_registered: bool) -> Vec<Problem
         problems.extend(taken);
     }
     problems
-}
-
-/// The statements that `one` plans for each table, or everything that it says against them.
-///
-/// # Errors
-/// [`AdoptError::Refused`] if anything stands against one of the tables; or if the database fails.
-pub(super) fn plan(
-    tables: &[String],
-    mut one: impl FnMut(&str) -> QueryResult<Result<Vec<String>, Vec<Problem>>>,
-) -> Result<Vec<String>, AdoptError> {
-    let mut statements = Vec::new();
-    let mut refusals = Vec::new();
-    for table in tables {
-        match one(table)? {
-            Ok(planned) => statements.extend(planned),
-            Err(problems) => refusals.push(Refusal {
-                table: table.clone(),
-                problems,
-            }),
-        }
-    }
-    if refusals.is_empty() {
-        Ok(statements)
-    } else {
-        Err(AdoptError::Refused(refusals))
-    }
 }
 
 /// Those of colsync's own columns that the table lacks.

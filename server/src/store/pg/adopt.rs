@@ -8,7 +8,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, QueryResult, RunQueryDsl};
 
 use super::introspect;
-use crate::store::adopt::{self, AdoptError, Problem, missing_metadata, problems};
+use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::{literal, quote};
@@ -29,17 +29,30 @@ pub(crate) fn plan(
     tables: &[String],
     now: Time,
 ) -> Result<Vec<String>, AdoptError> {
-    adopt::plan(tables, |table| {
-        let Some(found) = introspect::table(conn, table)? else {
-            return Ok(Err(vec![Problem::Missing]));
-        };
+    let mut statements = Vec::new();
+    let mut refusals = Vec::new();
+    for table in tables {
+        let found = introspect::table(conn, table)?;
         let is_registered = is_registered(conn, table)?;
-        let problems = problems(&found, is_registered);
-        if !problems.is_empty() {
-            return Ok(Err(problems));
+        let problems = match &found {
+            None => vec![Problem::Missing],
+            Some(found) => problems(found, is_registered),
+        };
+        match found {
+            Some(found) if problems.is_empty() => {
+                statements.extend(statements_for(conn, table, &found, is_registered, now)?);
+            }
+            _ => refusals.push(Refusal {
+                table: table.clone(),
+                problems,
+            }),
         }
-        statements_for(conn, table, &found, is_registered, now).map(Ok)
-    })
+    }
+    if refusals.is_empty() {
+        Ok(statements)
+    } else {
+        Err(AdoptError::Refused(refusals))
+    }
 }
 
 /// Runs what [`plan`] returned, all or nothing.
