@@ -116,9 +116,8 @@ pub(crate) fn draft(
         Net::Delete => {
             let held = held::of(file, &history.row)?;
             let version = versions::of(file, &history.row)?;
-            let base = held.row_base.unwrap_or(version);
             edit.op = Op::Delete;
-            edit.base_version = (base != LOST).then_some(base);
+            edit.base_version = Some(held.least_base(version));
         }
     }
     Ok(Draft::Edit(edit))
@@ -185,7 +184,8 @@ fn update(
         ));
     };
     edit.at = time(first.at_ms);
-    let any_lost = held.bases.values().any(|&base| base == LOST);
+    let version = held.row_base.unwrap_or(version);
+    let any_lost = version == LOST || held.bases.values().any(|&base| base == LOST);
     if !any_lost {
         edit.base_version = Some(version);
     }
