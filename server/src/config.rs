@@ -64,6 +64,8 @@ pub struct TableConfig {
     pub edit_after_delete: EditAfterDelete,
     /// For bare writes.
     pub blind_writes: BlindWrites,
+    /// Whether a client may have rows removed for good.
+    pub hard_delete: bool,
     /// Columns with a policy of their own, in the order of the file.
     pub columns: Vec<(String, Policy)>,
 }
@@ -287,7 +289,7 @@ mod tests {
             "[tables.t]\nscope = { column = 'o', claim = 'sub' }",
             "tables.t.scope: ",
         );
-        refused("[tables.t]\nhard_delete = true", "tables.t.hard_delete: ");
+        refused("[tables.t]\nhard_delete = 1", "hard_delete");
         refused(
             "[tables.t.columns]\nstock = 'biggest'",
             "last_writer_wins, server_wins",

@@ -159,6 +159,7 @@ pub fn make_example(config: &Config) -> Result<TableConfig, Failure> {
         row_policy: Default::default(),
         edit_after_delete: Default::default(),
         blind_writes: Default::default(),
+        hard_delete: false,
         columns: Vec::new(),
     })
 }

@@ -113,6 +113,8 @@ pub struct Table {
     pub edit_after_delete: EditAfterDelete,
     /// For bare writes.
     pub blind_writes: BlindWrites,
+    /// Whether a client may have rows removed for good.
+    pub hard_delete: bool,
 }
 
 /// A synced column.

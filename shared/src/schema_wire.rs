@@ -35,6 +35,9 @@ pub struct TableWire {
     pub row_policy: String,
     /// What an edit does to a deleted row; a name of [`crate::schema::EditAfterDelete`], or a later one.
     pub edit_after_delete: String,
+    /// Whether a client may have rows removed for good, by the transaction log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard_delete: bool,
 }
 
 /// A synced column.

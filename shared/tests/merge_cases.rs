@@ -90,6 +90,7 @@ enum OpOf {
     Update,
     Delete,
     Replace,
+    HardDelete,
 }
 
 #[derive(Deserialize)]
@@ -211,6 +212,7 @@ fn table(rules: &RulesOf) -> Table {
         row_policy: rules.row_policy,
         edit_after_delete: rules.edit_after_delete,
         blind_writes: rules.blind_writes,
+        hard_delete: false,
     }
 }
 
@@ -265,6 +267,7 @@ fn edit(edit: &EditOf, table: &Table) -> Edit {
             OpOf::Update => Op::Update,
             OpOf::Delete => Op::Delete,
             OpOf::Replace => Op::Replace,
+            OpOf::HardDelete => Op::HardDelete,
         },
         base_version: edit.base_version,
         at: Time::from_micros(edit.at),

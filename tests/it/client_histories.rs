@@ -92,7 +92,7 @@ fn a_push_whose_answer_was_lost_is_repeated_and_done_once(backend: Backend) {
     let server = todos(backend);
     let proxy = server.proxy(1);
     let a = Device::behind(&proxy).tracking(TODOS);
-    let plan = colsync_tests::Plan::default().with(colsync_tests::Fault::LoseAnswer, 1000);
+    let plan = Plan::default().with(Fault::LoseAnswer, 1000);
     insert(&a, 1, "once");
     a.client().sync().unwrap();
     a.sql("UPDATE todos SET title = 'twice?'");
@@ -199,7 +199,7 @@ fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
     );
     maker.client().sync().unwrap();
     let proxy = server.proxy(7);
-    proxy.plan(colsync_tests::Plan::default().with(colsync_tests::Fault::CutAnswer, 700));
+    proxy.plan(Plan::default().with(Fault::CutAnswer, 700));
     let a = Device::behind(&proxy).tracking(TODOS);
     let mut syncs = 0;
     while a.client().sync().is_err() {

@@ -25,6 +25,7 @@ mod cursors;
 mod direct_sql;
 mod faults;
 mod houses;
+mod log;
 mod merge_stories;
 mod patch;
 mod policies;
@@ -37,6 +38,7 @@ mod rows;
 mod schema_call;
 mod torn_pulls;
 mod types;
+mod whole_rows;
 
 use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Client, Server, row_path};

@@ -185,7 +185,7 @@ impl One<'_> {
         match (self.edit.op, receipt.version) {
             (Op::Insert, Some(version)) if receipt.created => version,
             (Op::Insert, _) => 0,
-            (Op::Update | Op::Delete | Op::Replace, _) => {
+            (Op::Update | Op::Delete | Op::Replace | Op::HardDelete, _) => {
                 self.edit.base_version.unwrap_or(held::LOST)
             }
         }
@@ -263,7 +263,7 @@ impl One<'_> {
                 self.again();
             }
             ("constraint_violation", _) if !last => self.again(),
-            ("row_not_found" | "row_gone", Op::Delete) => {
+            ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
                 // What the app wanted is so.
                 self.forget_settled_lines()?;
                 held::forget(self.file, &self.row)?;
@@ -303,7 +303,7 @@ impl One<'_> {
             .is_some_and(|rejection| rejection.code == "row_gone");
         let columns = match edit.op {
             Op::Insert | Op::Replace => held.columns.clone(),
-            Op::Update | Op::Delete => {
+            Op::Update | Op::Delete | Op::HardDelete => {
                 let mut columns = self.originals();
                 columns.extend(held.columns.clone());
                 columns
@@ -311,7 +311,8 @@ impl One<'_> {
         };
         let back = Held {
             removed: gone || held.removed || (edit.op == Op::Insert && !held.full),
-            full: (edit.op == Op::Insert && held.full) || edit.op == Op::Delete,
+            full: (edit.op == Op::Insert && held.full)
+                || matches!(edit.op, Op::Delete | Op::HardDelete),
             columns,
             version: held.version,
             ..Held::default()

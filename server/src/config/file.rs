@@ -56,7 +56,7 @@ struct TableEntry {
     blind_writes: BlindWrites,
     columns: InOrder<PolicyName>,
     scope: Option<toml::Value>,
-    hard_delete: Option<toml::Value>,
+    hard_delete: bool,
 }
 
 #[derive(Deserialize)]
@@ -232,11 +232,9 @@ impl TableEntry {
             let reason = "is no table that can be synced";
             return Err(ConfigError::invalid(format!("tables.{name}"), reason));
         }
-        for (member, value) in [("scope", &self.scope), ("hard_delete", &self.hard_delete)] {
-            if value.is_some() {
-                let field = format!("tables.{name}.{member}");
-                return Err(ConfigError::invalid(field, NOT_IN_THIS_VERSION));
-            }
+        if self.scope.is_some() {
+            let field = format!("tables.{name}.scope");
+            return Err(ConfigError::invalid(field, NOT_IN_THIS_VERSION));
         }
         let columns = self.columns.0.into_iter();
         let columns: Vec<(String, Policy)> = columns.map(|(name, p)| (name, p.0)).collect();
@@ -250,6 +248,7 @@ impl TableEntry {
             row_policy: self.row_policy,
             edit_after_delete: self.edit_after_delete,
             blind_writes: self.blind_writes,
+            hard_delete: self.hard_delete,
             columns,
         })
     }

@@ -50,5 +50,6 @@ fn to_wire(table: &TableInfo) -> TableWire {
             EditAfterDelete::Revive => "revive",
         }
         .to_owned(),
+        hard_delete: spec.hard_delete,
     }
 }

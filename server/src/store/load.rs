@@ -134,6 +134,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
             row_policy: config.row_policy,
             edit_after_delete: config.edit_after_delete,
             blind_writes: config.blind_writes,
+            hard_delete: config.hard_delete,
         },
         sql_types: found.sql_types,
         has_foreign_triggers: found.has_foreign_triggers,

@@ -356,14 +356,14 @@ impl Transaction<'_> {
             return Ok(Err(super::submission::no_row(false)));
         };
         Ok(match &slot.row {
-            None => Err(super::submission::no_row(slot.is_purged())),
+            None => Err(super::submission::no_row(slot.purged().is_some())),
             Some(row) => patch::resolve(&table.spec, key, &row.values, document, base_version, at),
         })
     }
 
-    /// Writes the slot's row if it is still to be made: a merge needs what the database filled in.
+    /// Writes the slot's row if it is still to be made or removed: a merge needs what the database has.
     fn make(&mut self, slot: usize) -> Result<(), StoreError> {
-        if self.space.is_unmade(slot) {
+        if self.space.is_unsettled(slot) {
             self.space.flush(self.conn, self.schema)
         } else {
             Ok(())

@@ -51,13 +51,19 @@ pub(super) fn rejected(table: &TableInfo, edit_key: Option<String>, rejection: R
 
 /// The receipt of an edit that made its row.
 fn made(space: &Workspace, slot: SlotId, edit: &Edit) -> Receipt {
-    let Some((slot, row)) = space
-        .slot(slot)
-        .and_then(|slot| Some((slot, slot.row.as_ref()?)))
-    else {
+    let Some(slot) = space.slot(slot) else {
         return Receipt::of("", None, Status::RolledBack);
     };
     let table = &slot.table.spec;
+    let Some(row) = &slot.row else {
+        // A later edit of the same transaction has removed it again.
+        let key = edit.key.as_ref().map(ToString::to_string);
+        let mut receipt = Receipt::of(&table.name, key, Status::Ok);
+        receipt.version = slot.purged();
+        receipt.created = true;
+        receipt.deleted = true;
+        return receipt;
+    };
     let mut receipt = Receipt::of(&table.name, Some(row.key.to_string()), Status::Ok);
     receipt.version = Some(row.version);
     receipt.created = true;

@@ -227,7 +227,8 @@ fn extreme(current: &Cell, edit: &CellEdit<'_>, ty: &ColumnType, wanted: Orderin
     }
 }
 
-fn unchanged(current: &Cell, stamp: Stamp) -> Merged {
+/// The edit's value is current already: the later stamp stays.
+pub(super) fn unchanged(current: &Cell, stamp: Stamp) -> Merged {
     let advanced = current.stamp.is_none_or(|known| stamp > known);
     let stamp = if advanced { Some(stamp) } else { current.stamp };
     Merged {

@@ -1,7 +1,7 @@
 //! A whole edit's merge: its columns, and the row's deleted flag.
 
 use super::column::{self, CellEdit, Rules};
-use super::{Cell, Loss, LossKind, Merged, Row, Side, View};
+use super::{Cell, Loss, LossKind, Merged, Row, Side, UNWRITTEN, View};
 use crate::receipt::Outcome;
 use crate::schema::{BlindWrites, EditAfterDelete};
 use crate::{ClientId, ColumnEdit, ColumnType, Edit, Op, Policy, RowPolicy, Stamp, Table, Value};
@@ -43,7 +43,7 @@ pub fn merge(row: &Row, edit: &Edit, client: ClientId, table: &Table, own: &[i64
     match edit.op {
         Op::Update => context.update(edit.base_version),
         Op::Insert => context.insert(),
-        Op::Delete => context.delete(),
+        Op::Delete | Op::HardDelete => context.delete(),
         Op::Replace => context.replace(),
     }
 }
@@ -290,9 +290,11 @@ impl Context<'_> {
         let differing: Vec<&ColumnEdit> = self.edit.columns.iter().filter(differs).collect();
         let view = self.view(self.edit.base_version);
         let stamp = self.stamp();
+        let is_blind = self.edit.base_version.is_none();
         let unseen = |cell: &Cell| match view.saw(cell.version, self.row.version) {
             Some(seen) => !seen,
-            None => cell.stamp.is_none_or(|known| known > stamp),
+            // A base version of another history tells nothing of what was in view.
+            None => !is_blind || cell.stamp.is_none_or(|known| known > stamp),
         };
         let non_key = || {
             self.row
@@ -337,11 +339,11 @@ impl Context<'_> {
                     .collect(),
             )
         };
-        let loss = conflict.then(|| {
+        let conflict_loss = conflict.then(|| {
             let (kept, kept_stamp, lost, lost_stamp) = if wins {
-                (sent, Some(stamp), stored, newest)
+                (sent.clone(), Some(stamp), stored, newest)
             } else {
-                (stored, newest, sent, Some(stamp))
+                (stored, newest, sent.clone(), Some(stamp))
             };
             Loss {
                 kind: LossKind::Row,
@@ -355,16 +357,40 @@ impl Context<'_> {
         });
         let revived = (self.is_deleted() && wins)
             .then(|| self.set_deleted(false, stamp.after(self.row.deleted.stamp)));
-        self.finish(columns, revived, loss)
+        // What the loss above does not tell: values beneath a tombstone, and those that a bare write replaced.
+        let told = conflict && !self.is_deleted();
+        let records = is_blind && self.table.blind_writes == BlindWrites::Record;
+        let replaced: Vec<(usize, &Cell)> = differing
+            .iter()
+            .filter_map(|edit| Some((edit.column, self.row.cells.get(edit.column)?)))
+            .filter(|(_, cell)| {
+                let of_another = cell.stamp.is_none_or(|known| known.client != self.client);
+                wins && !told && (unseen(cell) || (records && of_another && !is_unwritten(cell)))
+            })
+            .collect();
+        let also = (!replaced.is_empty()).then(|| Loss {
+            kind: LossKind::Row,
+            base: None,
+            kept: sent,
+            kept_stamp: Some(stamp),
+            lost: alive(&replaced),
+            lost_stamp: replaced.iter().filter_map(|(_, cell)| cell.stamp).max(),
+            open: false,
+        });
+        self.finish(columns, revived, conflict_loss.into_iter().chain(also))
     }
 
     fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool, view: View<'_>) -> Merged {
         if cell.value == edit.value {
-            return Merged {
-                outcome: Outcome::Unchanged,
-                cell: cell.clone(),
-                changed: false,
-                loss: None,
+            return if wins {
+                column::unchanged(cell, self.stamp())
+            } else {
+                Merged {
+                    outcome: Outcome::Unchanged,
+                    cell: cell.clone(),
+                    changed: false,
+                    loss: None,
+                }
             };
         }
         if !wins {
@@ -413,7 +439,7 @@ impl Context<'_> {
         &self,
         columns: Vec<(usize, Merged)>,
         deleted: Option<Merged>,
-        loss: Option<Loss>,
+        losses: impl IntoIterator<Item = Loss>,
     ) -> RowMerge {
         let mut row = self.row.clone();
         for (at, merged) in &columns {
@@ -427,7 +453,7 @@ impl Context<'_> {
         let losses = columns
             .iter()
             .filter_map(|(_, merged)| merged.loss.clone())
-            .chain(loss)
+            .chain(losses)
             .collect();
         let mut merge = RowMerge {
             row,
@@ -440,6 +466,11 @@ impl Context<'_> {
         }
         merge
     }
+}
+
+/// Whether nobody ever wrote the cell.
+fn is_unwritten(cell: &Cell) -> bool {
+    cell.version == UNWRITTEN
 }
 
 fn alive(cells: &[(usize, &Cell)]) -> Side {
