@@ -1,6 +1,7 @@
 //! A whole edit's merge: its columns, and the row's deleted flag.
 
 use super::column::{self, CellEdit, Rules};
+use super::group::{self, Asked};
 use super::{Cell, Loss, LossKind, Merged, Row, Side, View};
 use crate::receipt::Outcome;
 use crate::schema::{BlindWrites, EditAfterDelete};
@@ -13,6 +14,9 @@ pub struct RowMerge {
     pub row: Row,
     /// What became of each column of the edit: position and merge.
     pub columns: Vec<(usize, Merged)>,
+    /// Cells that the edit did not name and that got a new stamp and version with others of their group:
+    /// position and cell. Their values are as before.
+    pub restamped: Vec<(usize, Cell)>,
     /// What became of the deleted flag, if the edit or the policy touched it.
     pub deleted: Option<Merged>,
     /// Everything that lost, the columns' losses among it.
@@ -92,9 +96,20 @@ impl Context<'_> {
     }
 
     fn merge_columns(&self, base_version: Option<i64>) -> Vec<(usize, Merged)> {
+        let grouped = group::merge(&Asked {
+            row: self.row,
+            table: self.table,
+            columns: &self.edit.columns,
+            view: self.view(base_version),
+            client: self.client,
+            next: self.next,
+        });
         let merged = self.edit.columns.iter().filter_map(|edit| {
             let current = self.row.cells.get(edit.column)?;
             let column = self.table.columns.get(edit.column)?;
+            if column.group.is_some() {
+                return grouped.iter().find(|(at, _)| *at == edit.column).cloned();
+            }
             let rules = Rules {
                 column: edit.column,
                 ty: &column.ty,
@@ -320,7 +335,8 @@ impl Context<'_> {
             let cell = self.row.cells.get(edit.column)?;
             Some((edit.column, self.replace_cell(cell, edit, wins, view)))
         });
-        let columns: Vec<(usize, Merged)> = columns.collect();
+        let mut columns: Vec<(usize, Merged)> = columns.collect();
+        group::level(self.table, &mut columns, self.next);
         let sent = Side::Alive(
             self.edit
                 .columns
@@ -421,6 +437,12 @@ impl Context<'_> {
                 *cell = merged.cell.clone();
             }
         }
+        let restamped = group::restamped(self.table, self.row, &columns, self.next);
+        for (at, cell) in &restamped {
+            if let Some(known) = row.cells.get_mut(*at) {
+                known.clone_from(cell);
+            }
+        }
         if let Some(flag) = &deleted {
             row.deleted = flag.cell.clone();
         }
@@ -432,6 +454,7 @@ impl Context<'_> {
         let mut merge = RowMerge {
             row,
             columns,
+            restamped,
             deleted,
             losses,
         };
