@@ -148,6 +148,22 @@ impl Table {
         self.columns.iter().position(|column| column.name == name)
     }
 
+    /// The groups and the names of their columns, in the order of the columns.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for column in &self.columns {
+            let Some(group) = column.group.as_deref() else {
+                continue;
+            };
+            match groups.iter_mut().find(|(name, _)| *name == group) {
+                Some((_, members)) => members.push(&column.name),
+                None => groups.push((group, vec![&column.name])),
+            }
+        }
+        groups
+    }
+
     /// Positions of the columns that are in one group with the one at `position`, itself among them; none
     /// if it is in no group.
     #[must_use]

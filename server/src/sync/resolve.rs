@@ -105,6 +105,9 @@ impl Resolution {
         }
         let kept = parse(self.conflict.kept.as_deref());
         let edit = match &self.conflict.column_name {
+            Some(_) if self.conflict.kind == "group" => {
+                of_group(&table.spec, key, &value, &kept, now)?
+            }
             Some(column) => {
                 let base = Map::from_iter([(column.clone(), kept)]);
                 let sent = Map::from_iter([(column.clone(), value.clone())]);
@@ -170,6 +173,34 @@ impl Resolution {
             columns,
         })
     }
+}
+
+/// A decision about a group: its columns by name. What it leaves out is as the administrator saw it, so that
+/// the group is written as one.
+fn of_group(
+    table: &Table,
+    key: RowKey,
+    value: &Json,
+    kept: &Json,
+    now: Time,
+) -> Result<Edit, Rejection> {
+    let invalid = |detail: String| Rejection::new("invalid_value", detail);
+    let (Json::Object(named), Json::Object(kept)) = (value, kept) else {
+        let detail = "a group's value is an object of its columns".to_owned();
+        return Err(invalid(detail).field("value"));
+    };
+    if let Some(other) = named.keys().find(|name| !kept.contains_key(*name)) {
+        return Err(invalid(format!("{other} is not in the group")).field(other));
+    }
+    let mut sent = kept.clone();
+    sent.extend(named.clone());
+    Ok(Edit {
+        columns: columns(table, &key, &sent, kept, now)?,
+        key: Some(key),
+        op: Op::Update,
+        base_version: None,
+        at: now,
+    })
 }
 
 fn columns(
