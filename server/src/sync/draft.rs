@@ -19,6 +19,11 @@ use crate::store::model::TableInfo;
 /// A receipt, or what it will be made from.
 pub(super) enum Draft {
     Done(Receipt),
+    /// The database refused the edit's row; the ledger is to keep the edit, unless a later round mends it.
+    Refused {
+        receipt: Receipt,
+        entry: Box<NewConflict>,
+    },
     /// The row was made; its key and what the database filled in come with the write.
     Made {
         slot: SlotId,
@@ -33,12 +38,16 @@ impl Draft {
     }
 
     pub(super) fn is_rejected(&self) -> bool {
-        matches!(self, Draft::Done(receipt) if receipt.status == Status::Rejected)
+        match self {
+            Draft::Done(receipt) => receipt.status == Status::Rejected,
+            Draft::Refused { .. } => true,
+            Draft::Made { .. } => false,
+        }
     }
 
     pub(super) fn finish(self, space: &Workspace) -> Receipt {
         match self {
-            Draft::Done(receipt) => receipt,
+            Draft::Done(receipt) | Draft::Refused { receipt, .. } => receipt,
             Draft::Made { slot, edit } => made(space, slot, &edit),
         }
     }
