@@ -198,6 +198,7 @@ mod tests {
             nullable: true,
             has_default: false,
             policy: "last_writer_wins".to_owned(),
+            group: None,
         }
     }
 
