@@ -42,6 +42,7 @@ pub fn table(policies: &[Policy]) -> Table {
         nullable: true,
         has_default: false,
         policy,
+        group: None,
     };
     let columns = policies.iter().map(|&policy| column(policy));
     Table {
