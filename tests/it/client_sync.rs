@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use colsync_client::{Op, Progress, Report};
+use colsync_client::{Error, Op, Progress, Report};
 use colsync_tests::tables::{ITEMS, LISTS, MEMBERS, TODOS, id};
-use colsync_tests::{Backend, Device, Server, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
 use crate::{ledger, make_todo, one_todo, todo, todos};
@@ -16,6 +16,7 @@ on_both![
     init_makes_the_tables_and_the_first_sync_fills_them,
     an_edit_made_during_a_push_stays_pending,
     what_is_written_after_a_value_that_loses_meets_the_winner_as_a_conflict,
+    a_value_that_waited_does_not_come_back_over_a_newer_one,
     a_pull_never_moves_the_base_of_an_unpushed_edit,
     an_edit_taken_back_lets_the_newer_value_in,
     a_row_deleted_elsewhere_while_it_is_edited_goes_when_the_edit_is_told,
@@ -46,6 +47,15 @@ pub fn sync_while(
     when: impl Fn(&Progress) -> bool + Sync,
     during: impl Fn() + Sync,
 ) -> Report {
+    try_sync_while(device, when, during).unwrap()
+}
+
+#[track_caller]
+fn try_sync_while(
+    device: &Device,
+    when: impl Fn(&Progress) -> bool + Sync,
+    during: impl Fn() + Sync,
+) -> Result<Report, Error> {
     let done = AtomicBool::new(false);
     let report = device.client().sync_with(&|progress| {
         if when(&progress) && !done.swap(true, Ordering::Relaxed) {
@@ -53,7 +63,7 @@ pub fn sync_while(
         }
     });
     assert!(done.load(Ordering::Relaxed), "the moment never came");
-    report.unwrap()
+    report
 }
 
 fn pushing(progress: &Progress) -> bool {
@@ -171,6 +181,40 @@ fn what_is_written_after_a_value_that_loses_meets_the_winner_as_a_conflict(backe
         .map(|entry| entry["lost"]["value"].clone())
         .collect();
     assert_eq!(lost, ["mine", "theirs"]);
+}
+
+fn a_value_that_waited_does_not_come_back_over_a_newer_one(backend: Backend) {
+    let server = one_todo(backend);
+    let proxy = server.proxy(1);
+    let (a, b) = (Device::behind(&proxy), device(&server));
+    a.client().init(&[]).unwrap();
+    a.client().sync().unwrap();
+    // Pushes get through, and no pull does, which would bring the newer value once more.
+    proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+    set(&a, "title", "a 1", 1);
+    set(&b, "title", "b 1", 1);
+    b.client().sync().unwrap();
+    // What b wrote wins, and waits beside what a writes meanwhile.
+    let cut = try_sync_while(&a, pushing, || set(&a, "title", "a 2", 1));
+    assert!(cut.is_err());
+    set(&b, "title", "b 2", 1);
+    b.client().sync().unwrap();
+    // It wins again, and can be written: a writes something else meanwhile.
+    let cut = try_sync_while(&a, pushing, || set(&a, "done", "1", 1));
+    assert!(cut.is_err());
+    assert_eq!(get(&a, "title", 1).as_deref(), Some("b 2"));
+    assert!(a.client().sync().is_err());
+    assert_eq!(get(&a, "title", 1).as_deref(), Some("b 2"));
+    proxy.faults_off();
+    // So this replaces what a had in view, and nothing else.
+    set(&a, "title", "a 3", 1);
+    a.client().sync().unwrap();
+    let lost: Vec<_> = ledger(&server, "")
+        .iter()
+        .map(|e| e["lost"]["value"].clone())
+        .collect();
+    assert_eq!(lost, [json!("a 1"), json!("a 2")]);
+    a.assert_equals(&server.anonymous(), "todos");
 }
 
 fn a_pull_never_moves_the_base_of_an_unpushed_edit(backend: Backend) {

@@ -191,6 +191,12 @@ impl One<'_> {
         }
     }
 
+    /// The version that the column `name` was edited from; of one that was not edited, `before`.
+    fn base_of(&self, name: &str, before: i64) -> i64 {
+        let sent = self.edit.columns.get(name);
+        sent.and_then(|sent| sent.base_version).unwrap_or(before)
+    }
+
     /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
     /// server has; the others stay as they are, and wait for their own push.
     fn accepted_meanwhile(&mut self, receipt: &Receipt) -> Result<(), Error> {
@@ -200,17 +206,11 @@ impl One<'_> {
         let mut held = held::of(self.file, &self.row)?;
         let before = self.before(receipt);
         for (name, sent) in self.edit.columns.clone() {
-            match results.get(&name) {
-                None => {
-                    // The server has what was sent: that is the Original of what the app wrote after it.
-                    held.bases.remove(&name);
-                    held.columns.remove(&name);
-                    self.move_original(&name, &sent.value)?;
-                }
-                Some(_other) => {
-                    let base = sent.base_version.unwrap_or(before);
-                    held.note_base(&name, base);
-                }
+            if !results.contains_key(&name) {
+                // The server has what was sent: that is the Original of what the app wrote after it.
+                held.bases.remove(&name);
+                held.columns.remove(&name);
+                self.move_original(&name, &sent.value)?;
             }
         }
         let mut free = Vec::new();
@@ -218,12 +218,13 @@ impl One<'_> {
             let Some(at) = self.paired.position(&name) else {
                 continue;
             };
+            // Whatever waited of the column is older.
+            held.columns.remove(&name);
             if here && !later.has(self.paired, at) {
+                held.bases.remove(&name);
                 free.push((at, self.paired.stored(at, &value)));
             } else {
-                if !self.edit.columns.contains_key(&name) {
-                    held.note_base(&name, before);
-                }
+                held.note_base(&name, self.base_of(&name, before));
                 held.columns.insert(name, value);
             }
         }
@@ -242,7 +243,7 @@ impl One<'_> {
                 for (at, value) in free {
                     if let Some(there) = self.paired.column(at) {
                         let wire = self.paired.wire(at, &value);
-                        held.note_base(&there.name, before);
+                        held.note_base(&there.name, self.base_of(&there.name, before));
                         held.columns.insert(there.name.clone(), wire);
                     }
                 }
