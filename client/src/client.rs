@@ -16,6 +16,7 @@ use crate::engine::worker::{Pace, Worker};
 use crate::error::Error;
 use crate::file::{File, Meta};
 use crate::init;
+use crate::outbox::mode::Mode;
 use crate::remote::Http;
 use crate::undo;
 use crate::view::{self, Conflict, DeadLetter, FileStatus, Pending};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// The clock that it tells the server.
     pub clock: Clock,
+    /// How edits go up; `None`: as the file has it, differentially at first. What is named is kept in the file.
+    pub mode: Option<Mode>,
 }
 
 impl Default for Settings {
@@ -47,6 +50,7 @@ impl Default for Settings {
             batch: 1_000,
             timeout: Duration::from_secs(15),
             clock: Clock::default(),
+            mode: None,
         }
     }
 }
@@ -61,6 +65,7 @@ impl std::fmt::Debug for Settings {
             .field("batch", &self.batch)
             .field("timeout", &self.timeout)
             .field("clock", &self.clock)
+            .field("mode", &self.mode)
             .finish()
     }
 }

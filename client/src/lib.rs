@@ -40,4 +40,5 @@ pub use edges::Clock;
 pub use engine::report::{Progress, Report};
 pub use engine::worker::{Pace, State, Status, Worker};
 pub use error::Error;
+pub use outbox::mode::Mode;
 pub use view::{Conflict, DeadLetter, Diff, FileStatus, Pending, TableStatus};

@@ -21,6 +21,8 @@ pub(crate) struct Paired {
     pub(crate) server: Result<String, String>,
     /// By position in `local.columns`; `None` where the server has no such column.
     pub(crate) columns: Vec<Option<ServerColumn>>,
+    /// Whether the server removes rows for good when a transaction log says so.
+    pub(crate) hard_delete: bool,
 }
 
 /// What the server says of a column.
@@ -73,6 +75,7 @@ fn unpaired(local: LocalTable, reason: String) -> Paired {
         local,
         server: Err(reason),
         columns,
+        hard_delete: false,
     }
 }
 
@@ -128,6 +131,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
         local,
         server,
         columns,
+        hard_delete: table.hard_delete,
     }
 }
 

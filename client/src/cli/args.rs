@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+use colsync_client::Mode;
 
 /// What the exit codes mean; [`super::failure`] gives them.
 const EXIT_CODES: &str = "\
@@ -50,12 +51,22 @@ pub(super) struct Args {
     )]
     pub(super) key: Option<Key>,
 
+    /// How edits go up: differential, transaction_log or whole_row [default: as the file has it, differential at
+    /// first]
+    #[arg(long, value_name = "MODE", env = "COLSYNC_MODE", global = true, value_parser = mode)]
+    pub(super) mode: Option<Mode>,
+
     /// Answer in JSON: one document on stdout (watch: one a line), failures on stderr
     #[arg(long, global = true)]
     pub(super) json: bool,
 
     #[command(subcommand)]
     pub(super) command: Command,
+}
+
+fn mode(name: &str) -> Result<Mode, String> {
+    Mode::from_name(name)
+        .ok_or_else(|| "there are differential, transaction_log and whole_row".to_owned())
 }
 
 /// An API key or token, which no message may show.

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use colsync_client::{Client, Settings};
+use colsync_client::{Client, Mode, Settings};
 
 use args::{Args, Command};
 use failure::Failure;
@@ -67,12 +67,18 @@ fn run(args: Args, output: &Output) -> Result<u8, Failure> {
         // The library would make it, and a misspelt name would go unnoticed.
         return Err(Failure::NoFile(path));
     }
-    let client = open(&path, args.server, args.key.map(|key| key.0))?;
+    let client = open(&path, args.server, args.key.map(|key| key.0), args.mode)?;
     commands::run(&client, &path, args.command, output)
 }
 
-fn open(path: &Path, server: Option<String>, token: Option<String>) -> Result<Client, Failure> {
+fn open(
+    path: &Path,
+    server: Option<String>,
+    token: Option<String>,
+    mode: Option<Mode>,
+) -> Result<Client, Failure> {
     let settings = Settings {
+        mode,
         server,
         token,
         ..Settings::default()

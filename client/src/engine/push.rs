@@ -96,8 +96,11 @@ impl Session<'_> {
         if let Some(frozen) = freeze::unanswered(&mut self.file)? {
             return Ok(Some(Next::Push(frozen)));
         }
-        let hash = self.schema.as_ref().map(|schema| schema.hash.as_str());
-        let frost = freeze::freeze(&mut self.file, &self.tables, hash, choice)?;
+        let terms = freeze::Terms {
+            mode: self.mode,
+            schema: self.schema.as_ref().map(|schema| schema.hash.as_str()),
+        };
+        let frost = freeze::freeze(&mut self.file, &self.tables, terms, choice)?;
         for (_, reason) in &frost.waiting {
             if !self.report.waiting.contains(reason) {
                 self.report.waiting.push(reason.clone());
@@ -120,9 +123,7 @@ impl Session<'_> {
             sent: self.report.pushed,
             left: u64::try_from(left).unwrap_or(0),
         });
-        let answer = self
-            .http
-            .push(self.client, &frozen.body, self.settings.compress);
+        let answer = self.http.push(self.client, frozen, self.settings.compress);
         let trouble = match answer {
             Ok(answer) if answer.push == frozen.number => {
                 let terms = Terms {
@@ -209,9 +210,7 @@ impl Session<'_> {
     /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
     fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
         self.go_on()?;
-        let answer = self
-            .http
-            .push(self.client, &push.body, self.settings.compress)?;
+        let answer = self.http.push(self.client, push, self.settings.compress)?;
         let edits = freeze::edits(push)?;
         let now = self.settings.clock.now();
         self.file.write(|file| {

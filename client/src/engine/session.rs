@@ -14,6 +14,7 @@ use crate::client::Settings;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, text};
+use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
 use crate::pairing::{Paired, pair};
 use crate::remote::Http;
@@ -24,6 +25,7 @@ pub(crate) struct Session<'a> {
     pub(super) http: Http,
     pub(super) settings: &'a Settings,
     pub(super) client: ClientId,
+    pub(super) mode: Mode,
     pub(super) tables: Vec<Paired>,
     pub(super) schema: Option<SchemaWire>,
     pub(super) report: Report,
@@ -44,12 +46,14 @@ pub(crate) fn run(
     let _lock = SyncLock::take(file.path())?;
     let url = server(&mut file, settings)?;
     let client = identity(&mut file)?;
+    let mode = mode(&mut file, settings)?;
     let http = Http::new(&url, settings)?;
     let mut session = Session {
         file,
         http,
         settings,
         client,
+        mode,
         tables: Vec::new(),
         schema: None,
         report: Report::default(),
@@ -74,6 +78,20 @@ pub(crate) fn server(file: &mut File, settings: &Settings) -> Result<String, Err
         }
         (None, Some(kept)) => Ok(kept),
         (None, None) => Err(Error::NoServer),
+    }
+}
+
+/// How edits go up: as named now, else as the file has it. What is named is kept.
+fn mode(file: &mut File, settings: &Settings) -> Result<Mode, Error> {
+    let kept = file.meta(Meta::Mode)?;
+    let kept = kept.as_deref().and_then(Mode::from_name);
+    match settings.mode {
+        Some(named) if kept != Some(named) => {
+            file.write(|file| file.set_meta(Meta::Mode, Some(named.name())))?;
+            Ok(named)
+        }
+        Some(named) => Ok(named),
+        None => Ok(kept.unwrap_or_default()),
     }
 }
 

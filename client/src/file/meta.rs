@@ -28,6 +28,8 @@ pub(crate) enum Meta {
     SyncedAt,
     /// The tables with which the pull under way starts over, by their numbers; a JSON list.
     Resync,
+    /// How edits go up.
+    Mode,
     /// Whether something came of a row that is not there: the next pull starts over.
     LacksRows,
     /// The tables that the cursor covers, a JSON list.
@@ -49,6 +51,7 @@ impl Meta {
             Meta::SchemaVersion => "schema_version",
             Meta::SyncedAt => "synced_at_ms",
             Meta::Resync => "resync",
+            Meta::Mode => "mode",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
             Meta::LastError => "last_error",

@@ -59,9 +59,10 @@ CREATE TABLE IF NOT EXISTS colsync_held (
     PRIMARY KEY (table_number, row_id)
 ) WITHOUT ROWID;
 
--- Pushes as they were sent, zstd. The one without a time has no answer yet.
+-- Pushes as they were sent, zstd. The one without a time has no answer yet. mode: how the edits are written.
 CREATE TABLE IF NOT EXISTS colsync_pushes (
     push INTEGER PRIMARY KEY,
+    mode TEXT NOT NULL,
     body BLOB NOT NULL,
     edits INTEGER NOT NULL,
     settled_at_ms INTEGER

@@ -131,7 +131,7 @@ pub(crate) fn draft(
 
 /// Why a value cannot be told to the server: bytes, or text that is no UTF-8, where it has text. In base64 they
 /// would be another value.
-fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
+pub(super) fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
     let column = paired.column(position)?;
     let takes_bytes = matches!(column.ty, ColumnType::Bytes | ColumnType::Uuid);
     let is_bytes = matches!(value, Stored::Bytes(_));

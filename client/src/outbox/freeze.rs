@@ -1,22 +1,28 @@
 //! A push is frozen before it is sent: its number, its bytes and what it covers are in the file, so that it
 //! can be repeated word for word after whatever happens. Edits made after that are the next push's.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use colsync_shared::Time;
 use colsync_shared::sqlite::Stored;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::edit::{Draft, WireEdit, draft};
-use super::history::{self, Net, row_now};
+use super::body::{Body, Entry, WholeRow};
+use super::edit::{Draft, WireEdit, draft, no_text};
+use super::entries::{Before, entries};
+use super::history::{self, History, row_now};
+use super::mode::Mode;
+use crate::capture::lines::Line;
 use crate::error::Error;
 use crate::file::{File, Meta, int};
-use crate::inbox::{apply, write};
+use crate::inbox::{apply, held, versions, write};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
 /// A push's JSON is kept below this, in bytes; the server takes four times as much.
 const BODY_BYTES: usize = 4 << 20;
+/// And below so many edits; the server takes twice as many.
+const BODY_ITEMS: usize = 5_000;
 
 /// Pushes kept after they were answered for, to be sent again to a server that lost them: at most so many,
 const KEPT_PUSHES: i64 = 1_000;
@@ -28,19 +34,11 @@ const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
 /// zstd's level: edits are small and much alike.
 const LEVEL: i32 = 3;
 
-/// The body of a push.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Body {
-    pub(crate) push: i64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) schema: Option<String>,
-    pub(crate) edits: Vec<WireEdit>,
-}
-
 /// A push as it is sent.
 #[derive(Debug, Clone)]
 pub(crate) struct Frozen {
     pub(crate) number: i64,
+    pub(crate) mode: Mode,
     /// JSON, zstd.
     pub(crate) body: Vec<u8>,
     pub(crate) edits: u64,
@@ -69,11 +67,19 @@ pub(crate) enum Choice<'a> {
     Rows(&'a [RowRef]),
 }
 
+/// What a push is written for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms<'a> {
+    pub(crate) mode: Mode,
+    /// The hash of the server's schema, as it is known here.
+    pub(crate) schema: Option<&'a str>,
+}
+
 /// Freezes the next push.
 pub(crate) fn freeze(
     file: &mut File,
     tables: &[Paired],
-    schema: Option<&str>,
+    terms: Terms<'_>,
     choice: &Choice<'_>,
 ) -> Result<Frost, Error> {
     file.write(|file| {
@@ -84,30 +90,33 @@ pub(crate) fn freeze(
             Choice::Rows(rows) => rows.to_vec(),
         };
         let mut frost = Frost::default();
-        let mut edits = Vec::new();
-        let mut sent = Vec::new();
+        let mut load = Load::default();
         let mut undone = Vec::new();
-        let mut bytes = 0;
-        for history in history::of(file, &rows)? {
+        let histories = history::of(file, &rows)?;
+        let rows: Vec<RowRef> = histories.iter().map(|one| one.row.clone()).collect();
+        let mut lines = match terms.mode {
+            Mode::TransactionLog => history::lines_of(file, &rows)?,
+            Mode::Differential | Mode::WholeRow => Vec::new(),
+        }
+        .into_iter();
+        for history in histories {
+            let lines = lines.next().unwrap_or_default();
             let Some(paired) = tables.iter().find(|t| t.local.number == history.row.table) else {
                 let reason = "its table is not in the file any more".to_owned();
                 frost.waiting.push((history.row, reason));
                 continue;
             };
-            let now = row_now(file, &paired.local, &history.row)?;
-            let net = history.net(&paired.local, now);
-            let is_nothing = matches!(net, Net::Nothing);
-            match draft(file, paired, &history, net)? {
-                Draft::Nothing => undone.push(history),
-                Draft::Waits(reason) => frost.waiting.push((history.row, reason)),
-                Draft::Edit(edit) => {
-                    debug_assert!(!is_nothing);
-                    bytes += serde_json::to_vec(&edit).map_err(unwritable)?.len();
-                    if bytes > BODY_BYTES && !edits.is_empty() {
+            let written = match terms.mode {
+                Mode::Differential | Mode::WholeRow => net(file, paired, &history, terms.mode)?,
+                Mode::TransactionLog => logged(file, paired, &history, &lines)?,
+            };
+            match written {
+                Written::Nothing => undone.push(history),
+                Written::Waits(reason) => frost.waiting.push((history.row, reason)),
+                Written::Items(items, upto) => {
+                    if !load.add(history.row, items, upto)? {
                         break;
                     }
-                    sent.push((history.row.clone(), history.upto()));
-                    edits.push(edit);
                 }
             }
         }
@@ -123,37 +132,187 @@ pub(crate) fn freeze(
                 })?;
             }
         }
-        if !edits.is_empty() {
-            frost.push = Some(store(file, schema, edits, &sent)?);
+        if !load.rows.is_empty() {
+            frost.push = Some(store(file, terms, load)?);
         }
         Ok(frost)
     })
 }
 
-fn store(
-    file: &mut File,
-    schema: Option<&str>,
-    edits: Vec<WireEdit>,
-    sent: &[(RowRef, i64)],
-) -> Result<Frozen, Error> {
-    let number = file.meta_int(Meta::Push)?.unwrap_or(0) + 1;
-    let count = edits.len() as u64;
-    let body = Body {
-        push: number,
-        schema: schema.map(str::to_owned),
-        edits,
+/// One row, as a push of some mode tells of it.
+enum Written {
+    /// These, with the last line that they cover.
+    Items(Vec<Item>, i64),
+    /// It has come to nothing.
+    Nothing,
+    /// It stays pending; a clause says why.
+    Waits(String),
+}
+
+/// One edit, as it stands in a body.
+enum Item {
+    Edit(WireEdit),
+    /// With its first line.
+    Entry(i64, Entry),
+    Row(WholeRow),
+}
+
+/// What a row comes to, as the columns that differ or whole.
+fn net(file: &mut File, paired: &Paired, history: &History, mode: Mode) -> Result<Written, Error> {
+    let now = row_now(file, &paired.local, &history.row)?;
+    let net = history.net(&paired.local, now.clone());
+    let edit = match draft(file, paired, history, net)? {
+        Draft::Nothing => return Ok(Written::Nothing),
+        Draft::Waits(reason) => return Ok(Written::Waits(reason)),
+        Draft::Edit(edit) => edit,
     };
+    let upto = history.upto();
+    if mode != Mode::WholeRow {
+        return Ok(Written::Items(vec![Item::Edit(edit)], upto));
+    }
+    let mut all = BTreeMap::new();
+    for (at, value) in now.iter().flatten().enumerate() {
+        if let Some(reason) = no_text(paired, at, value) {
+            return Ok(Written::Waits(reason));
+        }
+        if let Some(there) = paired.column(at).filter(|_| !paired.local.is_key(at)) {
+            all.insert(there.name.clone(), paired.wire(at, value));
+        }
+    }
+    // Whoever makes a row has seen nothing of another one with its id.
+    let base = if history.existed {
+        let version = versions::of(file, &history.row)?;
+        held::of(file, &history.row)?.least_base(version)
+    } else {
+        0
+    };
+    let row = WholeRow::of(edit, base, all);
+    Ok(Written::Items(vec![Item::Row(row)], upto))
+}
+
+/// Everything that was done to a row.
+fn logged(
+    file: &mut File,
+    paired: &Paired,
+    history: &History,
+    lines: &[Line],
+) -> Result<Written, Error> {
+    let table = match &paired.server {
+        Ok(name) => name.clone(),
+        Err(reason) => return Ok(Written::Waits(reason.clone())),
+    };
+    let id = match paired.wire_id(&history.row.id) {
+        Ok(id) => id,
+        Err(reason) => return Ok(Written::Waits(format!("{table}: {reason}"))),
+    };
+    let now = row_now(file, &paired.local, &history.row)?;
+    let held = held::of(file, &history.row)?;
+    let before = Before {
+        version: versions::of(file, &history.row)?,
+        held: &held,
+        hard_delete: paired.hard_delete,
+    };
+    Ok(
+        match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
+            Err(reason) => Written::Waits(reason),
+            Ok(told) if told.entries.is_empty() => Written::Nothing,
+            Ok(told) => {
+                let entries = told.entries.into_iter();
+                let items = entries
+                    .map(|(seq, entry)| Item::Entry(seq, entry))
+                    .collect();
+                Written::Items(items, told.upto)
+            }
+        },
+    )
+}
+
+/// The rows of a push in the making.
+#[derive(Default)]
+struct Load {
+    rows: Vec<(RowRef, i64)>,
+    items: Vec<Vec<Item>>,
+    count: usize,
+    bytes: usize,
+}
+
+impl Load {
+    /// Adds a row; false if the push is full without it.
+    fn add(&mut self, row: RowRef, items: Vec<Item>, upto: i64) -> Result<bool, Error> {
+        let mut bytes = 0;
+        for item in &items {
+            bytes += match item {
+                Item::Edit(edit) => size(edit)?,
+                Item::Entry(_, entry) => size(entry)?,
+                Item::Row(row) => size(row)?,
+            };
+        }
+        let too_much = self.bytes + bytes > BODY_BYTES || self.count + items.len() > BODY_ITEMS;
+        if too_much && !self.rows.is_empty() {
+            return Ok(false);
+        }
+        self.bytes += bytes;
+        self.count += items.len();
+        self.rows.push((row, upto));
+        self.items.push(items);
+        Ok(true)
+    }
+
+    /// The body, and the rows in the order of their first items in it.
+    fn into_body(self, number: i64, terms: Terms<'_>) -> (Body, Vec<(RowRef, i64)>) {
+        let mut body = Body {
+            push: number,
+            schema: terms.schema.map(str::to_owned),
+            ..Body::default()
+        };
+        let first = |items: &Vec<Item>| match items.first() {
+            Some(Item::Entry(seq, _)) => *seq,
+            Some(Item::Edit(_) | Item::Row(_)) | None => 0,
+        };
+        let mut all: Vec<_> = self.rows.into_iter().zip(self.items).collect();
+        all.sort_by_key(|(_, items)| first(items));
+        let (sent, items): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+        let (mut edits, mut entries, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        for item in items.into_iter().flatten() {
+            match item {
+                Item::Edit(edit) => edits.push(edit),
+                Item::Entry(seq, entry) => entries.push((seq, entry)),
+                Item::Row(row) => rows.push(row),
+            }
+        }
+        match terms.mode {
+            Mode::Differential => body.edits = Some(edits),
+            Mode::WholeRow => body.rows = Some(rows),
+            Mode::TransactionLog => {
+                // As they were done, across rows.
+                entries.sort_by_key(|(seq, _)| *seq);
+                body.entries = Some(entries.into_iter().map(|(_, entry)| entry).collect());
+            }
+        }
+        (body, sent)
+    }
+}
+
+fn size(item: &impl Serialize) -> Result<usize, Error> {
+    Ok(serde_json::to_vec(item).map_err(unwritable)?.len())
+}
+
+fn store(file: &mut File, terms: Terms<'_>, load: Load) -> Result<Frozen, Error> {
+    let number = file.meta_int(Meta::Push)?.unwrap_or(0) + 1;
+    let count = load.count as u64;
+    let (body, sent) = load.into_body(number, terms);
     let json = serde_json::to_vec(&body).map_err(unwritable)?;
     let body = zstd::bulk::compress(&json, LEVEL)?;
     file.execute(
-        "INSERT INTO colsync_pushes (push, body, edits) VALUES (:?, :?, :?)",
+        "INSERT INTO colsync_pushes (push, mode, body, edits) VALUES (:?, :?, :?, :?)",
         &[
             Stored::Int(number),
+            Stored::Text(terms.mode.name().to_owned()),
             Stored::Bytes(body.clone()),
             Stored::Int(i64::try_from(count).unwrap_or(i64::MAX)),
         ],
     )?;
-    for (position, (row, upto)) in (0..).zip(sent) {
+    for (position, (row, upto)) in (0..).zip(&sent) {
         file.execute(
             "INSERT INTO colsync_sent (position, table_number, row_id, upto) VALUES (:?, :?, :?, :?)",
             &[
@@ -166,6 +325,7 @@ fn store(
     }
     Ok(Frozen {
         number,
+        mode: terms.mode,
         body,
         edits: count,
     })
@@ -174,7 +334,7 @@ fn store(
 /// The push that has no answer yet.
 pub(crate) fn unanswered(file: &mut File) -> Result<Option<Frozen>, Error> {
     let row = file.first(
-        "SELECT push, body, edits FROM colsync_pushes WHERE settled_at_ms IS NULL",
+        "SELECT push, mode, body, edits FROM colsync_pushes WHERE settled_at_ms IS NULL",
         &[],
     )?;
     row.map(read).transpose()
@@ -184,7 +344,7 @@ pub(crate) fn unanswered(file: &mut File) -> Result<Option<Frozen>, Error> {
 pub(crate) fn kept_from(file: &mut File, number: i64) -> Result<Option<Vec<Frozen>>, Error> {
     let last = file.meta_int(Meta::Push)?.unwrap_or(0);
     let rows = file.load(
-        "SELECT push, body, edits FROM colsync_pushes \
+        "SELECT push, mode, body, edits FROM colsync_pushes \
          WHERE push >= :? AND settled_at_ms IS NOT NULL ORDER BY push",
         &[Stored::Int(number)],
     )?;
@@ -258,22 +418,31 @@ pub(crate) fn answered(file: &mut File, number: i64, now: Time) -> Result<(), Er
     Ok(())
 }
 
-/// The edits of a push.
+/// The edits of a push, one for each receipt.
 pub(crate) fn edits(frozen: &Frozen) -> Result<Vec<WireEdit>, Error> {
     let corrupt = || Error::Corrupt(format!("push {} in colsync_pushes", frozen.number));
     let json = zstd::stream::decode_all(frozen.body.as_slice()).map_err(|_broken| corrupt())?;
     let body: Body = serde_json::from_slice(&json).map_err(|_broken| corrupt())?;
-    Ok(body.edits)
+    Ok(body.into_edits())
 }
 
 fn read(row: Vec<Stored>) -> Result<Frozen, Error> {
-    match <[Stored; 3]>::try_from(row) {
-        Ok([Stored::Int(number), Stored::Bytes(body), Stored::Int(edits)]) => Ok(Frozen {
+    let corrupt = || Error::Corrupt("a row of colsync_pushes".to_owned());
+    match <[Stored; 4]>::try_from(row) {
+        Ok(
+            [
+                Stored::Int(number),
+                Stored::Text(mode),
+                Stored::Bytes(body),
+                Stored::Int(edits),
+            ],
+        ) => Ok(Frozen {
             number,
+            mode: Mode::from_name(&mode).ok_or_else(corrupt)?,
             body,
             edits: u64::try_from(edits).unwrap_or(0),
         }),
-        Ok(_) | Err(_) => Err(Error::Corrupt("a row of colsync_pushes".to_owned())),
+        Ok(_) | Err(_) => Err(corrupt()),
     }
 }
 

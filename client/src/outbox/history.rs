@@ -226,6 +226,25 @@ pub(crate) fn of(file: &mut File, rows: &[RowRef]) -> Result<Vec<History>, Error
         .collect())
 }
 
+/// The lines of each of these rows, in the order of `rows`.
+pub(crate) fn lines_of(file: &mut File, rows: &[RowRef]) -> Result<Vec<Vec<Line>>, Error> {
+    let mut found: HashMap<RowRef, Vec<Line>> =
+        rows.iter().map(|row| (row.clone(), Vec::new())).collect();
+    if is_indexed(file)? {
+        for row in rows {
+            found.insert(row.clone(), lines::of_row(file, row)?);
+        }
+    } else {
+        each(file, |line| {
+            if let Some(of_row) = found.get_mut(&line.row) {
+                of_row.push(line);
+            }
+        })?;
+    }
+    let found = rows.iter().map(|row| found.remove(row).unwrap_or_default());
+    Ok(found.collect())
+}
+
 /// All histories, in the order of their first lines.
 pub(crate) fn all(file: &mut File) -> Result<Vec<History>, Error> {
     let mut order: Vec<History> = Vec::new();

@@ -1,6 +1,8 @@
 //! Settling a push by its receipts, in one transaction: what was answered for leaves the log, what the
 //! server made of it goes into the table, and edits made meanwhile stay pending from the right base.
 
+mod refusal;
+
 use std::collections::{BTreeMap, HashSet};
 
 use colsync_shared::receipt::{Outcome, Receipt, Status};
@@ -9,6 +11,7 @@ use colsync_shared::{Op, Time};
 use serde_json::Value as Json;
 
 use super::edit::WireEdit;
+use super::fold::{self, Folded};
 use super::freeze::{self, Frozen};
 use super::history::{self, History, row_now};
 use super::letters;
@@ -62,9 +65,10 @@ pub(crate) fn settle(
             edits.len()
         )));
     }
+    let folded = fold::fold(edits, receipts);
     file.write(|file| {
         let sent = freeze::sent(file)?;
-        if sent.len() != edits.len() {
+        if sent.len() != folded.len() {
             return Err(Error::Corrupt("colsync_sent".to_owned()));
         }
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
@@ -74,7 +78,7 @@ pub(crate) fn settle(
         write::without_echo(file, &touched, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
-                for (((row, upto), edit), receipt) in sent.into_iter().zip(edits).zip(receipts) {
+                for ((row, upto), folded) in sent.into_iter().zip(folded) {
                     // A row that was untracked meanwhile has no lines any more, and nothing to settle.
                     let Some(history) = histories.next_if(|history| history.row == row) else {
                         continue;
@@ -82,6 +86,7 @@ pub(crate) fn settle(
                     let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
                         continue;
                     };
+                    let Folded { edit, receipt, .. } = folded;
                     let mut one = One {
                         file: &mut *file,
                         paired,
@@ -94,7 +99,11 @@ pub(crate) fn settle(
                         settled: &mut settled,
                     };
                     match receipt.status {
-                        Status::Ok => one.accepted(&receipt)?,
+                        Status::Ok => {
+                            one.tell(&folded.accepted, &folded.refused)?;
+                            let receipt = one.told_again(receipt, &folded.untold);
+                            one.accepted(&receipt)?;
+                        }
                         Status::Rejected => one.rejected(&receipt, terms.last)?,
                         Status::RolledBack => {
                             return Err(Error::Nonsense("a receipt of an atomic push".to_owned()));
@@ -129,16 +138,41 @@ struct One<'a> {
 }
 
 impl One<'_> {
+    /// Keeps what the app is to know of the row's edits: where they met others', and which were refused.
+    fn tell(
+        &mut self,
+        accepted: &[(WireEdit, Receipt)],
+        refused: &[(WireEdit, Receipt)],
+    ) -> Result<(), Error> {
+        for (edit, receipt) in accepted {
+            self.count(receipt);
+            let original = |name: &str| self.original(name);
+            let picks_one = |name: &str| {
+                let at = self.paired.position(name);
+                let column = at.and_then(|at| self.paired.column(at));
+                column.is_some_and(|column| column.picks_one)
+            };
+            let told = letters::conflicts(edit, receipt, original, picks_one);
+            letters::note_conflicts(self.file, edit, told, self.now)?;
+        }
+        for (edit, receipt) in refused {
+            self.settled.rejected += 1;
+            letters::add(self.file, edit, receipt, self.now)?;
+        }
+        Ok(())
+    }
+
+    /// The receipt with the Originals of columns of which it does not tell what the server has.
+    fn told_again(&self, mut receipt: Receipt, untold: &[String]) -> Receipt {
+        for name in untold {
+            if let Some(value) = self.original(name) {
+                receipt.changed.insert(name.clone(), value);
+            }
+        }
+        receipt
+    }
+
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        self.count(receipt);
-        let original = |name: &str| self.original(name);
-        let picks_one = |name: &str| {
-            let at = self.paired.position(name);
-            let column = at.and_then(|at| self.paired.column(at));
-            column.is_some_and(|column| column.picks_one)
-        };
-        let told = letters::conflicts(&self.edit, receipt, original, picks_one);
-        letters::note_conflicts(self.file, &self.edit, told, self.now)?;
         self.forget_settled_lines()?;
         if self.went_on {
             return self.accepted_meanwhile(receipt);
@@ -182,12 +216,10 @@ impl One<'_> {
     /// The version that the edit was made from. Whoever makes a row has seen nothing of another's, and all of
     /// what it made itself.
     fn before(&self, receipt: &Receipt) -> i64 {
-        match (self.edit.op, receipt.version) {
-            (Op::Insert, Some(version)) if receipt.created => version,
-            (Op::Insert, _) => 0,
-            (Op::Update | Op::Delete | Op::Replace | Op::HardDelete, _) => {
-                self.edit.base_version.unwrap_or(held::LOST)
-            }
+        match (self.makes(), receipt.version) {
+            (true, Some(version)) if receipt.created => version,
+            (true, _) => 0,
+            (false, _) => self.edit.base_version.unwrap_or(held::LOST),
         }
     }
 
@@ -195,6 +227,15 @@ impl One<'_> {
     fn base_of(&self, name: &str, before: i64) -> i64 {
         let sent = self.edit.columns.get(name);
         sent.and_then(|sent| sent.base_version).unwrap_or(before)
+    }
+
+    /// Whether the app made the row.
+    fn makes(&self) -> bool {
+        match self.edit.op {
+            Op::Insert => true,
+            Op::Replace => !self.history.existed,
+            Op::Update | Op::Delete | Op::HardDelete => false,
+        }
     }
 
     /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
@@ -254,81 +295,11 @@ impl One<'_> {
         held::keep(self.file, &self.row, &held, refused.as_deref())
     }
 
-    fn rejected(&mut self, receipt: &Receipt, last: bool) -> Result<(), Error> {
-        let code = receipt.rejection.as_ref().map_or("", |r| r.code.as_str());
-        match (code, self.edit.op) {
-            // The app has edited the row since: that is what is to be judged.
-            _ if self.went_on => self.again(),
-            ("unknown_table" | "unknown_column", _) => {
-                self.settled.schema_changed = true;
-                self.again();
-            }
-            ("constraint_violation", _) if !last => self.again(),
-            ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
-                // What the app wanted is so.
-                self.forget_settled_lines()?;
-                held::forget(self.file, &self.row)?;
-                versions::forget(self.file, &self.row)?;
-            }
-            ("row_not_found", Op::Update) => {
-                // The server has lost the row, or never had it: the file has all of it.
-                self.forget_settled_lines()?;
-                self.file.execute(
-                    "INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, :?, :?, :?)",
-                    &[
-                        Stored::Int(self.row.table),
-                        self.row.id.0.clone(),
-                        Stored::Int(self.history.at_ms),
-                    ],
-                )?;
-                self.again();
-            }
-            (_, _) => self.refused(receipt)?,
-        }
-        Ok(())
-    }
-
-    /// The edit becomes a dead letter, and the row what the server has.
-    fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        self.settled.rejected += 1;
-        let mut edit = self.edit.clone();
-        for (name, column) in &mut edit.columns {
-            column.base = self.original(name);
-        }
-        letters::add(self.file, &edit, receipt, self.now)?;
-        self.forget_settled_lines()?;
-        let held = held::of(self.file, &self.row)?;
-        let gone = receipt
-            .rejection
-            .as_ref()
-            .is_some_and(|rejection| rejection.code == "row_gone");
-        let columns = match edit.op {
-            Op::Insert | Op::Replace => held.columns.clone(),
-            Op::Update | Op::Delete | Op::HardDelete => {
-                let mut columns = self.originals();
-                columns.extend(held.columns.clone());
-                columns
-            }
-        };
-        let back = Held {
-            removed: gone || held.removed || (edit.op == Op::Insert && !held.full),
-            full: (edit.op == Op::Insert && held.full)
-                || matches!(edit.op, Op::Delete | Op::HardDelete),
-            columns,
-            version: held.version,
-            ..Held::default()
-        };
-        apply::put_or_hold(self.file, self.paired, &self.row, &back)
-    }
-
-    fn again(&mut self) {
-        self.settled.again.push(self.row.clone());
-    }
-
     /// Removes the lines that the edit covers; those of columns that the server lacks stay.
     fn forget_settled_lines(&mut self) -> Result<(), Error> {
+        let is_edit = matches!(self.edit.op, Op::Update | Op::Replace) && !self.makes();
         let stays = |column: &Option<String>| match column {
-            Some(name) if self.edit.op == Op::Update => self
+            Some(name) if is_edit => self
                 .paired
                 .local
                 .position(name)
@@ -343,7 +314,7 @@ impl One<'_> {
             .map(|(seq, _)| *seq)
             .collect();
         history::forget(self.file, seqs)?;
-        if self.edit.op == Op::Insert {
+        if self.makes() {
             self.keep_what_the_server_lacks()?;
         }
         Ok(())

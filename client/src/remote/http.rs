@@ -16,6 +16,7 @@ use super::{Pull, PushAnswer, Trouble};
 use crate::client::Settings;
 use crate::edges::Clock;
 use crate::error::Error;
+use crate::outbox::freeze::Frozen;
 
 /// The largest answer that is read as a whole, bytes.
 const LARGEST_ANSWER: u64 = 256 << 20;
@@ -102,14 +103,15 @@ impl Http {
         self.json(response)
     }
 
-    /// `POST /v1/sync/push` with a body of zstd.
+    /// `POST /v1/sync/push`, or the call of another mode.
     pub(crate) fn push(
         &self,
         client: ClientId,
-        body: &[u8],
+        push: &Frozen,
         compress: bool,
     ) -> Result<PushAnswer, Trouble> {
-        let url = format!("{}/v1/sync/push", self.base);
+        let url = format!("{}/v1/sync/{}", self.base, push.mode.call());
+        let body = push.body.as_slice();
         let sent_at = self.clock.now();
         let mut request = self
             .agent

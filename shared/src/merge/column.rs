@@ -89,7 +89,10 @@ pub fn merge(
 
 fn case(current: &Cell, edit: &CellEdit<'_>, policy: Policy, row_version: i64) -> Case {
     let saw = edit.view.saw(current.version, row_version);
-    let in_view = saw == Some(true) || edit.base == Some(&current.value);
+    // What an earlier edit of the same push was merged into, its client has not seen.
+    let merged_since = edit.view.own.contains(&current.version)
+        && edit.base.is_some_and(|base| *base != current.value);
+    let in_view = (saw == Some(true) && !merged_since) || edit.base == Some(&current.value);
     if *edit.value == current.value {
         // Two who each counted one up from 5 agree on 6, and mean 7.
         let counts = policy == Policy::Counter && !in_view && edit.base.is_some();

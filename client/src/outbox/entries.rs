@@ -1,0 +1,227 @@
+//! A row's lines of the log as entries of a transaction log: every edit that the app made, in order.
+//!
+//! A line tells a column's value before, and of a change the value after. What an insert wrote is not in the
+//! log; it is what the row holds now, less what later lines changed.
+
+use colsync_shared::Op;
+use colsync_shared::sqlite::Stored;
+
+use super::body::Entry;
+use super::edit::{no_text, time};
+use crate::capture::lines::{Line, LineOp};
+use crate::file::Row;
+use crate::inbox::held::{Held, LOST};
+use crate::pairing::Paired;
+
+/// Entries that one row gives to a push: the server takes 10,000 at once. What comes after them waits.
+const MOST: usize = 2_000;
+
+/// A row's entries, and the lines that they are made of.
+#[derive(Debug)]
+pub(crate) struct Told {
+    /// Each with the line that it begins with, for the order among rows.
+    pub(crate) entries: Vec<(i64, Entry)>,
+    /// The last line that is in them.
+    pub(crate) upto: i64,
+}
+
+/// What the row was for the server before the app edited it.
+pub(crate) struct Before<'a> {
+    pub(crate) version: i64,
+    pub(crate) held: &'a Held,
+    /// Whether a delete removes the row for good.
+    pub(crate) hard_delete: bool,
+}
+
+/// One statement of the app's about the row.
+enum Event {
+    /// The row was there from then on: position and value of each column.
+    Made(Vec<(usize, Stored)>),
+    /// Columns changed: position, value before, value after.
+    Changed(Vec<(usize, Stored, Stored)>),
+    Deleted,
+}
+
+/// Puts the `lines` of one row together, in their order; the row is `now` as given, if it is there.
+///
+/// # Errors
+/// A clause that says why the server could not be told.
+pub(crate) fn entries(
+    paired: &Paired,
+    (table, id): (&str, &str),
+    lines: &[Line],
+    now: Option<&Row>,
+    before: &Before<'_>,
+) -> Result<Told, String> {
+    let mut told = Told {
+        entries: Vec::new(),
+        upto: 0,
+    };
+    let mut at = 0;
+    while let Some(line) = lines.get(at) {
+        if told.entries.len() == MOST {
+            return Ok(told);
+        }
+        let (event, taken) = event(paired, lines, at, now);
+        at += taken.max(1);
+        told.upto = lines.get(at - 1).map_or(told.upto, |last| last.seq);
+        let Some(event) = event else { continue };
+        let mut entry = Entry {
+            table: table.to_owned(),
+            id: id.to_owned(),
+            action: Op::Update,
+            base_version: None,
+            at: time(line.at_ms),
+            columns: Default::default(),
+            base: Default::default(),
+        };
+        match event {
+            Event::Deleted => {
+                entry.action = if before.hard_delete {
+                    Op::HardDelete
+                } else {
+                    Op::Delete
+                };
+                entry.base_version = Some(before.held.least_base(before.version));
+            }
+            Event::Made(values) => {
+                entry.action = Op::Insert;
+                // NULL is what a column is without being written.
+                let written = values.iter().filter(|(_, value)| *value != Stored::Null);
+                for (position, value) in written {
+                    put(paired, *position, value, &mut entry)?;
+                }
+            }
+            Event::Changed(changes) => {
+                let row = before.held.row_base.unwrap_or(before.version);
+                let names = changes.iter().filter_map(|(at, ..)| paired.column(*at));
+                let bases = names.map(|there| before.held.bases.get(&there.name).copied());
+                let base = bases.flatten().fold(row, i64::min);
+                entry.base_version = (base != LOST).then_some(base);
+                for (position, old, new) in changes {
+                    put(paired, position, &new, &mut entry)?;
+                    if let Some(there) = paired.column(position)
+                        && (there.needs_base || base == LOST)
+                    {
+                        let old = paired.wire(position, &old);
+                        entry.base.insert(there.name.clone(), old);
+                    }
+                }
+                if entry.columns.is_empty() {
+                    continue;
+                }
+            }
+        }
+        told.entries.push((line.seq, entry));
+    }
+    Ok(told)
+}
+
+fn put(paired: &Paired, position: usize, value: &Stored, entry: &mut Entry) -> Result<(), String> {
+    if let Some(reason) = no_text(paired, position, value) {
+        return Err(reason);
+    }
+    if let Some(there) = paired
+        .column(position)
+        .filter(|_| !paired.local.is_key(position))
+    {
+        entry
+            .columns
+            .insert(there.name.clone(), paired.wire(position, value));
+    }
+    Ok(())
+}
+
+/// What the lines from `at` on tell first, and how many of them do.
+fn event(paired: &Paired, lines: &[Line], at: usize, now: Option<&Row>) -> (Option<Event>, usize) {
+    let rest = lines.get(at..).unwrap_or_default();
+    let run = |op: LineOp| rest.iter().take_while(|line| line.op == op).count();
+    let Some(first) = rest.first() else {
+        return (None, 0);
+    };
+    match first.op {
+        LineOp::Changed => {
+            let mut changes: Vec<(usize, Stored, Stored)> = Vec::new();
+            let mut taken = 0;
+            for line in rest.iter().take(run(LineOp::Changed)) {
+                let position = line
+                    .column
+                    .as_deref()
+                    .and_then(|c| paired.local.position(c));
+                let again = changes.iter().any(|(at, ..)| Some(*at) == position);
+                if again || line.at_ms != first.at_ms {
+                    break;
+                }
+                taken += 1;
+                if let Some(position) = position {
+                    changes.push((position, line.old.clone(), line.new.clone()));
+                }
+            }
+            (Some(Event::Changed(changes)), taken)
+        }
+        LineOp::Deleted => {
+            // One line without a column begins each delete.
+            let columns = rest.iter().skip(1);
+            let columns =
+                columns.take_while(|line| line.op == LineOp::Deleted && line.column.is_some());
+            (Some(Event::Deleted), 1 + columns.count())
+        }
+        LineOp::Inserted => {
+            let values = values_after(paired, lines, at, now);
+            (Some(Event::Made(values)), 1)
+        }
+        LineOp::MayBeReplaced => {
+            let taken = run(LineOp::MayBeReplaced);
+            let after = at + taken;
+            if lines
+                .get(after)
+                .is_none_or(|next| next.op != LineOp::Inserted)
+            {
+                return (None, taken);
+            }
+            // An OR REPLACE: the row's values changed, all at once.
+            let changes = values_after(paired, lines, after, now)
+                .into_iter()
+                .filter_map(|(position, new)| {
+                    let name = &paired.local.columns.get(position)?.name;
+                    let old = rest
+                        .iter()
+                        .take(taken)
+                        .rev()
+                        .find(|line| is_of(line, name))?;
+                    (old.old != new).then(|| (position, old.old.clone(), new))
+                });
+            (Some(Event::Changed(changes.collect())), taken + 1)
+        }
+    }
+}
+
+fn is_of(line: &Line, column: &str) -> bool {
+    line.column
+        .as_ref()
+        .is_some_and(|name| name.eq_ignore_ascii_case(column))
+}
+
+/// The row's values right after the line at `at`: of each column what the next line about it found, or what
+/// the row holds now.
+fn values_after(
+    paired: &Paired,
+    lines: &[Line],
+    at: usize,
+    now: Option<&Row>,
+) -> Vec<(usize, Stored)> {
+    let later = lines.get(at + 1..).unwrap_or_default();
+    let columns = paired.local.columns.iter().enumerate();
+    columns
+        .filter(|(position, _)| !paired.local.is_key(*position))
+        .map(|(position, column)| {
+            let next = later.iter().find(|line| is_of(line, &column.name));
+            let current = || now.and_then(|row| row.get(position)).cloned();
+            let value = next.map_or_else(
+                || current().unwrap_or(Stored::Null),
+                |line| line.old.clone(),
+            );
+            (position, value)
+        })
+        .collect()
+}

@@ -1,0 +1,80 @@
+//! What becomes of an edit that the server has refused: it is sent again, is moot, or is a dead letter.
+
+use colsync_shared::Op;
+use colsync_shared::receipt::Receipt;
+use colsync_shared::sqlite::Stored;
+
+use super::One;
+use crate::error::Error;
+use crate::inbox::held::{self, Held};
+use crate::inbox::{apply, versions};
+use crate::outbox::letters;
+
+impl One<'_> {
+    pub(super) fn rejected(&mut self, receipt: &Receipt, last: bool) -> Result<(), Error> {
+        let code = receipt.rejection.as_ref().map_or("", |r| r.code.as_str());
+        match (code, self.edit.op) {
+            // The app has edited the row since: that is what is to be judged.
+            _ if self.went_on => self.again(),
+            ("unknown_table" | "unknown_column", _) => {
+                self.settled.schema_changed = true;
+                self.again();
+            }
+            ("constraint_violation", _) if !last => self.again(),
+            ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
+                // What the app wanted is so.
+                self.forget_settled_lines()?;
+                held::forget(self.file, &self.row)?;
+                versions::forget(self.file, &self.row)?;
+            }
+            ("row_not_found", Op::Update) => {
+                // The server has lost the row, or never had it: the file has all of it.
+                self.forget_settled_lines()?;
+                self.file.execute(
+                    "INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, :?, :?, :?)",
+                    &[
+                        Stored::Int(self.row.table),
+                        self.row.id.0.clone(),
+                        Stored::Int(self.history.at_ms),
+                    ],
+                )?;
+                self.again();
+            }
+            (_, _) => self.refused(receipt)?,
+        }
+        Ok(())
+    }
+
+    /// The edit becomes a dead letter, and the row what the server has.
+    fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
+        self.settled.rejected += 1;
+        let mut edit = self.edit.clone();
+        for (name, column) in &mut edit.columns {
+            column.base = self.original(name);
+        }
+        letters::add(self.file, &edit, receipt, self.now)?;
+        self.forget_settled_lines()?;
+        let held = held::of(self.file, &self.row)?;
+        let gone = receipt
+            .rejection
+            .as_ref()
+            .is_some_and(|rejection| rejection.code == "row_gone");
+        let mut columns = held.columns.clone();
+        if !self.makes() {
+            columns = self.originals();
+            columns.extend(held.columns.clone());
+        }
+        let back = Held {
+            removed: gone || held.removed || (self.makes() && !held.full),
+            full: (self.makes() && held.full) || matches!(edit.op, Op::Delete | Op::HardDelete),
+            columns,
+            version: held.version,
+            ..Held::default()
+        };
+        apply::put_or_hold(self.file, self.paired, &self.row, &back)
+    }
+
+    fn again(&mut self) {
+        self.settled.again.push(self.row.clone());
+    }
+}
