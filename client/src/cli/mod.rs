@@ -12,7 +12,7 @@ mod show;
 mod table;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -67,15 +67,20 @@ fn run(args: Args, output: &Output) -> Result<u8, Failure> {
         // The library would make it, and a misspelt name would go unnoticed.
         return Err(Failure::NoFile(path));
     }
-    let client = open(&path, args.server, args.key.map(|key| key.0))?;
+    let settings = Settings {
+        server: args.server,
+        remote: args.remote.map(description).transpose()?,
+        token: args.key.map(|key| key.0),
+        ..Settings::default()
+    };
+    let client = Client::open(&path, settings)?;
     commands::run(&client, &path, args.command, output)
 }
 
-fn open(path: &Path, server: Option<String>, token: Option<String>) -> Result<Client, Failure> {
-    let settings = Settings {
-        server,
-        token,
-        ..Settings::default()
-    };
-    Ok(Client::open(PathBuf::from(path), settings)?)
+/// The text of an API's description.
+fn description(path: PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(&path).map_err(|broken| Failure::Unreadable {
+        path,
+        reason: broken.to_string(),
+    })
 }
