@@ -16,6 +16,7 @@ mod client_faults;
 mod client_histories;
 mod client_policies;
 mod client_refusals;
+mod client_rest;
 mod client_schemas;
 mod client_sync;
 mod client_worker;

@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod database;
 pub mod device;
 pub mod edits;
+pub mod plain;
 pub mod process;
 pub mod proxy;
 pub mod rows;
@@ -29,6 +30,7 @@ pub use clock::{ago, time};
 pub use cluster::Cluster;
 pub use database::Backend;
 pub use device::Device;
+pub use plain::Plain;
 pub use proxy::{Counts, Fault, Plan, Proxy};
 pub use server::{ADMIN_TOKEN, Server, ServerBuilder};
 
