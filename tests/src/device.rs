@@ -55,9 +55,15 @@ impl Device {
     /// A device without tables that syncs with `api`; `tables` is its description without the URL.
     #[must_use]
     pub fn of_api(api: &Plain, tables: &str) -> Device {
+        Device::of_api_at(&api.url(), tables)
+    }
+
+    /// The same at another URL, which leads there.
+    #[must_use]
+    pub fn of_api_at(url: &str, tables: &str) -> Device {
         Device::with(|folder| {
             let path = folder.join("api.toml");
-            std::fs::write(&path, format!("url = \"{}\"\n{tables}", api.url())).unwrap();
+            std::fs::write(&path, format!("url = \"{url}\"\n{tables}")).unwrap();
             Remote::Api(path)
         })
     }

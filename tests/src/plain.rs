@@ -38,6 +38,7 @@ kinto.cache_backend = kinto.core.cache.memory
 kinto.bucket_create_principals = system.Everyone
 kinto.bucket_write_principals = system.Everyone
 kinto.paginate_by = 3
+kinto.experimental_collection_schema_validation = true
 ";
 
 /// A running API.
@@ -77,13 +78,14 @@ impl Plain {
         })
     }
 
-    /// A Kinto with a bucket `app` and in it an empty collection of this name.
+    /// A Kinto with a bucket `app` and in it an empty collection of this name, whose records meet `schema`, a JSON
+    /// schema.
     ///
     /// # Panics
     /// If it cannot be installed, or does not start.
     #[track_caller]
     #[must_use]
-    pub fn kinto(collection: &str) -> Plain {
+    pub fn kinto(collection: &str, schema: &Json) -> Plain {
         kinto_program();
         let folder = TempDir::with_prefix("colsync-kinto-").unwrap();
         let plain = Plain::start(folder, "/v1/", |folder, port| {
@@ -97,7 +99,8 @@ impl Plain {
         let http = plain.http();
         drop(http.put("/v1/buckets/app", &empty).expect(201));
         let path = format!("/v1/buckets/app/collections/{collection}");
-        drop(http.put(&path, &empty).expect(201));
+        let described = serde_json::json!({ "data": { "schema": schema } });
+        drop(http.put(&path, &described).expect(201));
         plain
     }
 

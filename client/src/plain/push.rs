@@ -70,7 +70,15 @@ fn one(
         wire,
         at,
     };
-    let told = work.fetch()?;
+    let told = match work.fetch() {
+        // No row could have this key.
+        Err(Trouble::Refused {
+            status: 400 | 414 | 422,
+            code,
+            detail,
+        }) => return work.refused(Refusal { code, detail }),
+        told => told?,
+    };
     match decode(&mapped, wire, work.plain.skew_us(), work.plain.now()) {
         Ok(edit) => work.run(&edit, begun, told),
         Err(rejection) => Ok(reject(rejection)),
