@@ -1,11 +1,10 @@
 //! A server that knows no sync, but the changes since a time and `If-Match`: Kinto.
 
-use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use colsync_client::Error;
-use colsync_tests::{Device, Plain};
+use colsync_tests::{Act, Between, Device, Plain};
 use serde_json::{Value as Json, json};
 
 const TABLE: &str = "CREATE TABLE todos (id TEXT PRIMARY KEY, title TEXT, stock INTEGER, doc JSON)";
@@ -111,57 +110,31 @@ fn edits_go_up_as_merge_patches_that_leave_other_members_alone() {
 fn a_write_that_someone_else_is_faster_than_is_merged_again() {
     let api = kinto();
     put(&api, "a", &json!({ "title": "old", "stock": 5 }));
-    let faster = || put(&api, "a", &json!({ "title": "theirs", "stock": 10 }));
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let a = tracking(Device::of_api_at(&url, DESCRIPTION));
-    std::thread::scope(|scope| {
-        let between = scope.spawn(|| pass_on(&listener, &api, faster));
-        a.client().sync().unwrap();
-        a.sql("UPDATE todos SET stock = stock + 1");
-        let report = a.client().sync().unwrap();
-        assert_eq!((report.pushed, report.merged), (1, 1), "{report:?}");
-        drop(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        assert_eq!(between.join().unwrap(), 1, "the faster one came between");
+    let (http, done) = (api.http(), Arc::new(AtomicU32::new(0)));
+    let times = done.clone();
+    let between = Between::new(&api, move |request| {
+        if request.starts_with(b"PATCH") && times.fetch_add(1, Ordering::SeqCst) == 0 {
+            let faster = json!({ "data": { "title": "theirs", "stock": 10 } });
+            drop(http.put(&path("a"), &faster).expect(200));
+        }
+        Act::Pass
     });
+    let a = tracking(Device::of_api_at(&between.url(), DESCRIPTION));
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET stock = stock + 1");
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.merged), (1, 1), "{report:?}");
+    assert_eq!(
+        done.load(Ordering::SeqCst),
+        2,
+        "the first was refused with 412"
+    );
     let there = row(&api, "a");
     assert_eq!(
         (&there["title"], &there["stock"]),
         (&json!("theirs"), &json!(11))
     );
     assert_eq!(a.dump("todos"), ["'a', 'theirs', 11, NULL"]);
-}
-
-/// Passes connections on to the API, until one ends without a word; `between` is done before the first write
-/// is passed on. Gives how often it was.
-fn pass_on(listener: &TcpListener, api: &Plain, between: impl Fn() + Sync) -> u32 {
-    let done = Mutex::new(0);
-    std::thread::scope(|scope| {
-        loop {
-            let (mut from, _) = listener.accept().unwrap();
-            let mut buffer = [0; 64 << 10];
-            let mut read = from.read(&mut buffer).unwrap_or(0);
-            if read == 0 {
-                return;
-            }
-            let mut to = TcpStream::connect(api.url().trim_start_matches("http://")).unwrap();
-            let (mut back, mut answers) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-            scope.spawn(move || drop(std::io::copy(&mut answers, &mut back)));
-            let (done, between) = (&done, &between);
-            scope.spawn(move || {
-                while read > 0 {
-                    if buffer.starts_with(b"PATCH") && *done.lock().unwrap() == 0 {
-                        *done.lock().unwrap() += 1;
-                        between();
-                    }
-                    to.write_all(&buffer[..read]).unwrap();
-                    read = from.read(&mut buffer).unwrap_or(0);
-                }
-                drop(to.shutdown(std::net::Shutdown::Both));
-            });
-        }
-    });
-    done.into_inner().unwrap()
 }
 
 #[test]

@@ -1,17 +1,13 @@
 //! A server that knows no sync: a json-server that others use at the same time, and files that sync with it.
 
-use std::time::{Duration, Instant};
+mod cuts;
 
-use colsync_client::{Error, Op, Report};
+use std::time::Duration;
+
+use colsync_client::Report;
+use colsync_tests::device::until;
 use colsync_tests::{Device, Plain, process};
-use fastrand::Rng;
 use serde_json::{Value as Json, json};
-
-/// Syncs that are killed.
-const KILLS: u32 = 20;
-
-/// After this a story has failed.
-const LONGEST: Duration = Duration::from_secs(120);
 
 /// What the app keeps. `mine_alone` the API never hears of.
 const TABLE: &str = "CREATE TABLE todos (id TEXT PRIMARY KEY, title TEXT, note TEXT, done BOOLEAN,
@@ -228,22 +224,6 @@ fn counters_add_up_and_sets_are_united() {
 }
 
 #[test]
-fn edits_wait_while_the_api_is_away() {
-    let mut api = one_todo();
-    let a = device(&api);
-    api.stop();
-    a.sql("UPDATE todos SET title = 'offline'; INSERT INTO todos (id, title) VALUES ('b', 'new')");
-    assert!(matches!(a.client().sync(), Err(Error::Unreachable(_))));
-    let told = a.run(&["sync"]);
-    assert_eq!(told.status.code(), Some(3), "{}", process::said(&told));
-    assert_eq!(a.client().pending().unwrap().len(), 2);
-    api.resume();
-    assert_eq!(sync(&a).applied, 2);
-    assert_eq!(row(&api, "a")["title"], "offline");
-    assert_eq!(row(&api, "b")["title"], "new");
-}
-
-#[test]
 fn an_edit_of_a_row_that_others_deleted_does_not_bring_it_back_and_is_told() {
     let api = one_todo();
     let a = device(&api);
@@ -256,6 +236,42 @@ fn an_edit_of_a_row_that_others_deleted_does_not_bring_it_back_and_is_told() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].outcome, "deleted");
     assert_eq!(told[0].mine.as_ref().unwrap()["columns"]["title"], "mine");
+}
+
+#[test]
+fn an_edit_brings_a_deleted_row_back_where_the_description_says_so() {
+    let api = one_todo();
+    let revive = DESCRIPTION.replace("skip", "edit_after_delete = 'revive'\nskip");
+    let a = tracking(&api, &revive);
+    sync(&a);
+    drop(api.http().delete("/todos/a").expect(200));
+    a.sql("UPDATE todos SET title = 'mine'");
+    sync(&a);
+    let there = row(&api, "a");
+    assert_eq!(
+        (&there["title"], &there["remark"], &there["stock"]),
+        (&json!("mine"), &json!("old"), &json!(5))
+    );
+    assert_eq!(get(&a, "title", "a").as_deref(), Some("mine"));
+    assert_eq!(a.client().conflicts().unwrap().len(), 1);
+    let idle = sync(&a);
+    assert_eq!((idle.pushed, idle.pulled, idle.removed), (0, 0, 0));
+}
+
+#[test]
+fn a_worker_keeps_a_file_in_sync_by_itself() {
+    let api = one_todo();
+    let a = tracking(&api, DESCRIPTION);
+    let _watch = a.spawn(&["watch", "--interval", "0.1"]);
+    until("the row comes", || {
+        a.column("SELECT title FROM todos") == [Some("old".to_owned())]
+    });
+    a.sql("UPDATE todos SET title = 'mine'");
+    until("the edit arrives", || row(&api, "a")["title"] == "mine");
+    theirs(&api, "a", 0, json!({ "remark": "theirs" }));
+    until("the answer comes", || {
+        get(&a, "note", "a").as_deref() == Some("theirs")
+    });
 }
 
 #[test]
@@ -381,92 +397,4 @@ fn a_description_that_is_wrong_is_refused_by_the_name_of_its_member() {
         said.contains("tables.todos.item: {id} is missing"),
         "{said}"
     );
-}
-
-#[test]
-fn a_sync_that_is_killed_at_any_point_loses_nothing_and_does_nothing_twice() {
-    let seed = fastrand::u64(..);
-    println!("seed {seed}");
-    let mut random = Rng::with_seed(seed);
-    let api = one_todo();
-    let a = device(&api);
-    // The program is built, and as long as this is what a sync takes.
-    let told = a.run(&["sync"]);
-    assert!(told.status.success(), "{}", process::said(&told));
-    let started = Instant::now();
-    let _ = a.run(&["sync"]);
-    let mut longest = 4 * started.elapsed();
-    let (mut kills, mut syncs, mut added, mut theirs_added) = (0, 0, 0, 0);
-    let mut rows = 1;
-    let started = Instant::now();
-    while kills < KILLS {
-        assert!(started.elapsed() < LONGEST, "{kills} kills of {syncs}");
-        for _ in 0..random.u8(1..5) {
-            a.sql("UPDATE todos SET stock = stock + 1 WHERE id = 'a'");
-            added += 1;
-            a.sql(&format!(
-                "INSERT INTO todos (id, title, stock) VALUES ('made {rows}', 'made', 0)"
-            ));
-            rows += 1;
-        }
-        a.sql(&format!(
-            "UPDATE todos SET title = 'title {syncs}' WHERE id = 'made {}'",
-            random.u32(0..rows)
-        ));
-        let mut sync = a.command(&["sync"]);
-        let sync = sync
-            .stdout(std::process::Stdio::null())
-            .stderr(std::process::Stdio::null());
-        let mut sync = sync.spawn().unwrap();
-        std::thread::park_timeout(longest.mul_f64(random.f64()));
-        sync.kill().unwrap();
-        let killed = sync.wait().unwrap().code().is_none();
-        longest = longest.mul_f64(if killed { 1.1 } else { 0.8 });
-        kills += u32::from(killed);
-        syncs += 1;
-        if random.bool() {
-            // What someone else adds to another row must not be lost either.
-            let remark = format!("remark {syncs}");
-            theirs(&api, "a", 0, json!({ "remark": remark }));
-            theirs_added = syncs;
-        }
-    }
-    println!("{kills} of {syncs} syncs killed in {:?}", started.elapsed());
-    while !a.client().pending().unwrap().is_empty() {
-        sync(&a);
-    }
-    sync(&a);
-    assert_eq!(row(&api, "a")["stock"], 5 + added, "each counted once");
-    let there = api.http().get("/todos").expect(200).json();
-    let there = there.as_array().unwrap();
-    assert_eq!(there.len(), rows as usize, "each made once");
-    assert_eq!(row(&api, "a")["remark"], format!("remark {theirs_added}"));
-    for row in there {
-        let id = row["id"].as_str().unwrap();
-        assert_eq!(
-            row["title"].as_str(),
-            get(&a, "title", id).as_deref(),
-            "{id}"
-        );
-    }
-    assert!(a.client().dead_letters().unwrap().is_empty());
-    assert!(a.client().conflicts().unwrap().is_empty());
-    assert!(a.client().pending().unwrap().is_empty());
-}
-
-#[test]
-fn an_edit_made_while_another_is_on_its_way_stays_pending() {
-    let api = one_todo();
-    let a = device(&api);
-    a.sql("UPDATE todos SET title = 'one'");
-    let during = |progress: &colsync_client::Progress| {
-        matches!(progress, colsync_client::Progress::Pushing { .. })
-    };
-    crate::client_sync::sync_while(&a, during, || a.sql("UPDATE todos SET title = 'two'"));
-    assert_eq!(row(&api, "a")["title"], "one");
-    let pending = a.client().pending().unwrap();
-    assert_eq!((pending.len(), pending[0].op), (1, Op::Update));
-    assert_eq!(sync(&a).applied, 1);
-    assert_eq!(row(&api, "a")["title"], "two");
-    assert!(a.client().conflicts().unwrap().is_empty());
 }

@@ -11,6 +11,7 @@
 )]
 
 pub mod answer;
+pub mod between;
 pub mod client;
 pub mod clock;
 pub mod cluster;
@@ -25,6 +26,7 @@ pub mod server;
 pub mod tables;
 
 pub use answer::Answer;
+pub use between::{Act, Between};
 pub use client::{Client, Pulled, row_path};
 pub use clock::{ago, time};
 pub use cluster::Cluster;

@@ -173,6 +173,10 @@ impl Plain {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    pub(crate) fn address(&self) -> String {
+        self.address.lock().unwrap().clone()
+    }
+
     /// Another user of it.
     #[must_use]
     pub fn http(&self) -> Client {

@@ -195,7 +195,8 @@ pub(super) fn look(
     }
     let Some(alive) = alive else {
         row.deleted = true;
-        row.marks.flag = Some(mark);
+        // The moment of discovery is later than any edit, and so says nothing of who was.
+        row.marks.flag = Some(Mark::of(version, finding.position, at.map(stamp)));
         return (!known.deleted).then_some(row);
     };
     let mut changed = known.deleted;
