@@ -21,6 +21,7 @@ use crate::remote::{Trouble, check_url};
 
 /// The largest answer that is read, bytes.
 const LARGEST_ANSWER: u64 = 64 << 20;
+const HALF_SECOND_US: i64 = 500_000;
 /// What is kept of a refusal's text, bytes.
 const LONGEST_REASON: usize = 500;
 
@@ -253,7 +254,8 @@ impl Api {
     fn note_offset(&self, headers: &HeaderMap, sent_at: Time) {
         let told = headers.get("Date").and_then(|value| value.to_str().ok());
         if let Some(date) = told.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
-            let offset = Time::from(date.to_utc()).since(sent_at);
+            // The header leaves out the fraction of a second: half of one, as far as anyone can tell.
+            let offset = Time::from(date.to_utc()).since(sent_at) + HALF_SECOND_US;
             self.offset_us.store(offset, Ordering::Relaxed);
         }
     }
