@@ -198,6 +198,7 @@ mod tests {
             nullable: true,
             has_default: false,
             policy: "last_writer_wins".to_owned(),
+            group: None,
         }
     }
 
@@ -213,6 +214,7 @@ mod tests {
             foreign_keys: vec![],
             row_policy: "last_writer_wins".to_owned(),
             edit_after_delete: "keep_deleted".to_owned(),
+            hard_delete: false,
         }
     }
 

@@ -34,6 +34,8 @@ pub(crate) struct ServerColumn {
     pub(crate) needs_base: bool,
     /// Whether its policy makes one of both values current, and no third.
     pub(crate) picks_one: bool,
+    /// The group of columns that the server decides it with.
+    pub(crate) group: Option<String>,
     /// Whether an insert may leave it out and the server fills it in, where it takes no NULL.
     pub(crate) filled_in: bool,
 }
@@ -89,6 +91,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
                     "last_writer_wins" | "server_wins" | "client_wins" | "max" | "min"
                 ),
                 picks_one: matches!(found.policy.as_str(), "max" | "min"),
+                group: found.group.clone(),
                 filled_in: found.has_default && !found.nullable,
             })
         })
@@ -132,6 +135,20 @@ impl Paired {
     /// The server's column for the one at `position`.
     pub(crate) fn column(&self, position: usize) -> Option<&ServerColumn> {
         self.columns.get(position)?.as_ref()
+    }
+
+    /// The columns that are in one group with the one at `position`, itself among them: position and the
+    /// server's column. None if it is in no group. Members that the app's table lacks are left out.
+    pub(crate) fn group_of(&self, position: usize) -> Vec<(usize, &ServerColumn)> {
+        let group = self.column(position).and_then(|there| there.group.as_ref());
+        let Some(group) = group else {
+            return Vec::new();
+        };
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter_map(|(at, there)| Some((at, there.as_ref()?)))
+            .filter(|(_, there)| there.group.as_ref() == Some(group))
+            .collect()
     }
 
     /// Where the server's column `name` stands in the app's table.

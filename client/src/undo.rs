@@ -95,8 +95,10 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
             })
             .collect();
         match (edit.op, there) {
-            (Op::Delete, true) => write::delete(file, paired, &row.id).map(drop)?,
-            (Op::Delete, false) => {}
+            (Op::Delete | Op::HardDelete, true) => {
+                write::delete(file, paired, &row.id).map(drop)?
+            }
+            (Op::Delete | Op::HardDelete, false) => {}
             (Op::Insert | Op::Update | Op::Replace, true) => {
                 write::update(file, paired, &row.id, &columns).map(drop)?;
             }

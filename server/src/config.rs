@@ -64,8 +64,13 @@ pub struct TableConfig {
     pub edit_after_delete: EditAfterDelete,
     /// For bare writes.
     pub blind_writes: BlindWrites,
+    /// Whether a client may have rows removed for good.
+    pub hard_delete: bool,
     /// Columns with a policy of their own, in the order of the file.
     pub columns: Vec<(String, Policy)>,
+    /// Groups of columns that are stamped and decided together, each with its columns' names. A column is in
+    /// at most one, and all of a group have one policy, which makes no third value.
+    pub groups: Vec<(String, Vec<String>)>,
 }
 
 impl TableConfig {
@@ -268,6 +273,49 @@ mod tests {
     }
 
     #[test]
+    fn a_group_names_columns_of_one_policy() {
+        let groups = |columns: &str, groups: &str| {
+            format!("[tables.t.columns]\n{columns}\n[tables.t.groups]\n{groups}")
+        };
+        let text = groups(
+            "a = 'manual'\nb = 'manual'",
+            "g = ['a', 'b']\nh = ['y', 'x', 'z']",
+        );
+        let config = parse(&text).unwrap();
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let wanted: [(String, Vec<String>); 2] = [
+            ("g".to_owned(), names(&["a", "b"])),
+            ("h".to_owned(), names(&["y", "x", "z"])),
+        ];
+        assert_eq!(config.tables[0].groups, wanted);
+        for (columns, group, reason) in [
+            ("", "g = []", "tables.t.groups.g: needs two columns"),
+            ("", "g = ['a']", "tables.t.groups.g: needs two columns"),
+            ("", "g = ['a', 'a']", "tables.t.groups.g: names a twice"),
+            (
+                "",
+                "g = ['a', 'b']\nh = ['c', 'a']",
+                "tables.t.groups.h: a is in g",
+            ),
+            ("", "g = ['a', 'sync_txid']", "tables.t.groups.g: sync_txid"),
+            ("", "\"\" = ['a', 'b']", "tables.t.groups.: has no name"),
+            (
+                "a = 'manual'",
+                "g = ['a', 'b']",
+                "tables.t.groups.g: a is manual and b",
+            ),
+            (
+                "a = 'max'\nb = 'max'",
+                "g = ['a', 'b']",
+                "tables.t.groups.g: max",
+            ),
+            ("a = 'counter'", "g = ['b', 'a']", "tables.t.groups.g: "),
+        ] {
+            refused(&groups(columns, group), reason);
+        }
+    }
+
+    #[test]
     fn a_setting_goes_to_the_command_line_first() {
         let overrides = Overrides {
             database_url: Some("postgres://db/app".to_owned()),
@@ -287,7 +335,7 @@ mod tests {
             "[tables.t]\nscope = { column = 'o', claim = 'sub' }",
             "tables.t.scope: ",
         );
-        refused("[tables.t]\nhard_delete = true", "tables.t.hard_delete: ");
+        refused("[tables.t]\nhard_delete = 1", "hard_delete");
         refused(
             "[tables.t.columns]\nstock = 'biggest'",
             "last_writer_wins, server_wins",

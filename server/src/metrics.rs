@@ -129,7 +129,9 @@ impl Metrics {
             Status::RolledBack => "rolled_back",
         };
         self.edits.with_label_values(&[status]).inc();
-        let mut conflicts = receipt.conflicts.len();
+        let refused = receipt.rejection.as_ref();
+        let refused = refused.is_some_and(|rejection| rejection.conflict.is_some());
+        let mut conflicts = receipt.conflicts.len() + usize::from(refused);
         for column in receipt.columns.values() {
             let outcome = match column.outcome {
                 Outcome::Applied => "applied",

@@ -135,8 +135,13 @@ pub fn check(config: &Config) -> Result<Vec<String>, Failure> {
             .iter()
             .map(|column| column.name.as_str())
             .collect();
+        let groups: String = spec
+            .groups()
+            .iter()
+            .map(|(name, members)| format!(", group {name} ({})", members.join(", ")))
+            .collect();
         format!(
-            "{}: {} columns, key {}: ready",
+            "{}: {} columns, key {}{groups}: ready",
             spec.name,
             spec.columns.len(),
             key.join(", ")
@@ -159,7 +164,9 @@ pub fn make_example(config: &Config) -> Result<TableConfig, Failure> {
         row_policy: Default::default(),
         edit_after_delete: Default::default(),
         blind_writes: Default::default(),
+        hard_delete: false,
         columns: Vec::new(),
+        groups: Vec::new(),
     })
 }
 

@@ -16,6 +16,8 @@ pub enum Op {
     Delete,
     /// Write the whole row; make it if it does not exist.
     Replace,
+    /// Remove the row from its table, and leave a tombstone.
+    HardDelete,
 }
 
 /// One edit of one row.

@@ -1,7 +1,8 @@
 //! The merge: base first, clock second.
 //!
 //! Pure: no clock, no randomness, no I/O, and it cannot fail. A row's columns merge one by one
-//! ([`column`]); what happens to the row as a whole, deletes and inserts among it, is in [`row`].
+//! ([`column`]), those of a group together (`group`); what happens to the row as a whole, deletes and
+//! inserts among it, is in [`row`].
 //!
 //! ```text
 //! edited = current?              -> unchanged
@@ -11,6 +12,7 @@
 //! ```
 
 pub mod column;
+mod group;
 mod merging;
 pub mod row;
 
@@ -72,7 +74,8 @@ impl View<'_> {
 pub struct Merged {
     /// For the receipt.
     pub outcome: Outcome,
-    /// The cell afterwards. Its version is the one given to the merge if the value changed.
+    /// The cell afterwards. Its version is the one given to the merge if the value, or another of its group,
+    /// changed.
     pub cell: Cell,
     /// Whether the value changed.
     pub changed: bool,
@@ -106,6 +109,9 @@ pub enum LossKind {
     Column(usize),
     /// A value that a bare write replaced unseen, in the column at this position.
     Blind(usize),
+    /// The columns of a group, of which this is the first one's position; also what a bare write replaced
+    /// unseen in it.
+    Group(usize),
     /// A delete against edits.
     Deleted,
     /// A whole row.
@@ -117,6 +123,8 @@ pub enum LossKind {
 pub enum Side {
     /// A column's value.
     Value(Value),
+    /// Values of a group's columns (position and value): all of them, or those that an edit named.
+    Group(Vec<(usize, Value)>),
     /// A row that is deleted.
     Deleted,
     /// A row that is there, with these columns of it (position and value).

@@ -103,6 +103,9 @@ pub struct Rejection {
     /// The column, constraint or member at fault.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The ledger entry that keeps the edit, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Uuid>,
 }
 
 impl Rejection {
@@ -113,6 +116,7 @@ impl Rejection {
             code: code.to_owned(),
             detail: detail.into(),
             field: None,
+            conflict: None,
         }
     }
 

@@ -113,6 +113,8 @@ pub struct Table {
     pub edit_after_delete: EditAfterDelete,
     /// For bare writes.
     pub blind_writes: BlindWrites,
+    /// Whether a client may have rows removed for good.
+    pub hard_delete: bool,
 }
 
 /// A synced column.
@@ -128,6 +130,8 @@ pub struct Column {
     pub has_default: bool,
     /// For conflicts.
     pub policy: Policy,
+    /// The group of columns that it is stamped and decided with; all of them have one policy.
+    pub group: Option<String>,
 }
 
 impl Table {
@@ -144,6 +148,37 @@ impl Table {
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column.name == name)
+    }
+
+    /// The groups and the names of their columns, in the order of the columns.
+    #[must_use]
+    pub fn groups(&self) -> Vec<(&str, Vec<&str>)> {
+        let mut groups: Vec<(&str, Vec<&str>)> = Vec::new();
+        for column in &self.columns {
+            let Some(group) = column.group.as_deref() else {
+                continue;
+            };
+            match groups.iter_mut().find(|(name, _)| *name == group) {
+                Some((_, members)) => members.push(&column.name),
+                None => groups.push((group, vec![&column.name])),
+            }
+        }
+        groups
+    }
+
+    /// Positions of the columns that are in one group with the one at `position`, itself among them; none
+    /// if it is in no group.
+    #[must_use]
+    pub fn group_of(&self, position: usize) -> Vec<usize> {
+        let group = self.columns.get(position).and_then(|c| c.group.as_ref());
+        let Some(group) = group else {
+            return Vec::new();
+        };
+        let columns = self.columns.iter().enumerate();
+        columns
+            .filter(|(_, column)| column.group.as_ref() == Some(group))
+            .map(|(at, _)| at)
+            .collect()
     }
 
     /// Whether the column at `position` is part of the key.

@@ -35,6 +35,9 @@ pub struct TableWire {
     pub row_policy: String,
     /// What an edit does to a deleted row; a name of [`crate::schema::EditAfterDelete`], or a later one.
     pub edit_after_delete: String,
+    /// Whether a client may have rows removed for good, by the transaction log.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hard_delete: bool,
 }
 
 /// A synced column.
@@ -51,6 +54,9 @@ pub struct ColumnWire {
     pub has_default: bool,
     /// How conflicts are decided; a name of [`crate::Policy`], or a later one.
     pub policy: String,
+    /// The group of columns that it is stamped and decided with, where it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
 }
 
 /// A foreign key. What the server does on a delete is not said: a client never cascades by itself.
@@ -95,7 +101,7 @@ mod tests {
                 { "name": "id", "type": { "name": "uuid" }, "nullable": false, "has_default": false,
                   "policy": "last_writer_wins" },
                 { "name": "tags", "type": { "name": "array", "of": { "name": "text", "max_length": 9 } },
-                  "nullable": true, "has_default": true, "policy": "manual" },
+                  "nullable": true, "has_default": true, "policy": "manual", "group": "labels" },
             ],
             "parents": ["lists", "users"],
             "foreign_keys": [{ "columns": ["list_id"], "table": "lists", "references": ["id"] }],

@@ -29,6 +29,52 @@ pub fn op(edit: &Map<String, Json>) -> Result<Op, Rejection> {
     }
 }
 
+/// Reads the action of one entry of a transaction log.
+///
+/// # Errors
+/// `malformed_edit` if `action` is none of insert, update, delete, hard_delete.
+pub fn action(entry: &Map<String, Json>) -> Result<Op, Rejection> {
+    match entry.get("action").and_then(Json::as_str) {
+        Some("insert") => Ok(Op::Insert),
+        Some("update") => Ok(Op::Update),
+        Some("delete") => Ok(Op::Delete),
+        Some("hard_delete") => Ok(Op::HardDelete),
+        _ => Err(malformed(
+            "action",
+            "action must be insert, update, delete or hard_delete",
+        )),
+    }
+}
+
+/// The edit that an entry of a transaction log, or a whole row, stands for: its columns are plain values, with
+/// the bases of some of them beside it.
+///
+/// # Errors
+/// `malformed_edit` if `columns` or `base` is no object.
+pub fn plain(body: &Map<String, Json>) -> Result<Map<String, Json>, Rejection> {
+    let mut edit = body.clone();
+    let base = match edit.remove("base") {
+        None => Map::new(),
+        Some(Json::Object(base)) => base,
+        Some(_) => return Err(malformed("base", "base must be an object")),
+    };
+    let columns = match edit.remove("columns") {
+        None => return Ok(edit),
+        Some(Json::Object(columns)) => columns,
+        Some(_) => return Err(malformed("columns", "columns must be an object")),
+    };
+    let columns = columns.into_iter().map(|(name, value)| {
+        let mut column = Map::from_iter([("value".to_owned(), value)]);
+        if let Some(base) = base.get(&name) {
+            column.insert("base".to_owned(), base.clone());
+        }
+        (name, Json::Object(column))
+    });
+    let columns = Json::Object(columns.collect());
+    edit.insert("columns".to_owned(), columns);
+    Ok(edit)
+}
+
 /// Reads the members `base_version`, `at` and `columns` of an edit of the row `key`.
 ///
 /// # Errors
@@ -48,7 +94,7 @@ pub fn edit(
         Some(Json::Object(columns)) => columns,
         Some(_) => return Err(malformed("columns", "columns must be an object")),
     };
-    if op == Op::Delete && !named.is_empty() {
+    if matches!(op, Op::Delete | Op::HardDelete) && !named.is_empty() {
         return Err(malformed("columns", "a delete names no columns"));
     }
     let fallback = at.unwrap_or(frame.default_at);

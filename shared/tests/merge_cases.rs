@@ -51,6 +51,7 @@ struct RulesOf {
     row_policy: RowPolicy,
     edit_after_delete: EditAfterDelete,
     blind_writes: BlindWrites,
+    group: bool,
 }
 
 #[derive(Deserialize)]
@@ -90,6 +91,7 @@ enum OpOf {
     Update,
     Delete,
     Replace,
+    HardDelete,
 }
 
 #[derive(Deserialize)]
@@ -109,6 +111,9 @@ struct Expect {
     title: Option<MergedOf>,
     count: Option<MergedOf>,
     deleted: Option<MergedOf>,
+    /// Stamps of columns that were not named and are stamped with their group.
+    #[serde(default)]
+    restamped: BTreeMap<String, Option<String>>,
     #[serde(default)]
     losses: Vec<LossOf>,
 }
@@ -199,6 +204,7 @@ fn table(rules: &RulesOf) -> Table {
         nullable: true,
         has_default: false,
         policy: rules.policy,
+        group: (rules.group && at != 0).then(|| "both".to_owned()),
     };
     Table {
         name: "notes".to_owned(),
@@ -211,6 +217,7 @@ fn table(rules: &RulesOf) -> Table {
         row_policy: rules.row_policy,
         edit_after_delete: rules.edit_after_delete,
         blind_writes: rules.blind_writes,
+        hard_delete: false,
     }
 }
 
@@ -265,6 +272,7 @@ fn edit(edit: &EditOf, table: &Table) -> Edit {
             OpOf::Update => Op::Update,
             OpOf::Delete => Op::Delete,
             OpOf::Replace => Op::Replace,
+            OpOf::HardDelete => Op::HardDelete,
         },
         base_version: edit.base_version,
         at: Time::from_micros(edit.at),
@@ -284,11 +292,11 @@ fn merged_of(merged: &Merged, json: Json) -> MergedOf {
 fn side(side: &Side, kind: LossKind, table: &Table) -> Json {
     match (side, kind) {
         (Side::Value(value), LossKind::Column(at) | LossKind::Blind(at)) => ty(at).encode(value),
-        (Side::Value(value), LossKind::Deleted | LossKind::Row) => {
+        (Side::Value(value), LossKind::Group(_) | LossKind::Deleted | LossKind::Row) => {
             unreachable!("{value:?} is no row")
         }
         (Side::Deleted, _) => Json::from("deleted"),
-        (Side::Alive(cells), _) => cells
+        (Side::Alive(cells) | Side::Group(cells), _) => cells
             .iter()
             .map(|(at, value)| (table.columns[*at].name.clone(), ty(*at).encode(value)))
             .collect(),
@@ -299,6 +307,10 @@ fn loss_of(loss: &Loss, table: &Table) -> LossOf {
     let kind = match loss.kind {
         LossKind::Column(at) => format!("column {}", table.columns[at].name),
         LossKind::Blind(at) => format!("blind {}", table.columns[at].name),
+        LossKind::Group(at) => format!(
+            "group {}",
+            table.columns[at].group.as_deref().expect("a group")
+        ),
         LossKind::Deleted => "deleted".to_owned(),
         LossKind::Row => "row".to_owned(),
     };
@@ -324,6 +336,11 @@ fn actual(merge: &RowMerge, table: &Table) -> Expect {
         title: column(TITLE),
         count: column(COUNT),
         deleted: flag.map(|flag| merged_of(flag, ColumnType::Bool.encode(&flag.cell.value))),
+        restamped: merge
+            .restamped
+            .iter()
+            .map(|(at, cell)| (table.columns[*at].name.clone(), cell.stamp.map(stamp_text)))
+            .collect(),
         losses: merge
             .losses
             .iter()
@@ -334,7 +351,7 @@ fn actual(merge: &RowMerge, table: &Table) -> Expect {
 
 /// What no case needs to say: the row holds what its columns' merges gave, a changed cell has the
 /// row's new version, and everything else is as it was.
-fn check_the_rest(before: &Row, merge: &RowMerge, name: &str) {
+fn check_the_rest(before: &Row, merge: &RowMerge, table: &Table, name: &str) {
     let mut wanted = before.clone();
     wanted.version = merge.row.version;
     let flag = merge.deleted.iter().map(|merged| (None, merged));
@@ -344,7 +361,9 @@ fn check_the_rest(before: &Row, merge: &RowMerge, name: &str) {
             Some(at) => &mut wanted.cells[at],
             None => &mut wanted.deleted,
         };
-        let version = if merged.changed {
+        // The columns of a group get their version together.
+        let grouped = at.is_some_and(|at| table.columns[at].group.is_some());
+        let version = if merged.changed || grouped && merged.outcome == Outcome::Applied {
             before.version + 1
         } else {
             cell.version
@@ -353,6 +372,11 @@ fn check_the_rest(before: &Row, merge: &RowMerge, name: &str) {
             version,
             ..merged.cell.clone()
         };
+    }
+    for (at, cell) in &merge.restamped {
+        assert_eq!(cell.version, before.version + 1, "{name}: restamped");
+        wanted.cells[*at].stamp = cell.stamp;
+        wanted.cells[*at].version = cell.version;
     }
     assert_eq!(merge.row, wanted, "{name}: the row afterwards");
     for (_, merged) in &merge.columns {
@@ -394,7 +418,7 @@ fn every_case_of_the_merge_comes_out_as_written() {
                 case.name, case.why, case.expect
             ));
         }
-        check_the_rest(&before, &merge, &case.name);
+        check_the_rest(&before, &merge, &table, &case.name);
     }
     assert!(
         failed.is_empty(),

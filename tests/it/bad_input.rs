@@ -8,7 +8,7 @@ use serde_json::json;
 
 use self::cases::{MERGE, nested, of_bodies, of_patches, of_requests};
 use self::values::of_values;
-use crate::{make_todo, todo};
+use crate::{ledger, make_todo, todo};
 
 mod cases;
 mod values;
@@ -79,6 +79,10 @@ fn bad_input_is_refused_by_name_and_changes_nothing(backend: Backend) {
             );
         }
     }
+    // The one that the database refused is in the ledger; nothing else is anywhere.
+    let kept = ledger(&server, "");
+    assert_eq!((kept.len(), &kept[0]["kind"]), (1, &json!("constraint")));
+    server.sql("DELETE FROM colsync_conflicts");
     assert_eq!(server.dump(), before);
     assert!(!server.log().contains("ERROR"), "{}", server.log());
     let _ = ana.patch(&todo(1), &json!({ "title": "good" })).expect(200);

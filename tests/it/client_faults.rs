@@ -1,12 +1,13 @@
 //! A client under a bad network, power cuts and an app that goes on writing: nothing is lost, nothing twice.
 
+mod evidence;
 mod writer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use colsync_client::{Error, Pace, Progress, State, Worker};
-use colsync_tests::device::until;
+use colsync_tests::device::{until, until_or};
 use colsync_tests::tables::TODOS;
 use colsync_tests::{Backend, Client, Device, Fault, Plan, Server, on_both, process};
 use fastrand::Rng;
@@ -72,7 +73,7 @@ fn a_thousand_faults_lose_nothing_and_do_nothing_twice(backend: Backend) {
     println!("{} in {:?}", proxy.counts(), started.elapsed());
     proxy.faults_off();
     all_become_equal(&server, &devices);
-    journals.assert_kept(&server);
+    journals.assert_kept(&server, &devices);
 }
 
 /// Edits now and then, also while a sync runs.
@@ -173,7 +174,7 @@ fn a_sync_that_is_killed_at_any_point_loses_nothing(backend: Backend) {
     let took = started.elapsed();
     println!("{kills} of {syncs} syncs killed in {took:?}, each within {longest:?}");
     all_become_equal(&server, &devices);
-    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
+    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server, &devices);
 }
 
 /// Python with its own SQLite, which may be another version than colsync's.
@@ -321,14 +322,46 @@ fn workers_get_through_a_bad_network_by_themselves(backend: Backend) {
     proxy.faults_off();
     println!("{}", proxy.counts());
     let reader = server.anonymous();
-    until("the workers have synced everything", || {
+    let synced = || {
         devices.iter().all(|device| holds_the_same(device, &reader))
             && workers.iter().all(|worker| {
                 let status = worker.status().borrow().clone();
                 status.pending == 0 && matches!(status.state, State::Idle)
             })
+    };
+    until_or("the workers have synced everything", synced, || {
+        let statuses = workers.iter().map(|worker| {
+            let status = worker.status().borrow().clone();
+            format!("{status:#?}\n")
+        });
+        let files = devices.iter().map(|device| {
+            use colsync_tests::rows::{in_file, on_server};
+            let (here, there) = (
+                in_file(device, &reader, "todos"),
+                on_server(&reader, "todos"),
+            );
+            let here_only: Vec<_> = here.iter().filter(|row| !there.contains(row)).collect();
+            let there_only: Vec<_> = there.iter().filter(|row| !here.contains(row)).collect();
+            let ids = here_only.iter().chain(&there_only).map(|row| {
+                let row: Vec<serde_json::Value> = serde_json::from_str(row).unwrap();
+                row[0].as_str().unwrap().to_owned()
+            });
+            let about = ids.flat_map(|id| {
+                let mut told: Vec<String> =
+                    writers.iter().flat_map(|writer| writer.told(&id)).collect();
+                told.sort();
+                told.extend(evidence::about(&server, &devices, &id));
+                told
+            });
+            let about: Vec<String> = about.collect();
+            format!(
+                "only here: {here_only:#?}\nonly there: {there_only:#?}\n{}\n",
+                about.join("\n")
+            )
+        });
+        statuses.chain(files).collect()
     });
     workers.into_iter().for_each(Worker::stop);
     all_become_equal(&server, &devices);
-    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server);
+    Journal::of_all(writers.map(Writer::journal)).assert_kept(&server, &devices);
 }

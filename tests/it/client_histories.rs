@@ -1,7 +1,7 @@
 //! Files and servers that go back in time: copies, restored backups, expired cursors.
 
-use colsync_tests::tables::{TODOS, id};
-use colsync_tests::{Backend, Device, Server, on_both};
+use colsync_tests::tables::{LABELS, TODOS, id};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
 use crate::client_sync::device;
@@ -18,6 +18,7 @@ on_both![
     a_tracked_table_with_rows_is_sent_whole,
     a_table_untracked_and_tracked_again_is_what_the_server_has,
     a_long_backlog_is_worked_off,
+    a_row_that_is_deleted_before_the_first_pull_does_not_stay,
 ];
 
 fn insert(device: &Device, number: u64, title: &str) {
@@ -91,7 +92,7 @@ fn a_push_whose_answer_was_lost_is_repeated_and_done_once(backend: Backend) {
     let server = todos(backend);
     let proxy = server.proxy(1);
     let a = Device::behind(&proxy).tracking(TODOS);
-    let plan = colsync_tests::Plan::default().with(colsync_tests::Fault::LoseAnswer, 1000);
+    let plan = Plan::default().with(Fault::LoseAnswer, 1000);
     insert(&a, 1, "once");
     a.client().sync().unwrap();
     a.sql("UPDATE todos SET title = 'twice?'");
@@ -198,7 +199,7 @@ fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
     );
     maker.client().sync().unwrap();
     let proxy = server.proxy(7);
-    proxy.plan(colsync_tests::Plan::default().with(colsync_tests::Fault::CutAnswer, 700));
+    proxy.plan(Plan::default().with(Fault::CutAnswer, 700));
     let a = Device::behind(&proxy).tracking(TODOS);
     let mut syncs = 0;
     while a.client().sync().is_err() {
@@ -277,4 +278,33 @@ fn a_long_backlog_is_worked_off(backend: Backend) {
         a.value("SELECT count(*) FROM colsync_log").as_deref(),
         Some("0")
     );
+}
+
+fn a_row_that_is_deleted_before_the_first_pull_does_not_stay(backend: Backend) {
+    let server = Server::on(backend).table(TODOS).table(LABELS).start();
+    let proxy = server.proxy(1);
+    let late = Device::behind(&proxy);
+    let other = Device::new(&server);
+    for table in [TODOS, LABELS] {
+        for device in [&late, &other] {
+            device.sql(table.sqlite);
+            device.client().track(table.name).unwrap();
+        }
+        let make = match table.name {
+            "todos" => format!("INSERT INTO todos (id, title) VALUES ('{}', 'made')", id(1)),
+            _ => "INSERT INTO labels (code, meaning) VALUES ('a', 'made')".to_owned(),
+        };
+        late.sql(&make);
+        // Pushes get through, and no pull does.
+        proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+        assert!(late.client().sync().is_err());
+        assert!(late.client().pending().unwrap().is_empty());
+        other.client().sync().unwrap();
+        other.sql(&format!("DELETE FROM {}", table.name));
+        other.client().sync().unwrap();
+        proxy.faults_off();
+        let report = late.client().sync().unwrap();
+        assert_eq!(report.removed, 1, "{}", table.name);
+        assert!(late.dump(table.name).is_empty());
+    }
 }

@@ -20,6 +20,8 @@ on_both![
     an_edit_taken_back_lets_the_newer_value_in,
     a_row_deleted_elsewhere_while_it_is_edited_goes_when_the_edit_is_told,
     a_row_deleted_during_its_own_push_is_deleted_by_the_next,
+    what_is_written_over_a_delete_that_nobody_has_seen_is_in_the_ledger,
+    a_delete_has_not_seen_what_waited_beside_an_edit,
     a_row_made_deleted_and_made_again_is_the_last_one,
     a_changed_key_is_another_row,
     rows_that_swap_a_unique_value_arrive,
@@ -258,6 +260,39 @@ fn a_row_deleted_during_its_own_push_is_deleted_by_the_next(backend: Backend) {
             .problem(404, "row_not_found"),
     );
     assert!(ledger(&server, "").is_empty());
+}
+
+fn what_is_written_over_a_delete_that_nobody_has_seen_is_in_the_ledger(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("DELETE FROM todos");
+    a.client().sync().unwrap();
+    set(&b, "title", "first", 1);
+    // The receipt says that the row is deleted; the app wrote this before it could know.
+    sync_while(&b, pushing, || set(&b, "title", "second", 1));
+    b.client().sync().unwrap();
+    assert!(b.dump("todos").is_empty());
+    let lost: Vec<_> = ledger(&server, "")
+        .iter()
+        .map(|entry| entry["lost"]["value"]["columns"]["title"].clone())
+        .collect();
+    assert!(lost.contains(&json!("first")), "{lost:?}");
+    assert!(lost.contains(&json!("second")), "{lost:?}");
+}
+
+fn a_delete_has_not_seen_what_waited_beside_an_edit(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    set(&a, "title", "of a", 1);
+    a.client().sync().unwrap();
+    // The pull finds an unpushed edit of the column: what a wrote waits beside it, out of sight.
+    sync_while(&b, pulling, || set(&b, "title", "of b", 1));
+    b.sql("DELETE FROM todos");
+    b.client().sync().unwrap();
+    let entries = ledger(&server, "");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["kind"], "deleted");
+    assert_eq!(entries[0]["lost"]["value"]["columns"]["title"], "of a");
 }
 
 fn a_row_made_deleted_and_made_again_is_the_last_one(backend: Backend) {

@@ -69,6 +69,9 @@ impl Device {
     }
 
     fn with(server: impl FnOnce(&Path) -> Remote) -> Device {
+        // What the SDK warns of is told if the test fails.
+        let logger = env_logger::builder().is_test(true).try_init();
+        drop(logger);
         let folder = TempDir::with_prefix("colsync-device-").unwrap();
         let server = server(folder.path());
         let path = folder.path().join("app.db");
@@ -265,10 +268,21 @@ impl Drop for Running {
 /// # Panics
 /// If that takes longer than a minute.
 #[track_caller]
-pub fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub fn until(what: &str, is_so: impl FnMut() -> bool) {
+    until_or(what, is_so, String::new);
+}
+
+/// Waits until `is_so`; `tell` says how things stand if that never comes.
+///
+/// # Panics
+/// If that takes longer than a minute.
+#[track_caller]
+pub fn until_or(what: &str, mut is_so: impl FnMut() -> bool, tell: impl FnOnce() -> String) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "not in time: {what}");
+        if started.elapsed() > PATIENCE {
+            panic!("not in time: {what}\n{}", tell());
+        }
         std::thread::park_timeout(Duration::from_millis(10));
     }
 }

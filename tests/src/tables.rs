@@ -49,6 +49,14 @@ pub const ITEMS: TableDef = TableDef {
                name text NOT NULL, code text UNIQUE, amount bigint CHECK (amount >= 0));",
 };
 
+/// A position of two columns that mean something together only.
+pub const PLACES: TableDef = TableDef {
+    name: "places",
+    sqlite: "CREATE TABLE places (id UUID PRIMARY KEY NOT NULL, name TEXT, latitude REAL, longitude REAL);",
+    postgres: "CREATE TABLE places (id uuid PRIMARY KEY, name text, latitude double precision,
+               longitude double precision);",
+};
+
 /// A key of two columns, one of them text that may hold commas.
 pub const MEMBERS: TableDef = TableDef {
     name: "members",

@@ -97,6 +97,7 @@ pub(super) fn op(op: Op) -> &'static str {
         Op::Update => "update",
         Op::Delete => "delete",
         Op::Replace => "replace",
+        Op::HardDelete => "hard delete",
     }
 }
 

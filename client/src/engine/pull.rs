@@ -1,6 +1,8 @@
 //! The second half of a sync: what others have changed comes down, page by page, each with its place in the
 //! feed in one transaction.
 
+use std::collections::BTreeSet;
+
 use colsync_shared::sqlite::Stored;
 
 use super::report::Progress;
@@ -50,19 +52,42 @@ impl Session<'_> {
         if self.tables.iter().all(|table| table.server.is_err()) {
             return Ok(stale);
         }
+        self.start_with_new_tables()?;
         let is_first = self.file.meta(Meta::Cursor)?.is_none();
-        let applied = self.pull_feed(&Feed::All)?;
-        stale |= applied.unknown_columns;
+        stale |= self.pull_feed(&Feed::All)?.unknown_columns;
         if is_first {
             // What changed while all of it came, and a cursor that needs not look back to the beginning.
             stale |= self.pull_feed(&Feed::All)?.unknown_columns;
         }
-        if applied.missing_rows {
+        if self.file.meta(Meta::LacksRows)?.is_some() {
             log::warn!("the file lacks rows that it had: pulling all of them again");
-            self.file.write(resync::begin)?;
+            self.file.write(|file| {
+                file.set_meta(Meta::LacksRows, None)?;
+                resync::begin(file)
+            })?;
             stale |= self.pull_feed(&Feed::All)?.unknown_columns;
         }
         Ok(stale)
+    }
+
+    /// Of tables that the cursor does not cover, the pull brings every row that there is. Rows that are here
+    /// already, pushed before the first pull, may have been deleted since.
+    fn start_with_new_tables(&mut self) -> Result<(), Error> {
+        let covered = cursor_tables(&mut self.file)?;
+        let mut new = Vec::new();
+        for paired in &self.tables {
+            let is_new = paired
+                .server
+                .as_ref()
+                .is_ok_and(|name| !covered.contains(name));
+            if is_new && write::has_rows(&mut self.file, paired)? {
+                new.push(paired.local.number);
+            }
+        }
+        if new.is_empty() {
+            return Ok(());
+        }
+        self.file.write(|file| resync::begin_with(file, &new))
     }
 
     /// Tables that are to be pulled from their beginning.
@@ -165,10 +190,14 @@ impl Session<'_> {
         total: &mut Applied,
         progress: &mut bool,
     ) -> Result<bool, Broken> {
-        let is_resync = matches!(feed, Feed::All) && resync::is_under_way(&mut self.file)?;
+        let resync = match feed {
+            Feed::All => resync::under_way(&mut self.file)?,
+            Feed::Table(..) => BTreeSet::new(),
+        };
+        let first = !resync.is_empty() || self.file.meta(Meta::Cursor)?.is_none();
         (self.progress)(Progress::Pulling {
             rows: self.report.pulled,
-            first: is_resync,
+            first,
         });
         let mut page: Vec<Change> = Vec::new();
         let mut bytes = 0;
@@ -205,17 +234,16 @@ impl Session<'_> {
                 std::mem::take(&mut page),
                 checkpoint.as_deref(),
                 complete,
-                is_resync,
+                &resync,
             )?;
             total.rows += applied.rows;
             total.removed += applied.removed;
             total.unknown_columns |= applied.unknown_columns;
-            total.missing_rows |= applied.missing_rows;
             self.report.pulled += applied.rows;
             self.report.removed += applied.removed;
             (self.progress)(Progress::Pulling {
                 rows: self.report.pulled,
-                first: is_resync,
+                first,
             });
             bytes = 0;
         }
@@ -228,16 +256,16 @@ impl Session<'_> {
         page: Vec<Change>,
         checkpoint: Option<&str>,
         complete: bool,
-        is_resync: bool,
+        resync: &BTreeSet<i64>,
     ) -> Result<Applied, Error> {
         let tables = &self.tables;
         let names = self.names();
         self.file.write(|file| {
-            let mut applied = apply::page(file, tables, pending, page, is_resync)?;
+            let mut applied = apply::page(file, tables, pending, page, resync)?;
             if complete {
                 write::without_echo(file, tables, |file| {
                     file.uncaptured(|file| {
-                        if is_resync {
+                        if !resync.is_empty() {
                             applied.removed += resync::finish(file, tables, pending)?;
                         }
                         apply::release_all(file, tables, pending)

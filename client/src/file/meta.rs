@@ -28,8 +28,10 @@ pub(crate) enum Meta {
     SchemaVersion,
     /// When all was last in sync, ms since 1970.
     SyncedAt,
-    /// Whether a pull from the beginning is under way.
+    /// The tables with which the pull under way starts over, by their numbers; a JSON list.
     Resync,
+    /// Whether something came of a row that is not there: the next pull starts over.
+    LacksRows,
     /// The tables that the cursor covers, a JSON list.
     CursorTables,
     /// The last failure, for people.
@@ -50,6 +52,7 @@ impl Meta {
             Meta::SchemaVersion => "schema_version",
             Meta::SyncedAt => "synced_at_ms",
             Meta::Resync => "resync",
+            Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
             Meta::LastError => "last_error",
         }

@@ -1,7 +1,7 @@
 //! Applying what the server has of a row: to the table where the app has no unpushed edit, and beside it
 //! where it has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use colsync_shared::sqlite::Stored;
 
@@ -11,7 +11,7 @@ use super::pending::{PendingRow, PendingRows};
 use super::versions;
 use super::write::{self, Upsert};
 use crate::error::Error;
-use crate::file::{File, is_refusal};
+use crate::file::{File, Meta, is_refusal};
 use crate::pairing::Paired;
 use crate::table::RowRef;
 
@@ -24,18 +24,16 @@ pub(crate) struct Applied {
     pub(crate) removed: u64,
     /// Whether the server sent a column that its schema, as it is known here, has not.
     pub(crate) unknown_columns: bool,
-    /// Whether a row that changed was not there: the file has lost it.
-    pub(crate) missing_rows: bool,
 }
 
-/// Applies a page of changes inside the open transaction. `fresh` says that the tables' rows all come from
-/// this pull, so that no row has a version other than the one it comes with.
+/// Applies a page of changes inside the open transaction. In the tables of `resync`, by their numbers, the
+/// rows that come are noted.
 pub(crate) fn page(
     file: &mut File,
     tables: &[Paired],
     pending: &mut PendingRows,
     changes: Vec<Change>,
-    is_resync: bool,
+    resync: &BTreeSet<i64>,
 ) -> Result<Applied, Error> {
     pending.refresh(file)?;
     let touched: Vec<Paired> = tables
@@ -55,7 +53,7 @@ pub(crate) fn page(
                 none_held: held::none(file)?,
                 file,
                 pending,
-                is_resync,
+                resync,
                 applied: Applied::default(),
             };
             let by_name: HashMap<&str, (&Paired, Upsert<'_>)> = tables
@@ -79,7 +77,7 @@ pub(crate) fn page(
 struct Page<'a> {
     file: &'a mut File,
     pending: &'a PendingRows,
-    is_resync: bool,
+    resync: &'a BTreeSet<i64>,
     /// Whether no row is known at another version than its first.
     all_first: bool,
     none_held: bool,
@@ -103,7 +101,7 @@ impl Page<'_> {
                 full,
                 columns,
             } => {
-                if self.is_resync {
+                if self.resync.contains(&row.table) {
                     super::resync::seen(self.file, &row)?;
                 }
                 // Most rows bring what the table has, and nothing else.
@@ -173,10 +171,7 @@ impl Page<'_> {
                     None => Ok(()),
                 }
             }
-            Ok(Put::NoRow) => {
-                self.applied.missing_rows = true;
-                Ok(())
-            }
+            Ok(Put::NoRow) => self.file.set_meta(Meta::LacksRows, Some("1")),
             Err(refused) if is_refusal(&refused) => self.hold(paired, row, held, &refused),
             Err(failure) => Err(failure),
         }
@@ -192,11 +187,7 @@ impl Page<'_> {
     ) -> Result<(), Error> {
         log::warn!("{}: a row waits: {refused}", paired.local.name);
         self.none_held = false;
-        let known = versions::of(self.file, row)?;
-        let names: Vec<String> = held.columns.keys().cloned().collect();
-        for name in names {
-            held.note_base(&name, known);
-        }
+        held.note_unseen(versions::of(self.file, row)?);
         held::keep(self.file, row, &held, Some(&refused.to_string()))
     }
 
@@ -217,7 +208,8 @@ impl Page<'_> {
             return held::keep(self.file, row, &held, None);
         }
         let known = versions::of(self.file, row)?;
-        let lost = self.is_resync && version.is_some_and(|version| version < known);
+        let is_resync = self.resync.contains(&row.table);
+        let lost = is_resync && version.is_some_and(|version| version < known);
         let mut free: Vec<(usize, Stored)> = Vec::new();
         let mut waiting = BTreeMap::new();
         for (name, value) in std::mem::take(&mut held.columns) {
@@ -253,6 +245,7 @@ impl Page<'_> {
                 held::keep(self.file, row, &held, None)
             }
             Err(refused) if is_refusal(&refused) => {
+                // The version stays: none of them is in view.
                 for (at, value) in free {
                     if let Some(there) = paired.column(at) {
                         let wire = paired.wire(at, &value);
@@ -309,7 +302,7 @@ fn merge(held: &mut Held, incoming: Held) {
 
 /// Whether a row could be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Put {
+enum Put {
     /// It is as the server has it.
     Done,
     /// Some columns came of a row that is not there.
@@ -317,12 +310,7 @@ pub(crate) enum Put {
 }
 
 /// Writes what waits for a row into its table.
-pub(crate) fn put(
-    file: &mut File,
-    paired: &Paired,
-    row: &RowRef,
-    held: &Held,
-) -> Result<Put, Error> {
+fn put(file: &mut File, paired: &Paired, row: &RowRef, held: &Held) -> Result<Put, Error> {
     if held.removed {
         write::delete(file, paired, &row.id)?;
         return Ok(Put::Done);
@@ -346,14 +334,27 @@ pub(crate) fn put(
 }
 
 /// Writes what waits for a row that has no unpushed edits any more, inside a transaction without capture.
-/// What its table refuses goes on waiting.
 pub(crate) fn release(file: &mut File, paired: &Paired, row: &RowRef) -> Result<(), Error> {
     let held = held::of(file, row)?;
     if held.is_empty() {
         return Ok(());
     }
-    match put(file, paired, row, &held) {
-        Ok(_done) => {
+    put_or_hold(file, paired, row, &held)
+}
+
+/// Writes `held` into the row's table, in place of all that waited for it. What the table refuses waits.
+pub(crate) fn put_or_hold(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    held: &Held,
+) -> Result<(), Error> {
+    match put(file, paired, row, held) {
+        Ok(put) => {
+            if put == Put::NoRow && held.waits() {
+                log::warn!("{}: the file lacks a row that it had", paired.local.name);
+                file.set_meta(Meta::LacksRows, Some("1"))?;
+            }
             if held.removed {
                 versions::forget(file, row)?;
             } else if let Some(version) = held.version {
@@ -362,7 +363,7 @@ pub(crate) fn release(file: &mut File, paired: &Paired, row: &RowRef) -> Result<
             held::forget(file, row)
         }
         Err(refused) if is_refusal(&refused) => {
-            held::keep(file, row, &held, Some(&refused.to_string()))
+            held::keep(file, row, held, Some(&refused.to_string()))
         }
         Err(failure) => Err(failure),
     }
@@ -410,14 +411,11 @@ pub(crate) fn release_all(
                     }
                 }
                 write::insert(file, paired, &row.id, &values)?;
-                if let Some(version) = held.version {
-                    versions::set(file, row, version)?;
-                }
             } else {
                 put(file, paired, row, held)?;
-                if let Some(version) = held.version {
-                    versions::set(file, row, version)?;
-                }
+            }
+            if let Some(version) = held.version {
+                versions::set(file, row, version)?;
             }
             held::forget(file, row)?;
         }

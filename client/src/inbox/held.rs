@@ -21,7 +21,7 @@ pub(crate) const LOST: i64 = -1;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct Held {
-    /// The version that an unpushed delete was made from, where the row has moved on since.
+    /// The version that an unpushed edit of the row as a whole was made from, where the row has moved on since.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) row_base: Option<i64>,
     /// The versions that unpushed edits of columns were made from, where the row has moved on since.
@@ -52,12 +52,27 @@ impl Held {
         *self == Held::default()
     }
 
+    /// The version of which the app had every column in view: what a delete was made from. 0, which is before
+    /// every version, where that is lost.
+    pub(crate) fn least_base(&self, version: i64) -> i64 {
+        let noted = self.bases.values().copied().chain(self.row_base);
+        noted.fold(version, i64::min).max(0)
+    }
+
     /// Notes the version that a column's edit was made from, unless an earlier one is noted.
     pub(crate) fn note_base(&mut self, column: &str, version: i64) {
         if version == LOST {
             self.bases.insert(column.to_owned(), LOST);
         } else {
             self.bases.entry(column.to_owned()).or_insert(version);
+        }
+    }
+
+    /// Notes `version` as the one that the app has in view for every column that waits.
+    pub(crate) fn note_unseen(&mut self, version: i64) {
+        let names: Vec<String> = self.columns.keys().cloned().collect();
+        for name in names {
+            self.note_base(&name, version);
         }
     }
 }

@@ -1,7 +1,10 @@
 //! Starting over: a pull from the beginning into tables that have rows already.
 //!
 //! The server does not say which rows it no longer has; it only does not bring them. So the rows that come
-//! are noted, and when all have come, the others go, but for those with unpushed edits.
+//! are noted, and when all have come, the others go, but for those with unpushed edits. A first pull is no
+//! other: what this file pushed before it, others may have deleted since.
+
+use std::collections::BTreeSet;
 
 use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
@@ -9,21 +12,46 @@ use colsync_shared::sqlite::Stored;
 use super::pending::PendingRows;
 use super::{held, versions, write};
 use crate::error::Error;
-use crate::file::{File, Meta, is_refusal};
+use crate::file::{File, Meta, int, is_refusal};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
-/// Lets the next pull start over.
+/// Lets the next pull start over, with all tables.
 pub(crate) fn begin(file: &mut File) -> Result<(), Error> {
     file.set_meta(Meta::Cursor, None)?;
-    file.set_meta(Meta::Resync, Some("1"))?;
     file.execute("DELETE FROM colsync_seen", &[])?;
-    Ok(())
+    let numbers = file.load("SELECT number FROM colsync_tables", &[])?;
+    let numbers = numbers.iter().filter_map(|row| row.first().and_then(int));
+    note(file, &numbers.collect())
 }
 
-/// Whether one is under way.
-pub(crate) fn is_under_way(file: &mut File) -> Result<bool, Error> {
-    Ok(file.meta(Meta::Resync)?.is_some())
+/// Lets the next pull, which brings all rows of these tables, be one that starts over with them.
+pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> {
+    let mut under_way = under_way(file)?;
+    for number in numbers.iter().filter(|number| !under_way.contains(number)) {
+        file.execute(
+            "DELETE FROM colsync_seen WHERE table_number = :?",
+            &[Stored::Int(*number)],
+        )?;
+    }
+    under_way.extend(numbers);
+    note(file, &under_way)
+}
+
+/// The tables with which the pull under way starts over, by their numbers.
+pub(crate) fn under_way(file: &mut File) -> Result<BTreeSet<i64>, Error> {
+    let kept = file.meta(Meta::Resync)?;
+    let numbers = kept.map(|json| {
+        serde_json::from_str(&json)
+            .map_err(|_unreadable| Error::Corrupt("resync in colsync_meta".to_owned()))
+    });
+    Ok(numbers.transpose()?.unwrap_or_default())
+}
+
+fn note(file: &mut File, numbers: &BTreeSet<i64>) -> Result<(), Error> {
+    let json =
+        serde_json::to_string(numbers).map_err(|broken| Error::Corrupt(broken.to_string()))?;
+    file.set_meta(Meta::Resync, Some(&json))
 }
 
 /// Notes that the server has the row.
@@ -41,8 +69,12 @@ pub(crate) fn finish(
     tables: &[Paired],
     pending: &PendingRows,
 ) -> Result<u64, Error> {
+    let under_way = under_way(file)?;
     let mut removed = 0;
-    for paired in tables.iter().filter(|table| table.server.is_ok()) {
+    for paired in tables
+        .iter()
+        .filter(|table| table.server.is_ok() && under_way.contains(&table.local.number))
+    {
         let sql = format!(
             "SELECT {id} FROM {table} AS t WHERE NOT EXISTS (SELECT 1 FROM colsync_seen \
              WHERE table_number = :? AND row_id = {id})",

@@ -153,6 +153,15 @@ pub(crate) fn exists(file: &mut File, paired: &Paired, id: &RowId) -> Result<boo
     Ok(file.first(&sql, &binds)?.is_some())
 }
 
+/// Whether the table has any row.
+pub(crate) fn has_rows(file: &mut File, paired: &Paired) -> Result<bool, Error> {
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {})",
+        quote(&paired.local.name)
+    );
+    Ok(file.int(&sql, &[])? == 1)
+}
+
 /// Removes the row; whether there was one.
 pub(crate) fn delete(file: &mut File, paired: &Paired, id: &RowId) -> Result<bool, Error> {
     let (condition, binds) = paired.local.at_id(id);

@@ -7,7 +7,7 @@ use colsync_shared::{ColumnType, Op, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::history::{Changed, History, Net};
+use super::history::{Changed, History, Net, row_now};
 use crate::error::Error;
 use crate::file::{File, Row};
 use crate::inbox::held::{self, Held, LOST};
@@ -112,13 +112,18 @@ pub(crate) fn draft(
             if let Some(reason) = update(paired, &changed, &held, version, &mut edit) {
                 return Ok(Draft::Waits(reason));
             }
+            let is_grouped = |c: &Changed| !paired.group_of(c.position).is_empty();
+            if changed.iter().any(is_grouped)
+                && let Some(row) = row_now(file, &paired.local, &history.row)?
+            {
+                complete(paired, &changed, &held, &row, version, &mut edit);
+            }
         }
         Net::Delete => {
             let held = held::of(file, &history.row)?;
             let version = versions::of(file, &history.row)?;
-            let base = held.row_base.unwrap_or(version);
             edit.op = Op::Delete;
-            edit.base_version = (base != LOST).then_some(base);
+            edit.base_version = Some(held.least_base(version));
         }
     }
     Ok(Draft::Edit(edit))
@@ -146,7 +151,13 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
             .times
             .iter()
             .any(|(name, _)| paired.local.position(name) == Some(position));
-        if paired.local.is_key(position) || !(is_written || (written_null && !column.filled_in)) {
+        // A group is sent whole.
+        let is_grouped = paired.group_of(position).iter().any(|(at, _)| {
+            row.get(*at)
+                .is_some_and(|value| !matches!(value, Stored::Null))
+        });
+        let takes_null = (written_null || is_grouped) && !column.filled_in;
+        if paired.local.is_key(position) || !(is_written || takes_null) {
             continue;
         }
         let name = paired.local.columns.get(position).map(|c| c.name.as_str());
@@ -185,7 +196,8 @@ fn update(
         ));
     };
     edit.at = time(first.at_ms);
-    let any_lost = held.bases.values().any(|&base| base == LOST);
+    let version = held.row_base.unwrap_or(version);
+    let any_lost = version == LOST || held.bases.values().any(|&base| base == LOST);
     if !any_lost {
         edit.base_version = Some(version);
     }
@@ -193,7 +205,7 @@ fn update(
         let Some(there) = paired.column(column.position) else {
             continue;
         };
-        let base = held.bases.get(&there.name).copied().unwrap_or(version);
+        let base = base_of(paired, column.position, held, version);
         let at = time(column.at_ms);
         let needs_base = there.needs_base || base == LOST;
         edit.columns.insert(
@@ -207,6 +219,58 @@ fn update(
         );
     }
     None
+}
+
+/// The version that the column at `position` was edited from; of one in a group, the oldest that any of the
+/// group's was.
+fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
+    let of = |name: &str| held.bases.get(name).copied().unwrap_or(version);
+    let own = paired.column(position).map(|there| of(&there.name));
+    let group = paired.group_of(position).into_iter();
+    group
+        .map(|(_, there)| of(&there.name))
+        .chain(own)
+        .min()
+        .unwrap_or(version)
+}
+
+/// Adds the unchanged columns of each group that the app has edited: the server decides the group as one. If
+/// the row has moved on since the edit they may not be what it was made with; then they are left out, and
+/// the server takes the edit only if they have not changed there.
+fn complete(
+    paired: &Paired,
+    changed: &[Changed],
+    held: &Held,
+    row: &Row,
+    version: i64,
+    edit: &mut WireEdit,
+) {
+    for column in changed {
+        let group = paired.group_of(column.position);
+        let moved_on = group.iter().any(|(_, there)| {
+            held.bases.contains_key(&there.name) || held.columns.contains_key(&there.name)
+        });
+        if moved_on || edit.base_version != Some(version) {
+            continue;
+        }
+        for (at, there) in group {
+            let Some(value) = row.get(at) else { continue };
+            if edit.columns.contains_key(&there.name) || no_text(paired, at, value).is_some() {
+                continue;
+            }
+            let value = paired.wire(at, value);
+            let written = time(column.at_ms);
+            edit.columns.insert(
+                there.name.clone(),
+                WireColumn {
+                    base: there.needs_base.then(|| value.clone()),
+                    value,
+                    base_version: None,
+                    at: (written != edit.at).then_some(written),
+                },
+            );
+        }
+    }
 }
 
 /// A time of the log on the wire.

@@ -87,6 +87,9 @@ pub(crate) fn conflicts(
     original: impl Fn(&str) -> Option<Json>,
     picks_one: impl Fn(&str) -> bool,
 ) -> Vec<Conflict> {
+    // A whole row that lost has one entry in the ledger for all its columns.
+    let of_whole = receipt.conflicts.first().copied();
+    let of_whole = of_whole.filter(|_| edit.op == Op::Replace);
     let of_columns = receipt.columns.iter().filter_map(|(name, column)| {
         let mine = edit.columns.get(name).map(|sent| sent.value.clone());
         let result = column.value.clone().or_else(|| mine.clone());
@@ -105,16 +108,18 @@ pub(crate) fn conflicts(
             mine,
             theirs,
             result,
-            conflict: column.conflict,
+            conflict: column.conflict.or(of_whole),
         })
     });
+    let deletes = matches!(edit.op, Op::Delete | Op::HardDelete);
     let deleted = |is_so: bool| Some(json!({ "deleted": is_so }));
-    let of_row = receipt.conflicts.iter().map(|id| Conflict {
+    let of_row = receipt.conflicts.iter().filter(|_| of_whole.is_none());
+    let of_row = of_row.map(|id| Conflict {
         column: None,
         outcome: "deleted",
         base: None,
-        mine: deleted(edit.op == Op::Delete),
-        theirs: deleted(edit.op != Op::Delete),
+        mine: deleted(deletes),
+        theirs: deleted(!deletes),
         result: deleted(receipt.deleted),
         conflict: Some(*id),
     });

@@ -159,30 +159,35 @@ impl One<'_> {
             whole.extend(values);
             values = whole;
         }
-        let mut held = held::of(self.file, &self.row)?;
-        held.removed = false;
-        held.version = None;
-        held.row_base = None;
-        held.full = false;
-        for name in self.edit.columns.keys().chain(receipt.changed.keys()) {
-            held.columns.remove(name);
-            held.bases.remove(name);
-        }
-        if self.edit.op != Op::Update {
-            held = Held::default();
-        }
-        let columns: BTreeMap<String, Json> = held.columns.into_iter().chain(values).collect();
-        let waiting = Held {
+        // What a pull brought of columns that the receipt does not tell of can be written now.
+        let mut columns = if self.edit.op == Op::Update {
+            held::of(self.file, &self.row)?.columns
+        } else {
+            BTreeMap::new()
+        };
+        columns.retain(|name, _| {
+            !self.edit.columns.contains_key(name) && !receipt.changed.contains_key(name)
+        });
+        columns.extend(values);
+        let mut waiting = Held {
             columns,
             full: !there,
             ..Held::default()
         };
-        match apply::put(self.file, self.paired, &self.row, &waiting) {
-            Ok(_done) => held::forget(self.file, &self.row),
-            Err(refused) if is_refusal(&refused) => {
-                held::keep(self.file, &self.row, &waiting, Some(&refused.to_string()))
+        // Where the table refuses them, they are not in view.
+        waiting.note_unseen(self.before(receipt));
+        apply::put_or_hold(self.file, self.paired, &self.row, &waiting)
+    }
+
+    /// The version that the edit was made from. Whoever makes a row has seen nothing of another's, and all of
+    /// what it made itself.
+    fn before(&self, receipt: &Receipt) -> i64 {
+        match (self.edit.op, receipt.version) {
+            (Op::Insert, Some(version)) if receipt.created => version,
+            (Op::Insert, _) => 0,
+            (Op::Update | Op::Delete | Op::Replace | Op::HardDelete, _) => {
+                self.edit.base_version.unwrap_or(held::LOST)
             }
-            Err(failure) => Err(failure),
         }
     }
 
@@ -193,7 +198,7 @@ impl One<'_> {
         let here = row_now(self.file, &self.paired.local, &self.row)?.is_some();
         let results = results(receipt);
         let mut held = held::of(self.file, &self.row)?;
-        let before = self.edit.base_version.unwrap_or(held::LOST);
+        let before = self.before(receipt);
         for (name, sent) in self.edit.columns.clone() {
             match results.get(&name) {
                 None => {
@@ -222,8 +227,8 @@ impl One<'_> {
                 held.columns.insert(name, value);
             }
         }
-        if !here && !held.columns.is_empty() {
-            // A delete that was made without what others wrote in view.
+        if receipt.deleted || (!here && !held.columns.is_empty()) {
+            // What the app did to the row was done without the others' delete, or their values, in view.
             held.row_base = held.row_base.or(Some(before));
         }
         held.removed = receipt.deleted;
@@ -237,6 +242,7 @@ impl One<'_> {
                 for (at, value) in free {
                     if let Some(there) = self.paired.column(at) {
                         let wire = self.paired.wire(at, &value);
+                        held.note_base(&there.name, before);
                         held.columns.insert(there.name.clone(), wire);
                     }
                 }
@@ -257,7 +263,7 @@ impl One<'_> {
                 self.again();
             }
             ("constraint_violation", _) if !last => self.again(),
-            ("row_not_found" | "row_gone", Op::Delete) => {
+            ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
                 // What the app wanted is so.
                 self.forget_settled_lines()?;
                 held::forget(self.file, &self.row)?;
@@ -297,7 +303,7 @@ impl One<'_> {
             .is_some_and(|rejection| rejection.code == "row_gone");
         let columns = match edit.op {
             Op::Insert | Op::Replace => held.columns.clone(),
-            Op::Update | Op::Delete => {
+            Op::Update | Op::Delete | Op::HardDelete => {
                 let mut columns = self.originals();
                 columns.extend(held.columns.clone());
                 columns
@@ -305,25 +311,13 @@ impl One<'_> {
         };
         let back = Held {
             removed: gone || held.removed || (edit.op == Op::Insert && !held.full),
-            full: (edit.op == Op::Insert && held.full) || edit.op == Op::Delete,
+            full: (edit.op == Op::Insert && held.full)
+                || matches!(edit.op, Op::Delete | Op::HardDelete),
             columns,
             version: held.version,
             ..Held::default()
         };
-        match apply::put(self.file, self.paired, &self.row, &back) {
-            Ok(_done) => {
-                if back.removed {
-                    versions::forget(self.file, &self.row)?;
-                } else if let Some(version) = back.version {
-                    versions::set(self.file, &self.row, version)?;
-                }
-                held::forget(self.file, &self.row)
-            }
-            Err(refused) if is_refusal(&refused) => {
-                held::keep(self.file, &self.row, &back, Some(&refused.to_string()))
-            }
-            Err(failure) => Err(failure),
-        }
+        apply::put_or_hold(self.file, self.paired, &self.row, &back)
     }
 
     fn again(&mut self) {

@@ -91,7 +91,7 @@ pub(super) fn replaced(mapped: &Mapped, merge: &RowMerge, client: ClientId) -> V
                     result: side(&loss.kept),
                 });
             }
-            LossKind::Deleted | LossKind::Row => {
+            LossKind::Deleted | LossKind::Row | LossKind::Group(_) => {
                 let (kept, lost) = (
                     encode(mapped, None, &loss.kept),
                     encode(mapped, None, &loss.lost),
@@ -139,15 +139,17 @@ fn encode(mapped: &Mapped, column: Option<usize>, side: &Side) -> Json {
         let column = mapped.spec.columns.get(at);
         column.map_or(Json::Null, |column| column.ty.encode(value))
     };
+    let columns = |values: &[(usize, Value)]| -> Map<String, Json> {
+        let columns = values.iter().filter_map(|(at, value)| {
+            let column = mapped.spec.columns.get(*at)?;
+            Some((column.name.clone(), told(*at, value)))
+        });
+        columns.collect()
+    };
     match side {
         Side::Value(value) => column.map_or(Json::Null, |at| told(at, value)),
+        Side::Group(values) => Json::Object(columns(values)),
         Side::Deleted => json!({ "deleted": true }),
-        Side::Alive(values) => {
-            let columns = values.iter().filter_map(|(at, value)| {
-                let column = mapped.spec.columns.get(*at)?;
-                Some((column.name.clone(), told(*at, value)))
-            });
-            json!({ "deleted": false, "columns": columns.collect::<Map<_, _>>() })
-        }
+        Side::Alive(values) => json!({ "deleted": false, "columns": columns(values) }),
     }
 }

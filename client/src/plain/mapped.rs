@@ -90,6 +90,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
             nullable: true,
             has_default: false,
             policy: described.map(|column| column.policy).unwrap_or_default(),
+            group: None,
         });
     }
     let key_type = columns.get(key_at?).map(|column| &column.ty)?;
@@ -106,6 +107,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
             key: vec![key_at?],
             row_policy: RowPolicy::default(),
             edit_after_delete: how.edit_after_delete,
+            hard_delete: false,
             // There is no ledger there: what is replaced is noted here.
             blind_writes: BlindWrites::Record,
         },
@@ -139,6 +141,7 @@ impl Mapped {
             nullable: column.nullable,
             has_default: column.has_default,
             policy: column.policy.name().to_owned(),
+            group: None,
         });
         let key = self.spec.key_columns().into_iter();
         TableWire {
@@ -148,6 +151,7 @@ impl Mapped {
             parents: Vec::new(),
             foreign_keys: Vec::new(),
             row_policy: self.spec.row_policy.name().to_owned(),
+            hard_delete: self.spec.hard_delete,
             edit_after_delete: match self.spec.edit_after_delete {
                 colsync_shared::schema::EditAfterDelete::KeepDeleted => "keep_deleted",
                 colsync_shared::schema::EditAfterDelete::Revive => "revive",

@@ -209,7 +209,7 @@ impl Work<'_> {
         let known = match (known, edit.op) {
             (Some(known), _) => known,
             (None, Op::Insert | Op::Replace) => unknown(first_version),
-            (None, Op::Update | Op::Delete) => {
+            (None, Op::Update | Op::Delete | Op::HardDelete) => {
                 let rejection = Rejection::new("row_not_found", "the API has no such row");
                 let receipt = Receipt::rejected(&self.wire.table, Some(id), rejection);
                 return Ok(Tried::Done(receipt));

@@ -55,8 +55,9 @@ struct TableEntry {
     edit_after_delete: EditAfterDelete,
     blind_writes: BlindWrites,
     columns: InOrder<PolicyName>,
+    groups: InOrder<Vec<String>>,
     scope: Option<toml::Value>,
-    hard_delete: Option<toml::Value>,
+    hard_delete: bool,
 }
 
 #[derive(Deserialize)]
@@ -232,11 +233,9 @@ impl TableEntry {
             let reason = "is no table that can be synced";
             return Err(ConfigError::invalid(format!("tables.{name}"), reason));
         }
-        for (member, value) in [("scope", &self.scope), ("hard_delete", &self.hard_delete)] {
-            if value.is_some() {
-                let field = format!("tables.{name}.{member}");
-                return Err(ConfigError::invalid(field, NOT_IN_THIS_VERSION));
-            }
+        if self.scope.is_some() {
+            let field = format!("tables.{name}.scope");
+            return Err(ConfigError::invalid(field, NOT_IN_THIS_VERSION));
         }
         let columns = self.columns.0.into_iter();
         let columns: Vec<(String, Policy)> = columns.map(|(name, p)| (name, p.0)).collect();
@@ -245,14 +244,69 @@ impl TableEntry {
             let field = format!("tables.{name}.columns.{column}");
             return Err(ConfigError::invalid(field, "is a column of colsync's own"));
         }
-        Ok(TableConfig {
+        let table = TableConfig {
             name,
             row_policy: self.row_policy,
             edit_after_delete: self.edit_after_delete,
             blind_writes: self.blind_writes,
+            hard_delete: self.hard_delete,
             columns,
-        })
+            groups: self.groups.0,
+        };
+        validate_groups(&table)?;
+        Ok(table)
     }
+}
+
+fn validate_groups(table: &TableConfig) -> Result<(), ConfigError> {
+    for (position, (group, members)) in table.groups.iter().enumerate() {
+        let refuse = |reason: String| {
+            let field = format!("tables.{}.groups.{group}", table.name);
+            Err(ConfigError::invalid(field, reason))
+        };
+        let [first, second, ..] = members.as_slice() else {
+            return refuse("needs two columns or more".to_owned());
+        };
+        if group.is_empty() {
+            return refuse("has no name".to_owned());
+        }
+        let earlier = table.groups.iter().take(position);
+        for (at, column) in members.iter().enumerate() {
+            if column.starts_with(RESERVED_PREFIX) {
+                return refuse(format!("{column} is a column of colsync's own"));
+            }
+            if members.iter().take(at).any(|other| other == column) {
+                return refuse(format!("names {column} twice"));
+            }
+            if let Some((other, _)) = earlier.clone().find(|(_, of)| of.contains(column)) {
+                return refuse(format!("{column} is in {other} already"));
+            }
+        }
+        let policy = table.policy(first);
+        let differs = members.iter().find(|column| table.policy(column) != policy);
+        if let Some(other) = differs {
+            return refuse(format!(
+                "{first} is {} and {other} {}: the columns of a group have one policy",
+                policy.name(),
+                table.policy(other).name()
+            ));
+        }
+        match policy {
+            Policy::LastWriterWins | Policy::ServerWins | Policy::ClientWins | Policy::Manual => {}
+            Policy::Max
+            | Policy::Min
+            | Policy::Counter
+            | Policy::Set
+            | Policy::Text
+            | Policy::Json => {
+                let name = policy.name();
+                return refuse(format!(
+                    "{name} decides {first} and {second} one by one, which a group must not be"
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl Clock {

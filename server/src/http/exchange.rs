@@ -251,6 +251,10 @@ pub(super) fn rejected(rejection: &Rejection) -> Problem {
         "key_is_immutable" => Problem::unprocessable("key_is_immutable", detail),
         _ => Problem::unprocessable("invalid_value", detail),
     };
+    let problem = match rejection.conflict {
+        Some(conflict) => problem.with("conflict", conflict.to_string()),
+        None => problem,
+    };
     match &rejection.field {
         Some(field) => problem.field(field.clone()),
         None => problem,

@@ -56,6 +56,8 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
                         .route(web::delete().to(write::delete)),
                 )
                 .service(web::resource("/sync/push").route(web::post().to(push::push)))
+                .service(web::resource("/sync/log").route(web::post().to(push::log)))
+                .service(web::resource("/sync/rows").route(web::post().to(push::rows)))
                 .service(web::resource("/sync/pull").route(web::get().to(pull::pull))),
         )
         .service(web::scope("/admin/v1").configure(admin::routes))

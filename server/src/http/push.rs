@@ -1,4 +1,8 @@
-//! `POST /v1/sync/push`: many edits at once, recognised when they come again.
+//! `POST /v1/sync/push`, `/v1/sync/log`, `/v1/sync/rows`: many edits at once, recognised when they come again.
+//!
+//! The three differ in how one edit is written and in nothing else: each is merged, answered and repeated alike.
+
+use std::borrow::Cow;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -14,10 +18,77 @@ use super::write::{document, media_type};
 use crate::store::model::Schema;
 use crate::sync::submission::{Identity, Item};
 
+/// How the edits of a submission are written.
+#[derive(Debug, Clone, Copy)]
+enum Method {
+    /// Columns with value, base and time each.
+    Differential,
+    /// Actions in the order in which they were done, each with plain values of the columns it changed.
+    Log,
+    /// Whole rows.
+    Rows,
+}
+
+impl Method {
+    /// The member that lists the edits.
+    fn member(self) -> &'static str {
+        match self {
+            Method::Differential => "edits",
+            Method::Log => "entries",
+            Method::Rows => "rows",
+        }
+    }
+
+    /// What one item of the list wants, in the form of an edit of [`Method::Differential`].
+    fn edit(self, item: &Map<String, Json>) -> Result<(Op, Cow<'_, Map<String, Json>>), Rejection> {
+        match self {
+            Method::Differential => Ok((wire::op(item)?, Cow::Borrowed(item))),
+            Method::Log => Ok((wire::action(item)?, Cow::Owned(wire::plain(item)?))),
+            Method::Rows => {
+                let deleted = match item.get("deleted") {
+                    None => false,
+                    Some(Json::Bool(deleted)) => *deleted,
+                    Some(_) => return Err(malformed("deleted", "deleted is true or false")),
+                };
+                let op = if deleted { Op::Delete } else { Op::Replace };
+                Ok((op, Cow::Owned(wire::plain(item)?)))
+            }
+        }
+    }
+}
+
+/// `POST /v1/sync/push`
 pub(super) async fn push(
     app: Data<App>,
     request: HttpRequest,
     payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    take(app, request, payload, Method::Differential).await
+}
+
+/// `POST /v1/sync/log`
+pub(super) async fn log(
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    take(app, request, payload, Method::Log).await
+}
+
+/// `POST /v1/sync/rows`
+pub(super) async fn rows(
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+) -> Result<HttpResponse, Problem> {
+    take(app, request, payload, Method::Rows).await
+}
+
+async fn take(
+    app: Data<App>,
+    request: HttpRequest,
+    payload: Payload,
+    method: Method,
 ) -> Result<HttpResponse, Problem> {
     let caller = caller(&app, &request).await?;
     if caller.client == ClientId::ANONYMOUS {
@@ -27,13 +98,13 @@ pub(super) async fn push(
     }
     media_type(&request, &["application/json"])?;
     let (_bytes, json) = document(&app, &request, payload).await?;
-    let (number, atomic, edits) = envelope(&json, app.config.limits.push_edits)?;
+    let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
     // Members are sorted, so the same content hashes alike however it was written.
     let hash = hash(&[json.to_string().as_bytes()]);
     let schema = app.store.schema();
     let items = edits
         .iter()
-        .map(|edit| item(&schema, edit, &caller))
+        .map(|edit| item(&schema, edit, method, &caller))
         .collect();
     let accepted = submit(
         &app,
@@ -53,7 +124,7 @@ pub(super) async fn push(
 }
 
 /// The members of a push; anything else is no push at all.
-fn envelope(json: &Json, most: usize) -> Result<(i64, bool, &Vec<Json>), Problem> {
+fn envelope(json: &Json, method: Method, most: usize) -> Result<(i64, bool, &Vec<Json>), Problem> {
     let malformed =
         |field: &str, detail: &str| Problem::bad_request("malformed_push", detail).field(field);
     let number = json
@@ -68,32 +139,40 @@ fn envelope(json: &Json, most: usize) -> Result<(i64, bool, &Vec<Json>), Problem
             .as_bool()
             .ok_or_else(|| malformed("atomic", "atomic must be true or false"))?,
     };
-    let edits = json.get("edits").and_then(Json::as_array);
-    let edits = edits.ok_or_else(|| malformed("edits", "edits must be an array"))?;
+    let member = method.member();
+    let edits = json.get(member).and_then(Json::as_array);
+    let edits = edits.ok_or_else(|| malformed(member, &format!("{member} must be an array")))?;
     if edits.len() > most {
         return Err(Problem::payload_too_large(
             "too_many_edits",
-            format!("more than {most} edits"),
+            format!("more than {most} {member}"),
         )
-        .field("edits"));
+        .field(member));
     }
     Ok((number, atomic, edits))
 }
 
-fn item(schema: &Schema, edit: &Json, caller: &Caller) -> Item {
+fn item(schema: &Schema, edit: &Json, method: Method, caller: &Caller) -> Item {
     let text = |member: &str| edit.get(member).and_then(Json::as_str).map(str::to_owned);
-    decode(schema, edit, caller).unwrap_or_else(|rejection| {
+    decode(schema, edit, method, caller).unwrap_or_else(|rejection| {
         let table = text("table").unwrap_or_default();
         Item::Rejected(Receipt::rejected(&table, text("id"), rejection))
     })
 }
 
-fn decode(schema: &Schema, edit: &Json, caller: &Caller) -> Result<Item, Rejection> {
-    let malformed =
-        |field: &str, detail: &str| Rejection::new("malformed_edit", detail).field(field);
+fn malformed(field: &str, detail: &str) -> Rejection {
+    Rejection::new("malformed_edit", detail).field(field)
+}
+
+fn decode(
+    schema: &Schema,
+    edit: &Json,
+    method: Method,
+    caller: &Caller,
+) -> Result<Item, Rejection> {
     let edit: &Map<String, Json> = edit
         .as_object()
-        .ok_or_else(|| malformed("edits", "an edit is an object"))?;
+        .ok_or_else(|| malformed(method.member(), "an edit is an object"))?;
     let name = edit.get("table").and_then(Json::as_str);
     let name = name.ok_or_else(|| malformed("table", "an edit names its table"))?;
     let table = schema.table(name);
@@ -106,9 +185,13 @@ fn decode(schema: &Schema, edit: &Json, caller: &Caller) -> Result<Item, Rejecti
     };
     let key = RowKey::from_id(&table.spec, &id)
         .map_err(|refused| Rejection::new("invalid_value", format!("id: {refused}")).field("id"))?;
-    let op: Op = wire::op(edit)?;
+    let (op, body) = method.edit(edit)?;
+    if op == Op::HardDelete && !table.spec.hard_delete {
+        let detail = format!("the configuration of {name} allows no hard_delete");
+        return Err(Rejection::new("hard_delete_not_allowed", detail).field("action"));
+    }
     let edit = framed(caller, |frame| {
-        wire::edit(&table.spec, Some(key), op, edit, frame)
+        wire::edit(&table.spec, Some(key), op, &body, frame)
     })?;
     Ok(Item::Edit {
         table: table.clone(),

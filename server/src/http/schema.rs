@@ -36,6 +36,7 @@ fn to_wire(table: &TableInfo) -> TableWire {
         nullable: column.nullable,
         has_default: column.has_default,
         policy: column.policy.name().to_owned(),
+        group: column.group.clone(),
     });
     let key = spec.key_columns().into_iter();
     TableWire {
@@ -50,5 +51,6 @@ fn to_wire(table: &TableInfo) -> TableWire {
             EditAfterDelete::Revive => "revive",
         }
         .to_owned(),
+        hard_delete: spec.hard_delete,
     }
 }

@@ -10,8 +10,8 @@ use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrati
 use super::error::StoreError;
 use super::horizon::Horizon;
 use super::model::{Entry, NewRow, RowUpdate, StoredRow, TableInfo};
-use super::statement::{DynRow, Statement};
-use super::{pg, sqlite};
+use super::statement::{Bind, DynRow, Statement};
+use super::{pg, select, sqlite};
 use crate::config::DatabaseUrl;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -364,6 +364,38 @@ impl Conn {
         }
     }
 
+    /// Removes rows from their table. The triggers leave the tombstones; whose they are is noted here. Gives the
+    /// version of each, in the order of `rows`.
+    pub(crate) fn purge_rows(
+        &mut self,
+        table: &TableInfo,
+        rows: &[(RowKey, ClientId)],
+    ) -> Result<Vec<i64>> {
+        let backend = self.backend();
+        let name = colsync_shared::sql::quote(&table.spec.name);
+        let keys = select::key_names(table, "");
+        let places = select::key_places(backend, table);
+        let mut versions = Vec::with_capacity(rows.len());
+        for (key, client) in rows {
+            let binds = select::key_binds(backend, key);
+            let sql = format!("DELETE FROM {name} WHERE ({keys}) = ({places})");
+            if self.execute(Statement::new(sql, binds))? == 0 {
+                return Err(StoreError::Refused("the row was not deleted".to_owned()));
+            }
+            let bury =
+                "UPDATE colsync_tombstones SET client = :? WHERE table_name = :? AND row_id = :?";
+            let of_key = [&table.spec.name, &key.to_string()].map(|text| Bind::Text(text.clone()));
+            let binds = std::iter::once(Bind::Text(client.to_string())).chain(of_key);
+            self.execute(Statement::new(bury, binds.collect()))?;
+            let buried = self.tombstones(table, std::slice::from_ref(key))?;
+            let version = buried.first().map(|(_, version)| *version);
+            versions.push(version.ok_or_else(|| {
+                StoreError::Corrupt(format!("{}: no tombstone of {key}", table.spec.name))
+            })?);
+        }
+        Ok(versions)
+    }
+
     fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
         let done = match self {
             Conn::Pg(c) => pg::rows::update(c, table, rows),
@@ -444,7 +476,7 @@ impl Conn {
             "SELECT count(*), count(sync_deleted_at), \
              (SELECT count(*) FROM colsync_tombstones WHERE table_name = :?) FROM {name}"
         );
-        let binds = vec![super::statement::Bind::Text(table.spec.name.clone())];
+        let binds = vec![Bind::Text(table.spec.name.clone())];
         let rows = self.load(Statement::new(sql, binds))?;
         let cell = |at: usize| {
             rows.first()

@@ -291,6 +291,21 @@ pub(crate) fn insert_conflicts(conn: &mut Conn, conflicts: &[NewConflict]) -> Re
     Ok(())
 }
 
+/// The id of an open entry of kind `constraint` that tells of the same edit as `entry`.
+pub(crate) fn same_refusal(conn: &mut Conn, entry: &NewConflict) -> Result<Option<String>> {
+    use colsync_conflicts::dsl;
+    let found: Vec<(String, Option<String>)> = on_backend!(conn, c => dsl::colsync_conflicts
+        .filter(dsl::table_name.eq(&entry.table_name))
+        .filter(dsl::row_id.eq(&entry.row_id))
+        .filter(dsl::kind.eq(&entry.kind))
+        .filter(dsl::lost_client.eq(&entry.lost_client))
+        .filter(dsl::state.ne("resolved"))
+        .select((dsl::id, dsl::lost))
+        .load(c))?;
+    let same = found.into_iter().find(|(_, lost)| *lost == entry.lost);
+    Ok(same.map(|(id, _)| id))
+}
+
 pub(crate) fn conflict(conn: &mut Conn, id: Uuid) -> Result<Option<ConflictRow>> {
     use colsync_conflicts::dsl;
     let found = on_backend!(conn, c => dsl::colsync_conflicts

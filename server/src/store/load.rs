@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use colsync_shared::{ColumnType, Policy, Table, Time};
+use colsync_shared::{Column, ColumnType, Policy, Table, Time};
 use sha2::{Digest as _, Sha256};
 
 use super::adopt::AdoptError;
@@ -36,6 +36,12 @@ pub(crate) enum LoadError {
     Policy {
         table: String,
         column: String,
+        reason: String,
+    },
+    #[error("tables.{table}.groups.{group}: {reason}")]
+    Group {
+        table: String,
+        group: String,
         reason: String,
     },
 }
@@ -125,6 +131,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         }
         column.policy = *policy;
     }
+    group(config, &mut columns, &found.key)?;
     Ok(TableInfo {
         id,
         spec: Table {
@@ -134,6 +141,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
             row_policy: config.row_policy,
             edit_after_delete: config.edit_after_delete,
             blind_writes: config.blind_writes,
+            hard_delete: config.hard_delete,
         },
         sql_types: found.sql_types,
         has_foreign_triggers: found.has_foreign_triggers,
@@ -141,6 +149,36 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         foreign_keys: found.foreign_keys,
         kept: Kept::default(),
     })
+}
+
+/// Puts the columns into their groups.
+fn group(
+    config: &TableConfig,
+    columns: &mut [Column],
+    table_key: &[usize],
+) -> Result<(), LoadError> {
+    for (group, members) in &config.groups {
+        let refuse = |reason: String| LoadError::Group {
+            table: config.name.clone(),
+            group: group.clone(),
+            reason,
+        };
+        if columns.iter().any(|column| column.name == *group) {
+            // The ledger names either in the same place.
+            return Err(refuse("a column has this name".to_owned()));
+        }
+        for name in members {
+            let position = columns.iter().position(|column| column.name == *name);
+            if position.is_some_and(|at| table_key.contains(&at)) {
+                let reason = format!("{name} is of the key, which never changes");
+                return Err(refuse(reason));
+            }
+            let column = position.and_then(|at| columns.get_mut(at));
+            let column = column.ok_or_else(|| refuse(format!("no such column {name}")))?;
+            column.group = Some(group.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Leaves out the foreign keys that a client could not keep: to what it does not get, or of it.

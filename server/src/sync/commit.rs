@@ -12,12 +12,13 @@ use colsync_shared::{Edit, Receipt, RowKey, Time};
 
 use super::draft::{self, Draft};
 use super::patch;
+use super::refusal::{self, Refused};
 use super::repeat::{Known, Repeats};
 use super::resolve::{self, Resolution};
 use super::submission::{Accepted, Answer, Item, Refusal, Submission};
 use super::workspace::{Effect, Mark, Workspace};
 use crate::store::conn::Conn;
-use crate::store::error::{ConstraintKind, StoreError};
+use crate::store::error::StoreError;
 use crate::store::internal::{self, NewConflict};
 use crate::store::model::{Schema, TableInfo};
 
@@ -46,13 +47,13 @@ pub(crate) fn commit_batch(
         // A constraint that only COMMIT checks: nobody shall fail for a neighbour's edit.
         Err(StoreError::Constraint { .. }) => batch
             .iter()
-            .map(|one| alone(conn, schema, one, now))
+            .map(|one| refusal::alone(conn, schema, one, now))
             .collect(),
         done => done,
     }
 }
 
-fn commit(
+pub(super) fn commit(
     conn: &mut Conn,
     schema: &Schema,
     batch: &[&Submission],
@@ -81,44 +82,6 @@ fn commit(
             StoreError::Retry(_) | StoreError::Raced if !last_try => {}
             failure => return Err(failure),
         }
-    }
-}
-
-/// Commits one submission by itself. If only its COMMIT is refused, no single edit can be blamed: all are
-/// rejected, and their answer is remembered like any other.
-fn alone(
-    conn: &mut Conn,
-    schema: &Schema,
-    submission: &Submission,
-    now: Time,
-) -> Result<Answer, StoreError> {
-    let first = |answers: Vec<Answer>| answers.into_iter().next().unwrap_or(Err(Refusal::Internal));
-    let (kind, name, column) = match commit(conn, schema, &[submission], now) {
-        Err(StoreError::Constraint { kind, name, column }) => (kind, name, column),
-        done => return done.map(first),
-    };
-    let rejection = constraint(kind, name, column);
-    let items = submission.items.iter().map(|item| {
-        let (table, id) = named(item);
-        Item::Rejected(Receipt::rejected(table, id, rejection.clone()))
-    });
-    let rejected = Submission {
-        items: items.collect(),
-        ..submission.clone()
-    };
-    commit(conn, schema, &[&rejected], now).map(first)
-}
-
-/// A row, or a transaction, that breaks a constraint.
-fn constraint(kind: ConstraintKind, name: Option<String>, column: Option<String>) -> Rejection {
-    let what = name.clone().or_else(|| column.clone()).unwrap_or_default();
-    let detail = format!(
-        "the database refused the row: {} constraint {what}",
-        kind.name()
-    );
-    Rejection {
-        field: column.or(name),
-        ..Rejection::new("constraint_violation", detail)
     }
 }
 
@@ -219,11 +182,14 @@ impl Transaction<'_> {
                 .items
                 .iter()
                 .zip(drafts)
-                .map(rolled_back)
+                .map(refusal::rolled_back)
                 .collect();
         }
         self.release("submission", guarded)?;
-        Ok(drafts)
+        drafts
+            .into_iter()
+            .map(|draft| self.keep_refused(draft))
+            .collect()
     }
 
     /// Merges the edits at `positions`; gives back those that had to be parked.
@@ -267,7 +233,9 @@ impl Transaction<'_> {
                 .get(conflict)
                 .cloned()
                 .map(|r| (*conflict, r)),
-            Item::Edit { .. } | Item::Patch { .. } | Item::Rejected(_) => None,
+            Item::Edit { .. } | Item::Patch { .. } | Item::Refused { .. } | Item::Rejected(_) => {
+                None
+            }
         };
         let merged = self.merge_item(item, submission).and_then(|draft| {
             self.space.flush(self.conn, self.schema)?;
@@ -280,17 +248,79 @@ impl Transaction<'_> {
             }
             Err(failure) => failure,
         };
-        let (rejection, waits) = self.refused(failure)?;
+        let refused = Refused::of(failure, self.last_try)?;
         self.back_to("edit", before, true)?;
         self.release("edit", true)?;
         self.resolutions.extend(decided);
-        let (table, id) = named(item);
-        Ok((Draft::Done(Receipt::rejected(table, id, rejection)), waits))
+        Ok((self.refused(item, submission, &refused)?, refused.waits))
+    }
+
+    /// What becomes of an edit that the database refuses: its receipt, and what the ledger is to keep of it.
+    fn refused(
+        &mut self,
+        item: &Item,
+        submission: &Submission,
+        refused: &Refused,
+    ) -> Result<Draft, StoreError> {
+        let (name, id) = refusal::named(item);
+        let receipt = Receipt::rejected(name, id, refused.rejection.clone());
+        let (table, edit) = match item {
+            Item::Edit { table, edit } => (table, edit.clone()),
+            Item::Patch {
+                table,
+                key,
+                patch,
+                base_version,
+                at,
+            } => match self.patched(table, key, patch, *base_version, *at)? {
+                Ok(edit) => (table, edit),
+                Err(_rejection) => return Ok(Draft::Done(receipt)),
+            },
+            // What an administrator decides stays in the ledger as it is.
+            Item::Resolve { .. } | Item::Refused { .. } => return Ok(Draft::Done(receipt)),
+            Item::Rejected(own) => return Ok(Draft::Done(own.clone())),
+        };
+        let slot = edit.key.as_ref();
+        let slot = slot.and_then(|key| self.space.slot_of(table, Some(key)));
+        let row = slot.and_then(|slot| self.space.slot(slot)?.row.as_ref());
+        Ok(match refused.entry(table, &edit, row, submission) {
+            Some(entry) => Draft::Refused {
+                receipt,
+                entry: Box::new(entry),
+            },
+            None => Draft::Done(receipt),
+        })
+    }
+
+    /// Gives a refused edit its place in the ledger, unless the ledger has it from an earlier time.
+    fn keep_refused(&mut self, draft: Draft) -> Result<Draft, StoreError> {
+        let (mut receipt, entry) = match draft {
+            Draft::Refused { receipt, entry } => (receipt, entry),
+            draft @ (Draft::Done(_) | Draft::Made { .. }) => return Ok(draft),
+        };
+        let same = self
+            .conflicts
+            .iter()
+            .find(|known| refusal::is_same(known, &entry));
+        let known = match same {
+            Some(known) => Some(known.id.clone()),
+            None => internal::same_refusal(self.conn, &entry)?,
+        };
+        let id = known.unwrap_or_else(|| {
+            let id = entry.id.clone();
+            self.conflicts.push(*entry);
+            id
+        });
+        if let Some(rejection) = &mut receipt.rejection {
+            rejection.conflict = id.parse().ok();
+        }
+        Ok(Draft::Done(receipt))
     }
 
     fn merge_item(&mut self, item: &Item, submission: &Submission) -> Result<Draft, StoreError> {
         match item {
             Item::Rejected(receipt) => Ok(Draft::Done(receipt.clone())),
+            Item::Refused { item, refused } => self.refused(item, submission, refused),
             Item::Edit { table, edit } => self.edit(table, edit, submission, &table.spec),
             Item::Patch {
                 table,
@@ -356,14 +386,14 @@ impl Transaction<'_> {
             return Ok(Err(super::submission::no_row(false)));
         };
         Ok(match &slot.row {
-            None => Err(super::submission::no_row(slot.is_purged())),
+            None => Err(super::submission::no_row(slot.purged().is_some())),
             Some(row) => patch::resolve(&table.spec, key, &row.values, document, base_version, at),
         })
     }
 
-    /// Writes the slot's row if it is still to be made: a merge needs what the database filled in.
+    /// Writes the slot's row if it is still to be made or removed: a merge needs what the database has.
     fn make(&mut self, slot: usize) -> Result<(), StoreError> {
-        if self.space.is_unmade(slot) {
+        if self.space.is_unsettled(slot) {
             self.space.flush(self.conn, self.schema)
         } else {
             Ok(())
@@ -427,23 +457,6 @@ impl Transaction<'_> {
         }
     }
 
-    /// What the database refused, as a rejection, and whether another edit may mend it; other failures
-    /// go on.
-    fn refused(&self, failure: StoreError) -> Result<(Rejection, bool), StoreError> {
-        match failure {
-            StoreError::Constraint { kind, name, column } => Ok((
-                constraint(kind, name, column),
-                kind == ConstraintKind::ForeignKey,
-            )),
-            StoreError::Refused(detail) => Ok((Rejection::new("invalid_value", detail), false)),
-            StoreError::Raced if self.last_try => {
-                let detail = "the database did not make the row, and there is none with its key";
-                Ok((Rejection::new("constraint_violation", detail), false))
-            }
-            failure => Err(failure),
-        }
-    }
-
     /// Stores what a repeat will be answered with, and makes the answers.
     fn settle(self, batch: &[&Submission], plans: Vec<Planned>) -> Result<Vec<Answer>, StoreError> {
         let Transaction {
@@ -475,24 +488,4 @@ impl Transaction<'_> {
         repeats.settle(conn)?;
         Ok(answers)
     }
-}
-
-fn named(item: &Item) -> (&str, Option<String>) {
-    match item {
-        Item::Edit { table, edit } => {
-            (&table.spec.name, edit.key.as_ref().map(ToString::to_string))
-        }
-        Item::Patch { table, key, .. } => (&table.spec.name, Some(key.to_string())),
-        Item::Rejected(receipt) => (&receipt.table, receipt.id.clone()),
-        Item::Resolve { .. } => ("", None),
-    }
-}
-
-/// The receipt of an edit in an atomic submission that failed: its own rejection, or `rolled_back`.
-fn rolled_back((item, draft): (&Item, Draft)) -> Draft {
-    if draft.is_rejected() {
-        return draft;
-    }
-    let (table, id) = named(item);
-    Draft::Done(Receipt::of(table, id, Status::RolledBack))
 }

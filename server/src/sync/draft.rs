@@ -6,7 +6,7 @@ use colsync_shared::merge::row::RowMerge;
 use colsync_shared::merge::{LossKind, Side};
 use colsync_shared::receipt::{ColumnReceipt, Outcome, Rejection, Status};
 use colsync_shared::{Edit, Receipt, Table, Value};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::rowstate;
@@ -19,6 +19,11 @@ use crate::store::model::TableInfo;
 /// A receipt, or what it will be made from.
 pub(super) enum Draft {
     Done(Receipt),
+    /// The database refused the edit's row; the ledger is to keep the edit, unless a later round mends it.
+    Refused {
+        receipt: Receipt,
+        entry: Box<NewConflict>,
+    },
     /// The row was made; its key and what the database filled in come with the write.
     Made {
         slot: SlotId,
@@ -33,12 +38,16 @@ impl Draft {
     }
 
     pub(super) fn is_rejected(&self) -> bool {
-        matches!(self, Draft::Done(receipt) if receipt.status == Status::Rejected)
+        match self {
+            Draft::Done(receipt) => receipt.status == Status::Rejected,
+            Draft::Refused { .. } => true,
+            Draft::Made { .. } => false,
+        }
     }
 
     pub(super) fn finish(self, space: &Workspace) -> Receipt {
         match self {
-            Draft::Done(receipt) => receipt,
+            Draft::Done(receipt) | Draft::Refused { receipt, .. } => receipt,
             Draft::Made { slot, edit } => made(space, slot, &edit),
         }
     }
@@ -51,13 +60,19 @@ pub(super) fn rejected(table: &TableInfo, edit_key: Option<String>, rejection: R
 
 /// The receipt of an edit that made its row.
 fn made(space: &Workspace, slot: SlotId, edit: &Edit) -> Receipt {
-    let Some((slot, row)) = space
-        .slot(slot)
-        .and_then(|slot| Some((slot, slot.row.as_ref()?)))
-    else {
+    let Some(slot) = space.slot(slot) else {
         return Receipt::of("", None, Status::RolledBack);
     };
     let table = &slot.table.spec;
+    let Some(row) = &slot.row else {
+        // A later edit of the same transaction has removed it again.
+        let key = edit.key.as_ref().map(ToString::to_string);
+        let mut receipt = Receipt::of(&table.name, key, Status::Ok);
+        receipt.version = slot.purged();
+        receipt.created = true;
+        receipt.deleted = true;
+        return receipt;
+    };
     let mut receipt = Receipt::of(&table.name, Some(row.key.to_string()), Status::Ok);
     receipt.version = Some(row.version);
     receipt.created = true;
@@ -106,12 +121,14 @@ pub(super) fn merged(
         let (kind, column, policy) = match loss.kind {
             LossKind::Column(at) => ("column", Some(at), column_policy(spec, at)),
             LossKind::Blind(at) => ("blind", Some(at), column_policy(spec, at)),
+            LossKind::Group(at) => ("group", Some(at), column_policy(spec, at)),
             LossKind::Deleted => ("deleted", None, "last_writer_wins"),
             LossKind::Row => ("row", None, spec.row_policy.name()),
         };
         match column {
             Some(at) => {
-                by_column.insert(at, conflict);
+                let group = spec.group_of(at).into_iter();
+                by_column.extend(group.chain([at]).map(|member| (member, conflict)));
             }
             None => receipt.conflicts.push(conflict),
         }
@@ -120,7 +137,10 @@ pub(super) fn merged(
             id: conflict.to_string(),
             table_name: spec.name.clone(),
             row_id: id.clone(),
-            column_name: column.and_then(|at| Some(spec.columns.get(at)?.name.clone())),
+            column_name: column.and_then(|at| {
+                let column = spec.columns.get(at)?;
+                Some(column.group.as_ref().unwrap_or(&column.name).clone())
+            }),
             kind: kind.to_owned(),
             policy: policy.to_owned(),
             base: loss.base.as_ref().map(side),
@@ -169,8 +189,10 @@ fn unseen(table: &Table, edit: &Edit, merge: &RowMerge) -> BTreeMap<String, Json
     let base = edit.base_version.filter(|&base| base <= before);
     let cells = table.columns.iter().zip(&merge.row.cells).enumerate();
     let unseen = cells.filter(|(at, (_, cell))| {
+        // A restamped member of a group was in view of whoever names a version.
+        let is_as_it_was = merge.restamped.iter().any(|(other, _)| other == at);
         !table.is_key(*at)
-            && base.is_none_or(|base| cell.version > base)
+            && base.is_none_or(|base| cell.version > base && !is_as_it_was)
             && !edit.columns.iter().any(|edited| edited.column == *at)
     });
     unseen
@@ -181,6 +203,7 @@ fn unseen(table: &Table, edit: &Edit, merge: &RowMerge) -> BTreeMap<String, Json
 /// One side of a conflict as the ledger keeps it.
 fn encode_side(table: &Table, column: Option<usize>, side: &Side) -> Json {
     match side {
+        Side::Group(values) => Json::Object(members(table, values)),
         Side::Value(value) => {
             let ty = column
                 .and_then(|at| table.columns.get(at))
@@ -189,13 +212,18 @@ fn encode_side(table: &Table, column: Option<usize>, side: &Side) -> Json {
         }
         Side::Deleted => json!({ "deleted": true }),
         Side::Alive(values) => {
-            let members = values.iter().filter_map(|(at, value)| {
-                let column = table.columns.get(*at)?;
-                Some((column.name.clone(), column.ty.encode(value)))
-            });
-            json!({ "deleted": false, "columns": members.collect::<serde_json::Map<_, _>>() })
+            json!({ "deleted": false, "columns": members(table, values) })
         }
     }
+}
+
+/// Values by their columns' names.
+fn members(table: &Table, values: &[(usize, Value)]) -> Map<String, Json> {
+    let named = values.iter().filter_map(|(at, value)| {
+        let column = table.columns.get(*at)?;
+        Some((column.name.clone(), column.ty.encode(value)))
+    });
+    named.collect()
 }
 
 /// A ledger id, or a rejection.

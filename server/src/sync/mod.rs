@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 mod draft;
 pub(crate) mod feed;
 pub(crate) mod patch;
+mod refusal;
 mod repeat;
 mod resolve;
 pub(crate) mod rowstate;

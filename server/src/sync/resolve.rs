@@ -19,7 +19,9 @@ use crate::store::model::{Schema, TableInfo};
 #[derive(Debug, Clone)]
 pub(super) struct Resolution {
     conflict: ConflictRow,
-    target: Option<(Arc<TableInfo>, RowKey)>,
+    table: Option<Arc<TableInfo>>,
+    /// `None` too where the database was to make the key of a row that it refused.
+    key: Option<RowKey>,
 }
 
 /// What a decision writes.
@@ -43,11 +45,16 @@ pub(super) fn load(
             continue;
         };
         if let Some(conflict) = internal::conflict_for_update(conn, *id)? {
-            let target = schema.table(&conflict.table_name).and_then(|table| {
-                let key = RowKey::from_id(&table.spec, &conflict.row_id).ok()?;
-                Some((table.clone(), key))
-            });
-            found.insert(*id, Resolution { conflict, target });
+            let table = schema.table(&conflict.table_name).cloned();
+            let key = table
+                .as_ref()
+                .and_then(|table| RowKey::from_id(&table.spec, &conflict.row_id).ok());
+            let resolution = Resolution {
+                conflict,
+                table,
+                key,
+            };
+            found.insert(*id, resolution);
         }
     }
     Ok(found)
@@ -55,7 +62,7 @@ pub(super) fn load(
 
 impl Resolution {
     pub(super) fn target(&self) -> Option<(&Arc<TableInfo>, &RowKey)> {
-        self.target.as_ref().map(|(table, key)| (table, key))
+        Some((self.table.as_ref()?, self.key.as_ref()?))
     }
 
     /// The same conflict after its decision.
@@ -91,37 +98,78 @@ impl Resolution {
             Decision::TakeLost => parse(self.conflict.lost.as_deref()),
             Decision::Value(value) => value.clone(),
         };
-        let Some((table, key)) = self.target.clone() else {
-            let detail = format!(
-                "{} is not a synced table any more",
-                self.conflict.table_name
-            );
-            return Err(Rejection::new("unknown_table", detail));
+        let gone = || {
+            let name = &self.conflict.table_name;
+            let detail = format!("{name} is not a synced table any more");
+            Rejection::new("unknown_table", detail)
         };
+        let table = self.table.clone().ok_or_else(gone)?;
         let mut policies = table.spec.clone();
         policies.edit_after_delete = EditAfterDelete::Revive;
         for column in &mut policies.columns {
             column.policy = Policy::ClientWins;
+            if ["column", "blind"].contains(&self.conflict.kind.as_str()) {
+                // It was in no group when it was in conflict, and is decided as it was.
+                column.group = None;
+            }
         }
         let kept = parse(self.conflict.kept.as_deref());
-        let edit = match &self.conflict.column_name {
-            Some(column) => {
-                let base = Map::from_iter([(column.clone(), kept)]);
-                let sent = Map::from_iter([(column.clone(), value.clone())]);
-                let columns = columns(&table.spec, &key, &sent, &base, now)?;
-                Edit {
-                    key: Some(key),
-                    op: Op::Update,
-                    base_version: None,
-                    at: now,
-                    columns,
+        let spec = &table.spec;
+        let edit = if self.conflict.kind == "constraint" {
+            self.of_refused(spec, &value, &kept, version, now)?
+        } else {
+            let key = self.key.clone().ok_or_else(gone)?;
+            match &self.conflict.column_name {
+                Some(_) if self.conflict.kind == "group" => {
+                    of_group(spec, key, &value, &kept, now)?
                 }
+                Some(column) => {
+                    let base = Map::from_iter([(column.clone(), kept)]);
+                    let sent = Map::from_iter([(column.clone(), value.clone())]);
+                    let columns = columns(spec, Some(&key), &sent, &base, now)?;
+                    update(key, columns, now)
+                }
+                None => self.of_row(spec, key, &value, &kept, version, now)?,
             }
-            None => self.of_row(&table.spec, key, &value, &kept, version, now)?,
         };
         Ok(Written {
             value: Some(value.to_string()),
             edit: Some((table, policies, edit)),
+        })
+    }
+
+    /// The edit that the database refused, made again: its columns by name, of the row as it is now or of one
+    /// to be made. A delete was sent without columns.
+    fn of_refused(
+        &self,
+        table: &Table,
+        value: &Json,
+        kept: &Json,
+        version: Option<i64>,
+        now: Time,
+    ) -> Result<Edit, Rejection> {
+        let is_delete = value.is_null() && self.conflict.lost.is_none();
+        let sent = match value {
+            Json::Object(sent) => sent.clone(),
+            _ if is_delete => Map::new(),
+            _ => {
+                let detail = "the value is an object of columns";
+                return Err(Rejection::new("invalid_value", detail).field("value"));
+            }
+        };
+        let empty = Map::new();
+        let kept = kept.as_object().unwrap_or(&empty);
+        let sent = with_groups(table, sent, kept);
+        Ok(Edit {
+            columns: columns(table, self.key.as_ref(), &sent, kept, now)?,
+            key: self.key.clone(),
+            op: match (is_delete, version) {
+                (true, _) => Op::Delete,
+                (false, Some(_)) => Op::Update,
+                (false, None) => Op::Insert,
+            },
+            base_version: version.filter(|_| is_delete),
+            at: now,
         })
     }
 
@@ -156,7 +204,7 @@ impl Resolution {
         let member = |side: &Json| side.get("columns").and_then(Json::as_object).cloned();
         let sent = member(value).unwrap_or_default();
         let base = member(kept).unwrap_or(empty);
-        let mut columns = columns(table, &key, &sent, &base, now)?;
+        let mut columns = columns(table, Some(&key), &sent, &base, now)?;
         if self.conflict.kind == "deleted" {
             // The columns were merged beneath the tombstone: bringing the row back brings them back too,
             // and whatever was written there since.
@@ -172,16 +220,67 @@ impl Resolution {
     }
 }
 
+/// `sent` with what it leaves out of a group, as the administrator saw it: the group is written as one.
+fn with_groups(
+    table: &Table,
+    mut sent: Map<String, Json>,
+    kept: &Map<String, Json>,
+) -> Map<String, Json> {
+    let named = sent.keys().filter_map(|name| table.position(name));
+    let group = named.flat_map(|at| table.group_of(at));
+    let members: Vec<usize> = group.collect();
+    for column in members.into_iter().filter_map(|at| table.columns.get(at)) {
+        if let Some(value) = kept.get(&column.name) {
+            sent.entry(column.name.clone())
+                .or_insert_with(|| value.clone());
+        }
+    }
+    sent
+}
+
+/// A decision about a group: its columns by name. What it leaves out is as the administrator saw it, so that
+/// the group is written as one.
+fn of_group(
+    table: &Table,
+    key: RowKey,
+    value: &Json,
+    kept: &Json,
+    now: Time,
+) -> Result<Edit, Rejection> {
+    let invalid = |detail: String| Rejection::new("invalid_value", detail);
+    let (Json::Object(named), Json::Object(kept)) = (value, kept) else {
+        let detail = "a group's value is an object of its columns".to_owned();
+        return Err(invalid(detail).field("value"));
+    };
+    if let Some(other) = named.keys().find(|name| !kept.contains_key(*name)) {
+        return Err(invalid(format!("{other} is not in the group")).field(other));
+    }
+    let mut sent = kept.clone();
+    sent.extend(named.clone());
+    let columns = columns(table, Some(&key), &sent, kept, now)?;
+    Ok(update(key, columns, now))
+}
+
+fn update(key: RowKey, columns: Vec<ColumnEdit>, now: Time) -> Edit {
+    Edit {
+        key: Some(key),
+        op: Op::Update,
+        base_version: None,
+        at: now,
+        columns,
+    }
+}
+
 fn columns(
     table: &Table,
-    key: &RowKey,
+    key: Option<&RowKey>,
     sent: &Map<String, Json>,
     base: &Map<String, Json>,
     at: Time,
 ) -> Result<Vec<ColumnEdit>, Rejection> {
     let mut columns = Vec::with_capacity(sent.len());
     for (name, value) in sent {
-        let Some(column) = wire::writable(table, Some(key), name, value)? else {
+        let Some(column) = wire::writable(table, key, name, value)? else {
             continue;
         };
         let value = wire::value(table, column, value)?;

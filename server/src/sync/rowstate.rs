@@ -1,7 +1,7 @@
 //! Between a stored row and the row that the merge sees.
 
 use colsync_shared::merge::row::RowMerge;
-use colsync_shared::merge::{self, Merged, UNWRITTEN};
+use colsync_shared::merge::{self, Cell, Merged, UNWRITTEN};
 use colsync_shared::{Stamp, Time, Value};
 
 use crate::store::model::{DELETED, Entry, StoredRow, TableInfo};
@@ -41,7 +41,7 @@ pub(super) fn for_merge(table: &TableInfo, row: &StoredRow) -> merge::Row {
             version,
             txid: _,
         } = entry(row, name);
-        merge::Cell {
+        Cell {
             value,
             stamp,
             version,
@@ -54,7 +54,7 @@ pub(super) fn for_merge(table: &TableInfo, row: &StoredRow) -> merge::Row {
         .zip(&row.values)
         .map(|(column, value)| {
             if is_unwritten(row, &column.name, value) {
-                return merge::Cell {
+                return Cell {
                     value: value.clone(),
                     stamp: None,
                     version: UNWRITTEN,
@@ -94,6 +94,11 @@ pub(super) fn store(
             changed.push(*at);
         }
     }
+    for (at, cell) in &merge.restamped {
+        if let Some(column) = table.spec.columns.get(*at) {
+            touched |= stamp(row, &column.name, cell, row.version, None);
+        }
+    }
     if let Some(flag) = &merge.deleted {
         touched |= restamp(row, DELETED, flag, txid);
         if flag.changed {
@@ -110,18 +115,26 @@ pub(super) fn store(
 
 /// Gives the column its new stamp; false if it has it already.
 fn restamp(row: &mut StoredRow, name: &str, merged: &Merged, txid: i64) -> bool {
+    let moved = merged.changed.then_some(txid);
+    stamp(row, name, &merged.cell, row.version, moved)
+}
+
+/// Gives the column the stamp of `cell`, its version if that is a new one of the row at `row_version`, and the
+/// feed position `moved` if its value has changed: a column that only shares its group's stamp is where it
+/// was in the feed, as every reader of that position has its value.
+fn stamp(
+    row: &mut StoredRow,
+    name: &str,
+    cell: &Cell,
+    row_version: i64,
+    moved: Option<i64>,
+) -> bool {
     let known = entry(row, name);
-    let new = if merged.changed {
-        Entry {
-            stamp: merged.cell.stamp,
-            version: merged.cell.version,
-            txid,
-        }
-    } else {
-        Entry {
-            stamp: merged.cell.stamp,
-            ..known
-        }
+    let is_new = moved.is_some() || cell.version > row_version;
+    let new = Entry {
+        stamp: cell.stamp,
+        version: if is_new { cell.version } else { known.version },
+        txid: moved.unwrap_or(known.txid),
     };
     if new == known {
         return false;

@@ -7,6 +7,7 @@ use colsync_shared::{ClientId, Edit, Receipt, RowKey, Time};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::refusal::Refused;
 use crate::store::model::TableInfo;
 
 /// The edits of one request, accepted or refused as the request says.
@@ -52,6 +53,8 @@ pub(crate) enum Item {
     },
     /// An administrator's decision of a conflict.
     Resolve { conflict: Uuid, decision: Decision },
+    /// An item that only the COMMIT of its submission refused: it is told so, and merged no more.
+    Refused { item: Box<Item>, refused: Refused },
     /// An edit that could not be read.
     Rejected(Receipt),
 }
@@ -126,6 +129,7 @@ impl Item {
         match self {
             Item::Edit { table, edit } => edit.key.as_ref().map(|key| (table, key)),
             Item::Patch { table, key, .. } => Some((table, key)),
+            Item::Refused { item, .. } => item.target(),
             Item::Resolve { .. } | Item::Rejected(_) => None,
         }
     }

@@ -37,11 +37,14 @@ enum Unwritten {
     Nothing,
     Insert(NewRow),
     Update(BTreeSet<usize>),
+    /// The row is to be removed from its table, by this client.
+    Purge(ClientId),
 }
 
 impl Slot {
-    pub(super) fn is_purged(&self) -> bool {
-        self.purged.is_some()
+    /// The version at which the row was purged, if it was.
+    pub(super) fn purged(&self) -> Option<i64> {
+        self.purged
     }
 }
 
@@ -153,11 +156,12 @@ impl Workspace {
         self.slots.get(id)
     }
 
-    /// Whether the slot's row is still to be made, so that its database defaults are not known yet.
-    pub(super) fn is_unmade(&self, id: SlotId) -> bool {
-        self.slots
-            .get(id)
-            .is_some_and(|slot| matches!(slot.unwritten, Unwritten::Insert(_)))
+    /// Whether the slot must be written before its next edit: its row is still to be made, so that its database
+    /// defaults are not known yet, or still to be removed.
+    pub(super) fn is_unsettled(&self, id: SlotId) -> bool {
+        self.slots.get(id).is_some_and(|slot| {
+            matches!(slot.unwritten, Unwritten::Insert(_) | Unwritten::Purge(_))
+        })
     }
 
     /// A new submission begins: what earlier ones made is not its own.
@@ -190,7 +194,7 @@ impl Workspace {
                     slot.unwritten = Unwritten::Insert(new);
                     Ok(Effect::Made)
                 }
-                Op::Update | Op::Delete => Err(no_row(slot.purged.is_some())),
+                Op::Update | Op::Delete | Op::HardDelete => Err(no_row(slot.purged.is_some())),
             };
         };
         let merge = row::merge(
@@ -206,10 +210,14 @@ impl Workspace {
         if let Some(changed) = rowstate::store(&slot.table, row, &merge, txid, now) {
             let mut columns = match std::mem::replace(&mut slot.unwritten, Unwritten::Nothing) {
                 Unwritten::Update(columns) => columns,
-                Unwritten::Nothing | Unwritten::Insert(_) => BTreeSet::new(),
+                Unwritten::Nothing | Unwritten::Insert(_) | Unwritten::Purge(_) => BTreeSet::new(),
             };
             columns.extend(changed);
             slot.unwritten = Unwritten::Update(columns);
+        }
+        // A delete that lost to someone's later edit leaves the row.
+        if edit.op == Op::HardDelete && row.deleted_at.is_some() {
+            slot.unwritten = Unwritten::Purge(client);
         }
         Ok(Effect::Merged(Box::new(merge)))
     }
@@ -235,14 +243,40 @@ impl Workspace {
         }
     }
 
-    /// Writes everything unwritten: new rows first, parents before children, then changed rows, one
-    /// statement a table.
+    /// Writes everything unwritten: new rows first, parents before children, then changed rows, then those to
+    /// be removed, children before parents; one statement a table.
     pub(super) fn flush(&mut self, conn: &mut Conn, schema: &Schema) -> Result<(), StoreError> {
         for table in &schema.tables {
             self.flush_inserts(conn, table)?;
         }
         for table in &schema.tables {
             self.flush_updates(conn, table)?;
+        }
+        for table in schema.tables.iter().rev() {
+            self.flush_purges(conn, table)?;
+        }
+        Ok(())
+    }
+
+    fn flush_purges(&mut self, conn: &mut Conn, table: &TableInfo) -> Result<(), StoreError> {
+        let (mut ids, mut keys) = (Vec::new(), Vec::new());
+        for (id, slot) in self.slots.iter().enumerate() {
+            if let (Unwritten::Purge(client), Some(row)) = (&slot.unwritten, &slot.row)
+                && slot.table.id == table.id
+            {
+                ids.push(id);
+                keys.push((row.key.clone(), *client));
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let versions = conn.purge_rows(table, &keys)?;
+        for (id, version) in ids.into_iter().zip(versions) {
+            self.changes(id, |slot| {
+                slot.row = None;
+                slot.purged = Some(version);
+            });
         }
         Ok(())
     }
@@ -291,11 +325,16 @@ impl Workspace {
     }
 
     fn written(&mut self, id: SlotId, row: StoredRow) {
+        self.changes(id, |slot| slot.row = Some(row));
+    }
+
+    /// Notes what writing a slot made of it.
+    fn changes(&mut self, id: SlotId, change: impl FnOnce(&mut Slot)) {
         if let Some(slot) = self.slots.get_mut(id) {
             if self.reversible {
                 self.journal.push((id, slot.clone()));
             }
-            slot.row = Some(row);
+            change(slot);
             slot.unwritten = Unwritten::Nothing;
         }
     }

@@ -98,7 +98,8 @@ fn case(current: &Cell, edit: &CellEdit<'_>, policy: Policy, row_version: i64) -
     if in_view {
         return Case::Seen;
     }
-    let has_base = saw.is_some() || edit.base.is_some();
+    // A base version of another history tells nothing of what was in view, but it is no bare write's.
+    let has_base = saw.is_some() || edit.view.version.is_some() || edit.base.is_some();
     let earlier = current.stamp.is_some_and(|stamp| stamp <= edit.stamp);
     if !has_base && earlier {
         Case::Blind
@@ -226,7 +227,8 @@ fn extreme(current: &Cell, edit: &CellEdit<'_>, ty: &ColumnType, wanted: Orderin
     }
 }
 
-fn unchanged(current: &Cell, stamp: Stamp) -> Merged {
+/// The edit's value is current already: the later stamp stays.
+pub(super) fn unchanged(current: &Cell, stamp: Stamp) -> Merged {
     let advanced = current.stamp.is_none_or(|known| stamp > known);
     let stamp = if advanced { Some(stamp) } else { current.stamp };
     Merged {

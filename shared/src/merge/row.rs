@@ -1,10 +1,13 @@
 //! A whole edit's merge: its columns, and the row's deleted flag.
 
+mod replace;
+
 use super::column::{self, CellEdit, Rules};
+use super::group::{self, Asked};
 use super::{Cell, Loss, LossKind, Merged, Row, Side, View};
 use crate::receipt::Outcome;
 use crate::schema::{BlindWrites, EditAfterDelete};
-use crate::{ClientId, ColumnEdit, ColumnType, Edit, Op, Policy, RowPolicy, Stamp, Table, Value};
+use crate::{ClientId, ColumnEdit, ColumnType, Edit, Op, Policy, Stamp, Table, Value};
 
 /// What merging an edit into a row gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -13,6 +16,9 @@ pub struct RowMerge {
     pub row: Row,
     /// What became of each column of the edit: position and merge.
     pub columns: Vec<(usize, Merged)>,
+    /// Cells that the edit did not name and that got a new stamp and version with others of their group:
+    /// position and cell. Their values are as before.
+    pub restamped: Vec<(usize, Cell)>,
     /// What became of the deleted flag, if the edit or the policy touched it.
     pub deleted: Option<Merged>,
     /// Everything that lost, the columns' losses among it.
@@ -43,7 +49,7 @@ pub fn merge(row: &Row, edit: &Edit, client: ClientId, table: &Table, own: &[i64
     match edit.op {
         Op::Update => context.update(edit.base_version),
         Op::Insert => context.insert(),
-        Op::Delete => context.delete(),
+        Op::Delete | Op::HardDelete => context.delete(),
         Op::Replace => context.replace(),
     }
 }
@@ -92,9 +98,20 @@ impl Context<'_> {
     }
 
     fn merge_columns(&self, base_version: Option<i64>) -> Vec<(usize, Merged)> {
+        let grouped = group::merge(&Asked {
+            row: self.row,
+            table: self.table,
+            columns: &self.edit.columns,
+            view: self.view(base_version),
+            client: self.client,
+            next: self.next,
+        });
         let merged = self.edit.columns.iter().filter_map(|edit| {
             let current = self.row.cells.get(edit.column)?;
             let column = self.table.columns.get(edit.column)?;
+            if column.group.is_some() {
+                return grouped.iter().find(|(at, _)| *at == edit.column).cloned();
+            }
             let rules = Rules {
                 column: edit.column,
                 ty: &column.ty,
@@ -279,121 +296,6 @@ impl Context<'_> {
         unseen.collect()
     }
 
-    /// A whole-row write: decided as one, by the row policy.
-    fn replace(&self) -> RowMerge {
-        let differs = |edit: &&ColumnEdit| {
-            self.row
-                .cells
-                .get(edit.column)
-                .is_some_and(|cell| cell.value != edit.value)
-        };
-        let differing: Vec<&ColumnEdit> = self.edit.columns.iter().filter(differs).collect();
-        let view = self.view(self.edit.base_version);
-        let stamp = self.stamp();
-        let unseen = |cell: &Cell| match view.saw(cell.version, self.row.version) {
-            Some(seen) => !seen,
-            None => cell.stamp.is_none_or(|known| known > stamp),
-        };
-        let non_key = || {
-            self.row
-                .cells
-                .iter()
-                .enumerate()
-                .filter(|(at, _)| !self.table.is_key(*at))
-        };
-        let flag_unseen = self.is_deleted()
-            && !self.saw_delete(self.edit.base_version)
-            && unseen(&self.row.deleted);
-        let conflict =
-            flag_unseen || (!differing.is_empty() && non_key().any(|(_, cell)| unseen(cell)));
-        let newest = non_key()
-            .filter_map(|(_, cell)| cell.stamp)
-            .chain(self.row.deleted.stamp)
-            .max();
-        let wins = !conflict
-            || match self.table.row_policy {
-                RowPolicy::LastWriterWins => newest.is_none_or(|known| stamp >= known),
-                RowPolicy::ServerWins => false,
-                RowPolicy::ClientWins => true,
-            };
-        let columns = self.edit.columns.iter().filter_map(|edit| {
-            let cell = self.row.cells.get(edit.column)?;
-            Some((edit.column, self.replace_cell(cell, edit, wins, view)))
-        });
-        let columns: Vec<(usize, Merged)> = columns.collect();
-        let sent = Side::Alive(
-            self.edit
-                .columns
-                .iter()
-                .map(|edit| (edit.column, edit.value.clone()))
-                .collect(),
-        );
-        let stored = if self.is_deleted() {
-            Side::Deleted
-        } else {
-            Side::Alive(
-                non_key()
-                    .map(|(at, cell)| (at, cell.value.clone()))
-                    .collect(),
-            )
-        };
-        let loss = conflict.then(|| {
-            let (kept, kept_stamp, lost, lost_stamp) = if wins {
-                (sent, Some(stamp), stored, newest)
-            } else {
-                (stored, newest, sent, Some(stamp))
-            };
-            Loss {
-                kind: LossKind::Row,
-                base: None,
-                kept,
-                kept_stamp,
-                lost,
-                lost_stamp,
-                open: false,
-            }
-        });
-        let revived = (self.is_deleted() && wins)
-            .then(|| self.set_deleted(false, stamp.after(self.row.deleted.stamp)));
-        self.finish(columns, revived, loss)
-    }
-
-    fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool, view: View<'_>) -> Merged {
-        if cell.value == edit.value {
-            return Merged {
-                outcome: Outcome::Unchanged,
-                cell: cell.clone(),
-                changed: false,
-                loss: None,
-            };
-        }
-        if !wins {
-            return Merged {
-                outcome: Outcome::Superseded,
-                cell: cell.clone(),
-                changed: false,
-                loss: None,
-            };
-        }
-        let seen = view.saw(cell.version, self.row.version) == Some(true);
-        let stamp = if seen {
-            self.stamp().after(cell.stamp)
-        } else {
-            self.stamp()
-        };
-        let cell = Cell {
-            value: edit.value.clone(),
-            stamp: Some(stamp),
-            version: self.next,
-        };
-        Merged {
-            outcome: Outcome::Applied,
-            cell,
-            changed: true,
-            loss: None,
-        }
-    }
-
     fn set_deleted(&self, deleted: bool, stamp: Stamp) -> Merged {
         let cell = Cell {
             value: Value::Bool(deleted),
@@ -413,12 +315,18 @@ impl Context<'_> {
         &self,
         columns: Vec<(usize, Merged)>,
         deleted: Option<Merged>,
-        loss: Option<Loss>,
+        losses: impl IntoIterator<Item = Loss>,
     ) -> RowMerge {
         let mut row = self.row.clone();
         for (at, merged) in &columns {
             if let Some(cell) = row.cells.get_mut(*at) {
                 *cell = merged.cell.clone();
+            }
+        }
+        let restamped = group::restamped(self.table, self.row, &columns, self.next);
+        for (at, cell) in &restamped {
+            if let Some(known) = row.cells.get_mut(*at) {
+                known.clone_from(cell);
             }
         }
         if let Some(flag) = &deleted {
@@ -427,11 +335,12 @@ impl Context<'_> {
         let losses = columns
             .iter()
             .filter_map(|(_, merged)| merged.loss.clone())
-            .chain(loss)
+            .chain(losses)
             .collect();
         let mut merge = RowMerge {
             row,
             columns,
+            restamped,
             deleted,
             losses,
         };

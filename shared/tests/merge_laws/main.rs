@@ -9,6 +9,7 @@
 )]
 
 mod adding_up;
+mod groups;
 mod making;
 mod nothing_vanishes;
 

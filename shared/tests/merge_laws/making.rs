@@ -42,6 +42,7 @@ pub fn table(policies: &[Policy]) -> Table {
         nullable: true,
         has_default: false,
         policy,
+        group: None,
     };
     let columns = policies.iter().map(|&policy| column(policy));
     Table {
@@ -53,6 +54,7 @@ pub fn table(policies: &[Policy]) -> Table {
         row_policy: RowPolicy::default(),
         edit_after_delete: EditAfterDelete::default(),
         blind_writes: BlindWrites::default(),
+        hard_delete: false,
     }
 }
 
@@ -98,6 +100,7 @@ pub fn lww_table() -> impl Strategy<Value = Table> {
         row_policy: RowPolicy::LastWriterWins,
         edit_after_delete: any.edit_after_delete,
         blind_writes: any.blind_writes,
+        hard_delete: false,
         ..table(&[Policy::LastWriterWins; COLUMNS])
     })
 }
@@ -176,7 +179,7 @@ pub fn any_edit() -> impl Strategy<Value = Edit> {
     let columns = subsequence((1..=COLUMNS).collect::<Vec<_>>(), 1..=COLUMNS);
     (ops, columns).prop_flat_map(|(op, columns)| match op {
         Op::Update | Op::Insert => edit_of(op, columns).boxed(),
-        Op::Delete => edit_of(op, Vec::new()).boxed(),
+        Op::Delete | Op::HardDelete => edit_of(op, Vec::new()).boxed(),
         Op::Replace => edit_of(op, (1..=COLUMNS).collect()).boxed(),
     })
 }

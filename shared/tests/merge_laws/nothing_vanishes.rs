@@ -179,7 +179,7 @@ proptest! {
             if cell.version > base && !mine {
                 let kept = merge.losses.iter().any(|loss| match &loss.lost {
                     Side::Alive(cells) => cells.contains(&(at, cell.value.clone())),
-                    Side::Value(_) | Side::Deleted => false,
+                    Side::Value(_) | Side::Group(_) | Side::Deleted => false,
                 });
                 prop_assert!(kept, "column {} vanished", at);
             }
@@ -197,7 +197,7 @@ proptest! {
         let merge = row::merge(&row, &edit, client(by), &table, &[]);
         let lost = |at: usize, value: &Value| merge.losses.iter().any(|loss| match &loss.lost {
             Side::Alive(cells) => cells.contains(&(at, value.clone())),
-            Side::Value(_) | Side::Deleted => false,
+            Side::Value(_) | Side::Group(_) | Side::Deleted => false,
         });
         for sent in &edit.columns {
             let before = &row.cells[sent.column];

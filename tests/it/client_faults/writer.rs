@@ -9,6 +9,8 @@ use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 use fastrand::Rng;
 use serde_json::Value as Json;
 
+use super::evidence;
+
 /// The columns whose every written value is another one, so that each edit can be found again.
 const MARKED: [&str; 2] = ["title", "note"];
 
@@ -56,6 +58,11 @@ impl Writer {
 
     pub(super) fn journal(self) -> Journal {
         self.journal
+    }
+
+    /// What was done to the row `id`, a line each.
+    pub(super) fn told(&self, id: &str) -> Vec<String> {
+        self.journal.about(id)
     }
 
     /// Makes, changes or deletes a row, in a transaction.
@@ -195,7 +202,7 @@ impl Journal {
     /// deleted is there; each marked value is current, or was replaced by someone who saw it, or is in the
     /// ledger; and none is in the ledger twice.
     #[track_caller]
-    pub(super) fn assert_kept(&self, server: &Server) {
+    pub(super) fn assert_kept(&self, server: &Server, devices: &[Device]) {
         let admin = server.admin();
         let rows = pages(|after| {
             let path = format!("/v1/tables/todos/rows?limit=1000&deleted=true{after}");
@@ -226,7 +233,7 @@ impl Journal {
             .filter(|mark| !found.contains(*mark))
             .collect();
         if let Some(first) = lost.first() {
-            self.tell(server, first, &conflicts);
+            self.tell(server, devices, first, &conflicts);
         }
         assert!(lost.is_empty(), "vanished without a trace: {lost:?}");
         let mut once = HashSet::new();
@@ -249,22 +256,23 @@ impl Journal {
 }
 
 impl Journal {
+    fn about(&self, id: &str) -> Vec<String> {
+        let told = self.told.iter().filter(|(row, _)| row == id);
+        told.map(|(_, told)| told.clone()).collect()
+    }
+
     /// Prints everything there is about the row in which `mark` was written.
-    fn tell(&self, server: &Server, mark: &str, conflicts: &[Json]) {
+    fn tell(&self, server: &Server, devices: &[Device], mark: &str, conflicts: &[Json]) {
         let quoted = format!("'{mark}'");
         let Some((id, _)) = self.told.iter().find(|(_, told)| told.contains(&quoted)) else {
             return;
         };
-        let mut about: Vec<&String> = self
-            .told
-            .iter()
-            .filter(|(row, _)| row == id)
-            .map(|(_, told)| told)
-            .collect();
+        let mut about = self.about(id);
         about.sort();
         println!("the row in which {mark} was written: {about:#?}");
-        let row = server.admin().get(&format!("/admin/v1/rows/todos/{id}"));
-        println!("on the server: {:#}", row.json());
+        for line in evidence::about(server, devices, id) {
+            println!("{line}");
+        }
         for conflict in conflicts.iter().filter(|one| one["row"] == **id) {
             println!("in the ledger: {conflict}");
         }

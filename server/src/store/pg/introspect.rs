@@ -128,6 +128,7 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
             nullable: !column.not_null,
             has_default: column.has_default,
             policy: Policy::default(),
+            group: None,
         });
     }
     key.sort_unstable();

@@ -124,6 +124,7 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
             nullable: *not_null == 0 && !is_key,
             has_default: *has_default != 0 || is_rowid,
             policy: Policy::default(),
+            group: None,
         });
     }
     key.sort_unstable();

@@ -1,0 +1,157 @@
+//! A whole-row write: decided as one, by the table's row policy.
+
+use super::super::{Cell, Loss, LossKind, Merged, Side, UNWRITTEN, View};
+use super::super::{column, group};
+use super::{Context, RowMerge, alive};
+use crate::receipt::Outcome;
+use crate::schema::BlindWrites;
+use crate::{ColumnEdit, RowPolicy};
+
+impl Context<'_> {
+    /// A whole-row write: decided as one, by the row policy.
+    pub(super) fn replace(&self) -> RowMerge {
+        let differs = |edit: &&ColumnEdit| {
+            self.row
+                .cells
+                .get(edit.column)
+                .is_some_and(|cell| cell.value != edit.value)
+        };
+        let differing: Vec<&ColumnEdit> = self.edit.columns.iter().filter(differs).collect();
+        let view = self.view(self.edit.base_version);
+        let stamp = self.stamp();
+        let is_blind = self.edit.base_version.is_none();
+        let unseen = |cell: &Cell| match view.saw(cell.version, self.row.version) {
+            Some(seen) => !seen,
+            // A base version of another history tells nothing of what was in view.
+            None => !is_blind || cell.stamp.is_none_or(|known| known > stamp),
+        };
+        let non_key = || {
+            self.row
+                .cells
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| !self.table.is_key(*at))
+        };
+        let flag_unseen = self.is_deleted()
+            && !self.saw_delete(self.edit.base_version)
+            && unseen(&self.row.deleted);
+        let conflict =
+            flag_unseen || (!differing.is_empty() && non_key().any(|(_, cell)| unseen(cell)));
+        let newest = non_key()
+            .filter_map(|(_, cell)| cell.stamp)
+            .chain(self.row.deleted.stamp)
+            .max();
+        let wins = !conflict
+            || match self.table.row_policy {
+                RowPolicy::LastWriterWins => newest.is_none_or(|known| stamp >= known),
+                RowPolicy::ServerWins => false,
+                RowPolicy::ClientWins => true,
+            };
+        let columns = self.edit.columns.iter().filter_map(|edit| {
+            let cell = self.row.cells.get(edit.column)?;
+            Some((edit.column, self.replace_cell(cell, edit, wins, view)))
+        });
+        let mut columns: Vec<(usize, Merged)> = columns.collect();
+        group::level(self.table, &mut columns, self.next);
+        let sent = Side::Alive(
+            self.edit
+                .columns
+                .iter()
+                .map(|edit| (edit.column, edit.value.clone()))
+                .collect(),
+        );
+        let stored = if self.is_deleted() {
+            Side::Deleted
+        } else {
+            Side::Alive(
+                non_key()
+                    .map(|(at, cell)| (at, cell.value.clone()))
+                    .collect(),
+            )
+        };
+        let conflict_loss = conflict.then(|| {
+            let (kept, kept_stamp, lost, lost_stamp) = if wins {
+                (sent.clone(), Some(stamp), stored, newest)
+            } else {
+                (stored, newest, sent.clone(), Some(stamp))
+            };
+            Loss {
+                kind: LossKind::Row,
+                base: None,
+                kept,
+                kept_stamp,
+                lost,
+                lost_stamp,
+                open: false,
+            }
+        });
+        let revived = (self.is_deleted() && wins)
+            .then(|| self.set_deleted(false, stamp.after(self.row.deleted.stamp)));
+        // What the loss above does not tell: values beneath a tombstone, and those that a bare write replaced.
+        let told = conflict && !self.is_deleted();
+        let records = is_blind && self.table.blind_writes == BlindWrites::Record;
+        let replaced: Vec<(usize, &Cell)> = differing
+            .iter()
+            .filter_map(|edit| Some((edit.column, self.row.cells.get(edit.column)?)))
+            .filter(|(_, cell)| {
+                let of_another = cell.stamp.is_none_or(|known| known.client != self.client);
+                wins && !told && (unseen(cell) || (records && of_another && !is_unwritten(cell)))
+            })
+            .collect();
+        let also = (!replaced.is_empty()).then(|| Loss {
+            kind: LossKind::Row,
+            base: None,
+            kept: sent,
+            kept_stamp: Some(stamp),
+            lost: alive(&replaced),
+            lost_stamp: replaced.iter().filter_map(|(_, cell)| cell.stamp).max(),
+            open: false,
+        });
+        self.finish(columns, revived, conflict_loss.into_iter().chain(also))
+    }
+
+    fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool, view: View<'_>) -> Merged {
+        if cell.value == edit.value {
+            return if wins {
+                column::unchanged(cell, self.stamp())
+            } else {
+                Merged {
+                    outcome: Outcome::Unchanged,
+                    cell: cell.clone(),
+                    changed: false,
+                    loss: None,
+                }
+            };
+        }
+        if !wins {
+            return Merged {
+                outcome: Outcome::Superseded,
+                cell: cell.clone(),
+                changed: false,
+                loss: None,
+            };
+        }
+        let seen = view.saw(cell.version, self.row.version) == Some(true);
+        let stamp = if seen {
+            self.stamp().after(cell.stamp)
+        } else {
+            self.stamp()
+        };
+        let cell = Cell {
+            value: edit.value.clone(),
+            stamp: Some(stamp),
+            version: self.next,
+        };
+        Merged {
+            outcome: Outcome::Applied,
+            cell,
+            changed: true,
+            loss: None,
+        }
+    }
+}
+
+/// Whether nobody ever wrote the cell.
+fn is_unwritten(cell: &Cell) -> bool {
+    cell.version == UNWRITTEN
+}
