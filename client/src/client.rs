@@ -17,7 +17,8 @@ use crate::error::Error;
 use crate::file::{File, Meta};
 use crate::init;
 use crate::outbox::mode::Mode;
-use crate::remote::Http;
+use crate::plain;
+use crate::remote::{Http, Remote as _};
 use crate::undo;
 use crate::view::{self, Conflict, DeadLetter, FileStatus, Pending};
 
@@ -27,6 +28,9 @@ pub struct Settings {
     /// The server's URL, such as `https://sync.example.org`. It is kept in the file: later calls may leave
     /// it out.
     pub server: Option<String>,
+    /// The description, in TOML, of an API that knows no sync, where the server is one. It is kept in the file:
+    /// later calls may leave it out. See `docs/client.md`.
+    pub remote: Option<String>,
     /// An API key. It is kept nowhere.
     pub token: Option<String>,
     /// Whether pushes are sent as zstd.
@@ -45,6 +49,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             server: None,
+            remote: None,
             token: None,
             compress: true,
             batch: 1_000,
@@ -60,6 +65,7 @@ impl std::fmt::Debug for Settings {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Settings")
             .field("server", &self.server)
+            .field("remote", &self.remote.is_some())
             .field("token", &self.token.as_ref().map(|_secret| "…"))
             .field("compress", &self.compress)
             .field("batch", &self.batch)
@@ -88,11 +94,14 @@ impl Client {
     /// `colsync_…`.
     ///
     /// # Errors
-    /// [`Error::File`] if it is no SQLite database, [`Error::LaterFormat`], [`Error::Url`].
+    /// [`Error::File`] if it is no SQLite database, [`Error::LaterFormat`], [`Error::Url`], [`Error::Description`].
     pub fn open(path: impl AsRef<Path>, settings: Settings) -> Result<Client, Error> {
         let mut file = File::open(path.as_ref())?;
         if let Some(url) = &settings.server {
             crate::remote::check_url(url)?;
+        }
+        if let Some(text) = &settings.remote {
+            plain::url(text)?;
         }
         session::identity(&mut file)?;
         Ok(Client {
@@ -148,13 +157,16 @@ impl Client {
     /// is there already is only tracked.
     ///
     /// # Errors
-    /// [`Error::Unknown`] for a table that the server has not, and whatever stands between it and here.
+    /// [`Error::Unknown`] for a table that the server has not, [`Error::NoSchema`], and whatever stands between it and here.
     pub fn init(&self, tables: &[String]) -> Result<Vec<Tracked>, Error> {
         let mut file = self.file()?;
         let settings = &self.inner.settings;
         let url = session::server(&mut file, settings)?;
         let client = session::identity(&mut file)?;
-        let http = Http::new(&url, settings)?;
+        if file.meta(Meta::Remote)?.is_some() {
+            return Err(Error::NoSchema);
+        }
+        let mut http = Http::new(&url, settings)?;
         let schema = http.schema(client)?;
         let json = serde_json::to_string(&schema)
             .map_err(|broken| Error::Nonsense(format!("a schema: {broken}")))?;

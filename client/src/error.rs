@@ -58,6 +58,17 @@ pub enum Error {
         /// A clause.
         reason: String,
     },
+    /// The description of an API that knows no sync is not right.
+    #[error("{field}: {reason}")]
+    Description {
+        /// The member at fault, such as `tables.todos.item`.
+        field: String,
+        /// A clause.
+        reason: String,
+    },
+    /// The server knows no sync, and tells no schema to make tables from.
+    #[error("this server tells no schema: make the tables in the file yourself, then track them")]
+    NoSchema,
     /// Another process syncs this file just now.
     #[error("another process is syncing this file")]
     Busy,

@@ -27,6 +27,7 @@ mod inbox;
 mod init;
 mod outbox;
 mod pairing;
+mod plain;
 mod remote;
 mod table;
 mod undo;

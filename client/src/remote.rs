@@ -1,21 +1,73 @@
-//! The server as the client sees it: three calls over HTTP, and what their failures mean.
+//! The server as the client sees it: three calls, and what their failures mean.
 //!
-//! Knows no file and no SQL. What is to be done about a failure is the engine's.
+//! Knows no file and no SQL. What is to be done about a failure is the engine's. [`Http`] is a colsync server;
+//! [`crate::plain`] makes one of an API that knows no sync.
 
 mod http;
 
 use std::io::{BufRead, BufReader, Read};
 
+use colsync_shared::ClientId;
 use colsync_shared::receipt::Receipt;
+use colsync_shared::schema_wire::SchemaWire;
 use serde::Deserialize;
 
 pub(crate) use http::{Http, check_url};
 
 use crate::error::Error;
 use crate::inbox::line::Line;
+use crate::outbox::freeze::Frozen;
+use crate::outbox::mode::Mode;
 
 /// The longest line of a pull, bytes: a row of four times the server's largest request.
 const LONGEST_LINE: u64 = 64 << 20;
+
+/// What a sync asks of whatever is at the other end.
+pub(crate) trait Remote {
+    /// Its tables.
+    fn schema(&mut self, client: ClientId) -> Result<SchemaWire, Trouble>;
+
+    /// Whether [`Remote::schema`] asks nobody, so that it is asked at every sync.
+    fn knows_its_schema(&self) -> bool {
+        false
+    }
+
+    /// Sends a push. One that was sent before gets the same receipts.
+    fn push(
+        &mut self,
+        client: ClientId,
+        push: &Frozen,
+        compress: bool,
+    ) -> Result<PushAnswer, Trouble>;
+
+    /// Whether it understands pushes of this mode.
+    fn takes(&self, mode: Mode) -> bool {
+        match mode {
+            Mode::Differential | Mode::TransactionLog | Mode::WholeRow => true,
+        }
+    }
+
+    /// The most edits that it takes in one push.
+    fn most_edits(&self) -> usize {
+        usize::MAX
+    }
+
+    /// What changed in `tables` since `cursor`, without an echo of pushes up to `after_push`.
+    fn pull(
+        &mut self,
+        client: ClientId,
+        tables: &[&str],
+        cursor: Option<&str>,
+        after_push: Option<i64>,
+        limit: u64,
+    ) -> Result<Pull, Trouble>;
+
+    /// Bytes of bodies sent and received.
+    fn traffic(&self) -> (u64, u64);
+
+    /// Its clock less this one's, µs; `None` before the first answer.
+    fn offset_us(&self) -> Option<i64>;
+}
 
 /// Why a call did not give what it should, by what is to be done.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +104,9 @@ pub(crate) enum Trouble {
     /// An answer that the protocol does not know.
     #[error("{0}")]
     Nonsense(String),
+    /// What is kept here of the server cannot be read or written.
+    #[error(transparent)]
+    Here(#[from] Error),
 }
 
 impl From<Trouble> for Error {
@@ -77,6 +132,7 @@ impl From<Trouble> for Error {
                 detail,
             },
             Trouble::Nonsense(why) => Error::Nonsense(why),
+            Trouble::Here(failure) => failure,
         }
     }
 }
@@ -105,7 +161,7 @@ pub(crate) struct Pull {
 }
 
 impl Pull {
-    fn new(body: Box<dyn Read + Send>) -> Self {
+    pub(crate) fn new(body: Box<dyn Read + Send>) -> Self {
         Pull {
             reader: BufReader::with_capacity(64 << 10, body),
             buffer: Vec::new(),

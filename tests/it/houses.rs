@@ -51,7 +51,7 @@ fn never_named(room: &str, forbidden: &[&str]) {
 }
 
 #[test]
-fn in_the_client_only_file_names_diesel_and_only_remote_and_engine_name_http() {
+fn in_the_client_only_file_names_diesel_and_only_remote_plain_and_engine_name_http() {
     const SQL: &[&str] = &[
         "SELECT",
         "INSERT",
@@ -61,8 +61,25 @@ fn in_the_client_only_file_names_diesel_and_only_remote_and_engine_name_http() {
         "diesel",
     ];
     const HTTP: &[&str] = &["ureq", "crate::remote", "crate::engine", "diesel"];
+    const STATEMENTS: &[&str] = &["SELECT ", "INSERT ", "UPDATE ", "DELETE FROM"];
     never_named("client/src/remote.rs", SQL);
     never_named("client/src/remote", SQL);
+    for (path, text) in sources("client/src/plain") {
+        let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        assert!(!has(&["diesel", "crate::engine"]), "{}", path.display());
+        assert_eq!(
+            has(STATEMENTS),
+            path.ends_with("known.rs"),
+            "{}",
+            path.display()
+        );
+        assert_eq!(
+            has(&["ureq"]),
+            path.ends_with("api.rs"),
+            "{}",
+            path.display()
+        );
+    }
     for room in ["outbox", "inbox"] {
         never_named(&format!("client/src/{room}"), HTTP);
         never_named(&format!("client/src/{room}.rs"), HTTP);

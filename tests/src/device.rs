@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::database::Database;
+use crate::plain::Plain;
 use crate::process;
 use crate::proxy::Proxy;
 use crate::rows;
@@ -22,11 +23,19 @@ use crate::tables::TableDef;
 /// Longer than anything takes that a story waits for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a device syncs with.
+enum Remote {
+    /// A colsync server, where it answers.
+    Server(Arc<Mutex<String>>),
+    /// An API that knows no sync, by the file that describes it.
+    Api(PathBuf),
+}
+
 /// An app's file in a folder of its own, and the server it syncs with.
 pub struct Device {
     database: Database,
     path: PathBuf,
-    server: Arc<Mutex<String>>,
+    server: Remote,
     folder: TempDir,
 }
 
@@ -34,20 +43,37 @@ impl Device {
     /// A device without tables that syncs with `server`.
     #[must_use]
     pub fn new(server: &Server) -> Device {
-        Device::at(server.shared_address())
+        Device::with(|_| Remote::Server(server.shared_address()))
     }
 
     /// A device without tables that reaches the server through `proxy`.
     #[must_use]
     pub fn behind(proxy: &Proxy) -> Device {
-        Device::at(proxy.shared_address())
+        Device::with(|_| Remote::Server(proxy.shared_address()))
     }
 
-    fn at(server: Arc<Mutex<String>>) -> Device {
+    /// A device without tables that syncs with `api`; `tables` is its description without the URL.
+    #[must_use]
+    pub fn of_api(api: &Plain, tables: &str) -> Device {
+        Device::of_api_at(&api.url(), tables)
+    }
+
+    /// The same at another URL, which leads there.
+    #[must_use]
+    pub fn of_api_at(url: &str, tables: &str) -> Device {
+        Device::with(|folder| {
+            let path = folder.join("api.toml");
+            std::fs::write(&path, format!("url = \"{url}\"\n{tables}")).unwrap();
+            Remote::Api(path)
+        })
+    }
+
+    fn with(server: impl FnOnce(&Path) -> Remote) -> Device {
         // What the SDK warns of is told if the test fails.
         let logger = env_logger::builder().is_test(true).try_init();
         drop(logger);
         let folder = TempDir::with_prefix("colsync-device-").unwrap();
+        let server = server(folder.path());
         let path = folder.path().join("app.db");
         let database = Database::Sqlite(path.clone());
         Device {
@@ -74,9 +100,15 @@ impl Device {
     }
 
     /// The server's URL, as of now.
+    ///
+    /// # Panics
+    /// If it is an API that knows no sync.
     #[must_use]
     pub fn url(&self) -> String {
-        format!("http://{}", self.server.lock().unwrap())
+        match &self.server {
+            Remote::Server(address) => format!("http://{}", address.lock().unwrap()),
+            Remote::Api(_) => panic!("the API has its own URL"),
+        }
     }
 
     /// The SDK on this file.
@@ -86,10 +118,11 @@ impl Device {
     #[track_caller]
     #[must_use]
     pub fn client(&self) -> colsync_client::Client {
-        let settings = colsync_client::Settings {
-            server: Some(self.url()),
-            ..colsync_client::Settings::default()
-        };
+        let mut settings = colsync_client::Settings::default();
+        match &self.server {
+            Remote::Server(_) => settings.server = Some(self.url()),
+            Remote::Api(path) => settings.remote = Some(std::fs::read_to_string(path).unwrap()),
+        }
         colsync_client::Client::open(&self.path, settings).unwrap()
     }
 
@@ -99,7 +132,11 @@ impl Device {
         let mut command = process::plain(process::client_binary(), self.folder.path());
         let (call, further) = arguments.split_first().unwrap();
         command.arg(call).arg("--file").arg(&self.path);
-        command.args(["--server", &self.url()]).args(further);
+        match &self.server {
+            Remote::Server(_) => command.args(["--server", &self.url()]),
+            Remote::Api(path) => command.arg("--remote").arg(path),
+        };
+        command.args(further);
         command
     }
 

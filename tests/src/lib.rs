@@ -11,12 +11,14 @@
 )]
 
 pub mod answer;
+pub mod between;
 pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod database;
 pub mod device;
 pub mod edits;
+pub mod plain;
 pub mod process;
 pub mod proxy;
 pub mod rows;
@@ -24,11 +26,13 @@ pub mod server;
 pub mod tables;
 
 pub use answer::Answer;
+pub use between::{Act, Between};
 pub use client::{Client, Pulled, row_path};
 pub use clock::{ago, time};
 pub use cluster::Cluster;
 pub use database::Backend;
 pub use device::Device;
+pub use plain::Plain;
 pub use proxy::{Counts, Fault, Plan, Proxy};
 pub use server::{ADMIN_TOKEN, Server, ServerBuilder};
 

@@ -40,6 +40,10 @@ pub(super) struct Args {
     )]
     pub(super) server: Option<String>,
 
+    /// A file that describes an API that knows no sync, if the server is one [default: what the file knows]
+    #[arg(long, value_name = "TOML", env = "COLSYNC_REMOTE", global = true)]
+    pub(super) remote: Option<PathBuf>,
+
     /// The key that the server knows you by; better given in the environment, where other users do not see
     /// it
     #[arg(

@@ -34,6 +34,14 @@ pub(super) enum Failure {
     /// There is no file of this name.
     #[error("{}: no such file", .0.display())]
     NoFile(PathBuf),
+    /// The description of the API cannot be read.
+    #[error("{}: {reason}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// A clause.
+        reason: String,
+    },
     /// There is no row of this name that has pending edits, or that existed before them.
     #[error("{table} {id} has no Original: it is not there, or was made here and not pushed yet")]
     NoOriginal {
@@ -58,6 +66,7 @@ impl Failure {
             Failure::Client(_)
             | Failure::Arguments(_)
             | Failure::NoFile(_)
+            | Failure::Unreadable { .. }
             | Failure::NoOriginal { .. }
             | Failure::Stopped(_)
             | Failure::Io(_) => self.to_string(),
@@ -69,7 +78,7 @@ impl Failure {
         match self {
             Failure::Client(error) => client_code(error),
             Failure::Arguments(_) => "bad_arguments",
-            Failure::NoFile(_) => "no_file",
+            Failure::NoFile(_) | Failure::Unreadable { .. } => "no_file",
             Failure::NoOriginal { .. } => "no_original",
             Failure::Stopped(_) => "stopped",
             Failure::Io(_) => "io",
@@ -85,6 +94,7 @@ impl Failure {
             Failure::Arguments(_) => ARGUMENTS,
             Failure::Client(_)
             | Failure::NoFile(_)
+            | Failure::Unreadable { .. }
             | Failure::NoOriginal { .. }
             | Failure::Stopped(_)
             | Failure::Io(_) => FAILED,
@@ -108,6 +118,8 @@ fn client_code(error: &Error) -> &'static str {
         Error::Unknown { .. } => "unknown",
         Error::NoServer => "no_server",
         Error::Url { .. } => "url",
+        Error::Description { .. } => "description",
+        Error::NoSchema => "no_schema",
         Error::Busy => "busy",
         Error::Unreachable(_) => "unreachable",
         Error::Forbidden { .. } => "forbidden",

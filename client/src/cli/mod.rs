@@ -12,12 +12,12 @@ mod show;
 mod table;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
-use colsync_client::{Client, Mode, Settings};
+use colsync_client::{Client, Settings};
 
 use args::{Args, Command};
 use failure::Failure;
@@ -67,21 +67,21 @@ fn run(args: Args, output: &Output) -> Result<u8, Failure> {
         // The library would make it, and a misspelt name would go unnoticed.
         return Err(Failure::NoFile(path));
     }
-    let client = open(&path, args.server, args.key.map(|key| key.0), args.mode)?;
+    let settings = Settings {
+        server: args.server,
+        remote: args.remote.map(description).transpose()?,
+        mode: args.mode,
+        token: args.key.map(|key| key.0),
+        ..Settings::default()
+    };
+    let client = Client::open(&path, settings)?;
     commands::run(&client, &path, args.command, output)
 }
 
-fn open(
-    path: &Path,
-    server: Option<String>,
-    token: Option<String>,
-    mode: Option<Mode>,
-) -> Result<Client, Failure> {
-    let settings = Settings {
-        mode,
-        server,
-        token,
-        ..Settings::default()
-    };
-    Ok(Client::open(PathBuf::from(path), settings)?)
+/// The text of an API's description.
+fn description(path: PathBuf) -> Result<String, Failure> {
+    std::fs::read_to_string(&path).map_err(|broken| Failure::Unreadable {
+        path,
+        reason: broken.to_string(),
+    })
 }

@@ -153,12 +153,12 @@ impl Session<'_> {
                 let push = self.file.meta_int(Meta::Push).map_err(broken)?.unwrap_or(0);
                 let names = self.names();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                self.http
+                self.remote
                     .pull(self.client, &names, cursor.as_deref(), Some(push), ROWS)
             }
             Feed::Table(number, name) => {
                 let cursor = backfill(&mut self.file, *number).map_err(broken)?;
-                self.http
+                self.remote
                     .pull(self.client, &[name], cursor.as_deref(), None, ROWS)
             }
         }

@@ -31,7 +31,7 @@ impl Session<'_> {
     pub(super) fn push(&mut self) -> Result<(), Error> {
         self.report.waiting.clear();
         let mut restarts = 0;
-        let mut batch = self.settings.batch.max(1);
+        let mut batch = self.batch();
         let mut skip: HashSet<RowRef> = HashSet::new();
         let mut again: Vec<RowRef> = Vec::new();
         let upto = history::last_line(&mut self.file)?;
@@ -54,13 +54,19 @@ impl Session<'_> {
             match self.send(&frozen, false, &mut restarts)? {
                 Sent::Thawed => batch = (batch.min(frozen.edits as usize) / 2).max(1),
                 Sent::Settled(settled) => {
-                    batch = (batch * 2).min(self.settings.batch.max(1));
+                    batch = (batch * 2).min(self.batch());
                     skip.extend(settled.again.iter().cloned());
                     again.extend(settled.again);
                 }
             }
         }
         self.push_again(again, &mut restarts)
+    }
+
+    /// The most edits in one push.
+    fn batch(&self) -> usize {
+        let batch = self.settings.batch.max(1);
+        batch.min(self.remote.most_edits())
     }
 
     /// What was refused on its own may pass with, or after, the others: as long as some do, all are sent
@@ -70,7 +76,7 @@ impl Session<'_> {
         while !again.is_empty() {
             let before = again.len();
             let mut left = Vec::new();
-            for rows in again.chunks(self.settings.batch.max(1)) {
+            for rows in again.chunks(self.batch()) {
                 self.go_on()?;
                 let frozen = match self.next(&Choice::Rows(rows))? {
                     Some(Next::Push(frozen)) => frozen,
@@ -123,7 +129,9 @@ impl Session<'_> {
             sent: self.report.pushed,
             left: u64::try_from(left).unwrap_or(0),
         });
-        let answer = self.http.push(self.client, frozen, self.settings.compress);
+        let answer = self
+            .remote
+            .push(self.client, frozen, self.settings.compress);
         let trouble = match answer {
             Ok(answer) if answer.push == frozen.number => {
                 let terms = Terms {
@@ -210,7 +218,9 @@ impl Session<'_> {
     /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
     fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
         self.go_on()?;
-        let answer = self.http.push(self.client, push, self.settings.compress)?;
+        let answer = self
+            .remote
+            .push(self.client, push, self.settings.compress)?;
         let edits = freeze::edits(push)?;
         let now = self.settings.clock.now();
         self.file.write(|file| {

@@ -17,12 +17,13 @@ use crate::file::{File, Meta, text};
 use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
 use crate::pairing::{Paired, pair};
-use crate::remote::Http;
+use crate::plain::{self, Plain};
+use crate::remote::{Http, Remote};
 
 /// What a sync works with.
 pub(crate) struct Session<'a> {
     pub(super) file: File,
-    pub(super) http: Http,
+    pub(super) remote: Box<dyn Remote>,
     pub(super) settings: &'a Settings,
     pub(super) client: ClientId,
     pub(super) mode: Mode,
@@ -44,13 +45,17 @@ pub(crate) fn run(
     stop: &AtomicBool,
 ) -> Result<Report, Error> {
     let _lock = SyncLock::take(file.path())?;
-    let url = server(&mut file, settings)?;
+    let remote = remote(&mut file, settings)?;
     let client = identity(&mut file)?;
     let mode = mode(&mut file, settings)?;
-    let http = Http::new(&url, settings)?;
+    let mode = if remote.takes(mode) {
+        mode
+    } else {
+        Mode::default()
+    };
     let mut session = Session {
         file,
-        http,
+        remote,
         settings,
         client,
         mode,
@@ -65,10 +70,28 @@ pub(crate) fn run(
     done.map(|()| session.report)
 }
 
-/// The server's URL: as named now, else as the file has it. What is named is kept.
+/// What the file syncs with: a colsync server, or an API that knows no sync if it was ever told of one.
+fn remote(file: &mut File, settings: &Settings) -> Result<Box<dyn Remote>, Error> {
+    let url = server(file, settings)?;
+    Ok(match file.meta(Meta::Remote)? {
+        Some(text) => Box::new(Plain::new(&text, &url, file.path(), settings)?),
+        None => Box::new(Http::new(&url, settings)?),
+    })
+}
+
+/// The server's URL: as named now, else as the file has it. What is named is kept, and with it the
+/// description of an API that knows no sync.
 pub(crate) fn server(file: &mut File, settings: &Settings) -> Result<String, Error> {
+    let mut named = settings.server.clone();
+    if let Some(text) = &settings.remote {
+        let described = plain::url(text)?;
+        named = named.or(Some(described));
+        if file.meta(Meta::Remote)?.as_ref() != Some(text) {
+            file.write(|file| file.set_meta(Meta::Remote, Some(text)))?;
+        }
+    }
     let kept = file.meta(Meta::Server)?;
-    match (&settings.server, kept) {
+    match (&named, kept) {
         (Some(named), kept) => {
             if kept.as_ref() != Some(named) {
                 crate::remote::check_url(named)?;
@@ -132,7 +155,7 @@ impl Session<'_> {
     fn sync(&mut self) -> Result<(), Error> {
         history::index_if_long(&mut self.file)?;
         self.schema = known_schema(&mut self.file)?;
-        if self.schema.is_none() {
+        if self.schema.is_none() || self.remote.knows_its_schema() {
             self.fetch_schema()?;
         }
         self.pair()?;
@@ -153,7 +176,7 @@ impl Session<'_> {
     /// Asks for the server's schema; whether it is another than before.
     pub(super) fn fetch_schema(&mut self) -> Result<bool, Error> {
         (self.progress)(Progress::Schema);
-        let schema = self.http.schema(self.client)?;
+        let schema = self.remote.schema(self.client)?;
         let is_new = self
             .schema
             .as_ref()
@@ -242,8 +265,8 @@ impl Session<'_> {
 
     /// Keeps what the file's status tells.
     fn note(&mut self, done: &Result<(), Error>) -> Result<(), Error> {
-        (self.report.sent_bytes, self.report.received_bytes) = self.http.traffic();
-        let offset = self.http.offset_us().map(|offset| offset.to_string());
+        (self.report.sent_bytes, self.report.received_bytes) = self.remote.traffic();
+        let offset = self.remote.offset_us().map(|offset| offset.to_string());
         let now = self.settings.clock.now().micros() / 1000;
         self.file.write(|file| {
             if offset.is_some() {

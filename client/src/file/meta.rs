@@ -14,6 +14,8 @@ pub(crate) enum Meta {
     ClientId,
     /// The server's base URL.
     Server,
+    /// The description of an API that knows no sync, TOML; none for a colsync server.
+    Remote,
     /// Number of the last push that was answered for.
     Push,
     /// Where the next pull goes on.
@@ -44,6 +46,7 @@ impl Meta {
             Meta::Format => "format",
             Meta::ClientId => "client_id",
             Meta::Server => "server",
+            Meta::Remote => "remote",
             Meta::Push => "push",
             Meta::Cursor => "cursor",
             Meta::Schema => "schema",

@@ -418,12 +418,16 @@ pub(crate) fn answered(file: &mut File, number: i64, now: Time) -> Result<(), Er
     Ok(())
 }
 
+/// The push in these bytes.
+pub(crate) fn body(bytes: &[u8]) -> Result<Body, Error> {
+    let corrupt = || Error::Corrupt("a push in colsync_pushes".to_owned());
+    let json = zstd::stream::decode_all(bytes).map_err(|_broken| corrupt())?;
+    serde_json::from_slice(&json).map_err(|_broken| corrupt())
+}
+
 /// The edits of a push, one for each receipt.
 pub(crate) fn edits(frozen: &Frozen) -> Result<Vec<WireEdit>, Error> {
-    let corrupt = || Error::Corrupt(format!("push {} in colsync_pushes", frozen.number));
-    let json = zstd::stream::decode_all(frozen.body.as_slice()).map_err(|_broken| corrupt())?;
-    let body: Body = serde_json::from_slice(&json).map_err(|_broken| corrupt())?;
-    Ok(body.into_edits())
+    body(&frozen.body).map(Body::into_edits)
 }
 
 fn read(row: Vec<Stored>) -> Result<Frozen, Error> {

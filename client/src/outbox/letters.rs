@@ -25,6 +25,26 @@ pub(crate) struct Conflict {
     conflict: Option<Uuid>,
 }
 
+impl Conflict {
+    /// What an edit replaced at a server that keeps no ledger: mine, theirs, and the result.
+    pub(crate) fn without_ledger(
+        column: Option<String>,
+        outcome: &'static str,
+        base: Option<Json>,
+        [mine, theirs, result]: [Json; 3],
+    ) -> Conflict {
+        Conflict {
+            column,
+            outcome,
+            base,
+            mine: Some(mine),
+            theirs: Some(theirs),
+            result: Some(result),
+            conflict: None,
+        }
+    }
+}
+
 /// Keeps an edit that the server refused.
 pub(crate) fn add(
     file: &mut File,

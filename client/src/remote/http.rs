@@ -1,4 +1,4 @@
-//! The calls, over HTTP.
+//! A colsync server: the calls, over HTTP.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use serde::Deserialize;
 use ureq::http::{HeaderMap, Response};
 use ureq::{Agent, Body};
 
-use super::{Pull, PushAnswer, Trouble};
+use super::{Pull, PushAnswer, Remote, Trouble};
 use crate::client::Settings;
 use crate::edges::Clock;
 use crate::error::Error;
@@ -83,29 +83,29 @@ impl Http {
             received: Arc::default(),
         })
     }
+}
 
-    /// Bytes of bodies sent and received.
-    pub(crate) fn traffic(&self) -> (u64, u64) {
+impl Remote for Http {
+    fn traffic(&self) -> (u64, u64) {
         (
             self.sent.load(Ordering::Relaxed),
             self.received.load(Ordering::Relaxed),
         )
     }
 
-    /// The server's clock less this one's, µs; `None` before the first answer.
-    pub(crate) fn offset_us(&self) -> Option<i64> {
+    fn offset_us(&self) -> Option<i64> {
         Some(self.offset_us.load(Ordering::Relaxed)).filter(|&offset| offset != i64::MIN)
     }
 
     /// `GET /v1/schema`.
-    pub(crate) fn schema(&self, client: ClientId) -> Result<SchemaWire, Trouble> {
+    fn schema(&mut self, client: ClientId) -> Result<SchemaWire, Trouble> {
         let response = self.get("/v1/schema", client, &[])?;
         self.json(response)
     }
 
     /// `POST /v1/sync/push`, or the call of another mode.
-    pub(crate) fn push(
-        &self,
+    fn push(
+        &mut self,
         client: ClientId,
         push: &Frozen,
         compress: bool,
@@ -139,9 +139,9 @@ impl Http {
         self.json(self.success(response, true)?)
     }
 
-    /// `GET /v1/sync/pull`; `after_push` is the last push that was answered for, for no echo of it.
-    pub(crate) fn pull(
-        &self,
+    /// `GET /v1/sync/pull`.
+    fn pull(
+        &mut self,
         client: ClientId,
         tables: &[&str],
         cursor: Option<&str>,
@@ -161,7 +161,9 @@ impl Http {
         let response = self.get(&path, client, &headers)?;
         Ok(Pull::new(self.body(response)?))
     }
+}
 
+impl Http {
     fn get(
         &self,
         path: &str,

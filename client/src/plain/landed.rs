@@ -1,0 +1,69 @@
+//! A write of which it is not known whether it reached the API: the program was killed, or the answer was lost.
+//!
+//! Pure. It is noted before it is sent what the row was and what it is to become; the row as it is then tells.
+
+use std::collections::BTreeMap;
+
+use colsync_shared::receipt::Outcome;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::look::KnownRow;
+use super::mapped::{Mapped, Seen};
+
+/// A write that is about to be sent.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Begun {
+    /// The values that are there, `None` where there is no row.
+    pub(super) before: Option<BTreeMap<String, Json>>,
+    /// The row as it is to become.
+    pub(super) after: KnownRow,
+    /// What becomes of each column of the edit.
+    pub(super) outcomes: BTreeMap<String, Outcome>,
+    /// What others wrote and this replaces.
+    pub(super) replaced: Vec<Replaced>,
+    pub(super) created: bool,
+}
+
+/// What someone else wrote and an edit replaced: there is no ledger that would keep it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Replaced {
+    /// `None` about the row.
+    pub(super) column: Option<String>,
+    /// As the list of conflicts calls it.
+    pub(super) outcome: String,
+    pub(super) base: Option<Json>,
+    pub(super) mine: Json,
+    pub(super) theirs: Json,
+    pub(super) result: Json,
+}
+
+impl Begun {
+    /// Whether the write has reached the API, by the row as it is there now. If someone else has overwritten a
+    /// column of it meanwhile it counts as not arrived: it is merged again, and what is there is told from it.
+    pub(super) fn has_landed(&self, mapped: &Mapped, now: Option<&Seen>) -> bool {
+        let Some(now) = now.filter(|seen| !seen.deleted) else {
+            return self.after.deleted;
+        };
+        if self.after.deleted {
+            return false;
+        }
+        let mut any = false;
+        for (at, column) in mapped.spec.columns.iter().enumerate() {
+            let wanted = self.after.body.get(&column.name);
+            let written = match (&self.before, wanted) {
+                (_, None) => false,
+                (None, Some(_)) => true,
+                (Some(before), Some(wanted)) => before.get(&column.name) != Some(wanted),
+            };
+            if !written || mapped.spec.is_key(at) {
+                continue;
+            }
+            any = true;
+            if now.values.get(at) != Some(&self.after.value(mapped, at)) {
+                return false;
+            }
+        }
+        any || self.before.is_none()
+    }
+}
