@@ -155,6 +155,15 @@ impl Paired {
             .collect()
     }
 
+    /// Whether the app has edited the column at `position`, or one of its group, as `is_edited` says of its names.
+    pub(crate) fn touches(&self, position: usize, is_edited: impl Fn(&str) -> bool) -> bool {
+        let members = self.group_of(position).into_iter().map(|(at, _)| at);
+        members.chain([position]).any(|at| {
+            let column = self.local.columns.get(at);
+            column.is_some_and(|column| is_edited(&column.name))
+        })
+    }
+
     /// Where the server's column `name` stands in the app's table.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.columns

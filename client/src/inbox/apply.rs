@@ -216,20 +216,16 @@ impl Page<'_> {
             let Some(at) = paired.position(&name) else {
                 continue;
             };
-            let is_edited = paired
-                .local
-                .columns
-                .get(at)
-                .is_some_and(|column| edits.has(&column.name));
-            if is_edited {
+            if paired.touches(at, |name| edits.has(name)) {
                 waiting.insert(name, value);
             } else if !paired.local.is_key(at) {
                 free.push((at, paired.stored(at, &value)));
             }
         }
         // Also columns that this line does not bring: their edits were made from the version before.
-        for (at, column) in paired.local.columns.iter().enumerate() {
-            if let Some(there) = paired.column(at).filter(|_| edits.has(&column.name)) {
+        for at in 0..paired.local.columns.len() {
+            let is_edited = paired.touches(at, |name| edits.has(name));
+            if let Some(there) = paired.column(at).filter(|_| is_edited) {
                 held.note_base(&there.name, if lost { LOST } else { known });
             }
         }

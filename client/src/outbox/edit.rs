@@ -234,9 +234,8 @@ fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
         .unwrap_or(version)
 }
 
-/// Adds the unchanged columns of each group that the app has edited: the server decides the group as one. If
-/// the row has moved on since the edit they may not be what it was made with; then they are left out, and
-/// the server takes the edit only if they have not changed there.
+/// Adds the unchanged columns of each group that the app has edited: the server decides the group as one. What
+/// a pull brought of them meanwhile waits beside the row, so they are what the edit was made with.
 fn complete(
     paired: &Paired,
     changed: &[Changed],
@@ -245,27 +244,22 @@ fn complete(
     version: i64,
     edit: &mut WireEdit,
 ) {
+    let version = held.row_base.unwrap_or(version);
     for column in changed {
-        let group = paired.group_of(column.position);
-        let moved_on = group.iter().any(|(_, there)| {
-            held.bases.contains_key(&there.name) || held.columns.contains_key(&there.name)
-        });
-        if moved_on || edit.base_version != Some(version) {
-            continue;
-        }
-        for (at, there) in group {
+        for (at, there) in paired.group_of(column.position) {
             let Some(value) = row.get(at) else { continue };
             if edit.columns.contains_key(&there.name) || no_text(paired, at, value).is_some() {
                 continue;
             }
             let value = paired.wire(at, value);
+            let base = base_of(paired, at, held, version);
             let written = time(column.at_ms);
             edit.columns.insert(
                 there.name.clone(),
                 WireColumn {
-                    base: there.needs_base.then(|| value.clone()),
+                    base: (there.needs_base || base == LOST).then(|| value.clone()),
                     value,
-                    base_version: None,
+                    base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
                     at: (written != edit.at).then_some(written),
                 },
             );

@@ -444,9 +444,8 @@ struct Later {
 
 impl Later {
     fn has(&self, paired: &Paired, position: usize) -> bool {
-        let column = paired.local.columns.get(position);
-        self.all
-            || column.is_some_and(|column| self.columns.contains(&column.name.to_ascii_lowercase()))
+        let has = |name: &str| self.columns.contains(&name.to_ascii_lowercase());
+        self.all || paired.touches(position, has)
     }
 }
 
