@@ -13,6 +13,7 @@ mod bad_input;
 mod cli;
 mod client_article;
 mod client_faults;
+mod client_graphs;
 mod client_histories;
 mod client_kinto;
 mod client_modes;

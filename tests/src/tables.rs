@@ -57,6 +57,33 @@ pub const PLACES: TableDef = TableDef {
                longitude double precision);",
 };
 
+/// A child of [`ITEMS`] that cannot be without one.
+pub const REMARKS: TableDef = TableDef {
+    name: "remarks",
+    sqlite: "CREATE TABLE remarks (id UUID PRIMARY KEY NOT NULL,
+             item_id UUID NOT NULL REFERENCES items (id), text TEXT);",
+    postgres: "CREATE TABLE remarks (id uuid PRIMARY KEY,
+               item_id uuid NOT NULL REFERENCES items (id), text text);",
+};
+
+/// Points to [`PEOPLE`], which points back.
+pub const TEAMS: TableDef = TableDef {
+    name: "teams",
+    sqlite: "CREATE TABLE teams (id UUID PRIMARY KEY NOT NULL, name TEXT,
+             lead_id UUID REFERENCES people (id));",
+    postgres: "CREATE TABLE teams (id uuid PRIMARY KEY, name text, lead_id uuid);",
+};
+
+/// Points to [`TEAMS`], and to itself.
+pub const PEOPLE: TableDef = TableDef {
+    name: "people",
+    sqlite: "CREATE TABLE people (id UUID PRIMARY KEY NOT NULL, name TEXT,
+             team_id UUID REFERENCES teams (id), boss_id UUID REFERENCES people (id));",
+    postgres: "CREATE TABLE people (id uuid PRIMARY KEY, name text,
+               team_id uuid REFERENCES teams (id), boss_id uuid REFERENCES people (id));
+               ALTER TABLE teams ADD FOREIGN KEY (lead_id) REFERENCES people (id);",
+};
+
 /// A key of two columns, one of them text that may hold commas.
 pub const MEMBERS: TableDef = TableDef {
     name: "members",

@@ -4,6 +4,8 @@
 //! constraint, a value), all is rolled back and done again one edit at a time, each inside a savepoint,
 //! so that the refusal lands in one receipt.
 
+mod cycle;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -170,7 +172,10 @@ impl Transaction<'_> {
         // Edits that only lack a row their foreign key points to are tried again, for as long as that
         // helps, and with them the later edits of their rows.
         loop {
-            let parked = self.round(submission, &waiting, &mut drafts)?;
+            let mut parked = self.round(submission, &waiting, &mut drafts)?;
+            if parked.len() == waiting.len() {
+                parked = self.break_cycles(submission, &parked, &mut drafts)?;
+            }
             if parked.is_empty() || parked.len() == waiting.len() {
                 break;
             }
