@@ -6,10 +6,10 @@ mod writer;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use colsync_client::{Error, Pace, Progress, State, Worker};
+use colsync_client::{Client, Error, Mode, Pace, Progress, Settings, State, Worker};
 use colsync_tests::device::{until, until_or};
 use colsync_tests::tables::TODOS;
-use colsync_tests::{Backend, Client, Device, Fault, Plan, Server, on_both, process};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both, process};
 use fastrand::Rng;
 
 use crate::client_sync::sync_while;
@@ -27,6 +27,8 @@ const LONGEST: Duration = Duration::from_secs(240);
 
 on_both![
     a_thousand_faults_lose_nothing_and_do_nothing_twice,
+    faults_lose_nothing_of_a_transaction_log,
+    faults_lose_nothing_of_whole_rows,
     a_sync_that_is_killed_at_any_point_loses_nothing,
     a_file_that_python_edits_is_followed_by_another,
     what_the_app_writes_during_a_push_is_not_overwritten,
@@ -42,10 +44,35 @@ fn seed() -> u64 {
 }
 
 fn a_thousand_faults_lose_nothing_and_do_nothing_twice(backend: Backend) {
+    lose_nothing(backend, Mode::Differential, FAULTS);
+}
+
+fn faults_lose_nothing_of_a_transaction_log(backend: Backend) {
+    lose_nothing(backend, Mode::TransactionLog, FAULTS / 4);
+}
+
+fn faults_lose_nothing_of_whole_rows(backend: Backend) {
+    lose_nothing(backend, Mode::WholeRow, FAULTS / 4);
+}
+
+/// Three devices that edit and sync in `mode` until so many faults have happened.
+fn lose_nothing(backend: Backend, mode: Mode, faults: u64) {
     let seed = seed();
     let server = todos(backend);
     let proxy = server.proxy(seed);
     let devices = [(); 3].map(|()| Device::behind(&proxy).tracking(TODOS));
+    for device in &devices {
+        // The file keeps the mode.
+        let settings = Settings {
+            server: Some(device.url()),
+            mode: Some(mode),
+            ..Settings::default()
+        };
+        Client::open(device.path(), settings)
+            .unwrap()
+            .sync()
+            .unwrap();
+    }
     // Only pulls can be truncated, and most requests are none.
     proxy.plan(Plan::all(80).with(Fault::Truncate, 200));
     let over = AtomicBool::new(false);
@@ -58,7 +85,7 @@ fn a_thousand_faults_lose_nothing_and_do_nothing_twice(backend: Backend) {
             scope.spawn(move || {
                 let _over = SetOnDrop(over);
                 let client = device.client();
-                while proxy.counts().total() < FAULTS {
+                while proxy.counts().total() < faults {
                     assert!(started.elapsed() < LONGEST, "{}", proxy.counts());
                     match client.sync() {
                         Ok(_) | Err(Error::Unreachable(_)) => {}
@@ -127,7 +154,7 @@ fn all_become_equal(server: &Server, devices: &[Device]) {
     }
 }
 
-fn holds_the_same(device: &Device, server: &Client) -> bool {
+fn holds_the_same(device: &Device, server: &colsync_tests::Client) -> bool {
     use colsync_tests::rows::{in_file, on_server};
     in_file(device, server, "todos") == on_server(server, "todos")
 }
