@@ -85,4 +85,59 @@ proptest! {
         items.sort_unstable();
         prop_assert_eq!(items, expect);
     }
+
+    /// Clients change different members of one document on their own. Whatever order their edits arrive in, it
+    /// has every change, and nothing lost.
+    #[test]
+    fn documents_take_changes_of_different_members_in_every_order(
+        by in prop::collection::vec(prop::option::of(0..3_usize), ITEMS.len()),
+        order in Just([0_usize, 1, 2]).prop_shuffle(),
+    ) {
+        let mut table = table(&[Policy::Json; 3]);
+        table.columns[1].ty = ColumnType::Json;
+        let document = |changed_by: &dyn Fn(Option<usize>) -> bool| {
+            let members = ITEMS.iter().zip(&by).map(|(name, who)| {
+                ((*name).to_owned(), json!({ "n": i32::from(changed_by(*who)), "deep": [1] }))
+            });
+            Value::Json(serde_json::Value::Object(members.collect()))
+        };
+        let base = document(&|_| false);
+        let mut now = common_base(true);
+        now.cells[1].value = base.clone();
+        for (at, which) in order.iter().enumerate() {
+            let edit = edit(&base, document(&|who| who == Some(*which)), at as i64);
+            let merged = row::merge(&now, &edit, client(*which as u8), &table, &[]);
+            prop_assert!(merged.losses.is_empty());
+            now = merged.row;
+        }
+        prop_assert_eq!(&now.cells[1].value, &document(&|who| who.is_some()));
+    }
+
+    /// Clients change different words of one text on their own, never two side by side. Whatever order their
+    /// edits arrive in, it has every change, and nothing lost.
+    #[test]
+    fn texts_take_changes_of_different_words_in_every_order(
+        by in prop::collection::vec(prop::option::of(0..3_usize), ITEMS.len()),
+        order in Just([0_usize, 1, 2]).prop_shuffle(),
+    ) {
+        let mut table = table(&[Policy::Text; 3]);
+        table.columns[1].ty = ColumnType::Text { max_length: None };
+        let text = |changed_by: &dyn Fn(Option<usize>) -> bool| {
+            let words = ITEMS.iter().zip(&by).map(|(word, who)| match changed_by(*who) {
+                true => format!("new-{word} between-{word}"),
+                false => format!("{word} between-{word}"),
+            });
+            Value::Text(words.collect::<Vec<_>>().join(" "))
+        };
+        let base = text(&|_| false);
+        let mut now = common_base(true);
+        now.cells[1].value = base.clone();
+        for (at, which) in order.iter().enumerate() {
+            let edit = edit(&base, text(&|who| who == Some(*which)), at as i64);
+            let merged = row::merge(&now, &edit, client(*which as u8), &table, &[]);
+            prop_assert!(merged.losses.is_empty());
+            now = merged.row;
+        }
+        prop_assert_eq!(&now.cells[1].value, &text(&|who| who.is_some()));
+    }
 }

@@ -371,6 +371,27 @@ pub(super) fn of_requests() -> Vec<Case> {
             json!({ "push": 1, "edits": edits }),
             (413, "too_many_edits", "edits"),
         ),
+        case(
+            "a log without entries",
+            ("POST", "/v1/sync/log"),
+            PLAIN,
+            json!({ "push": 1, "edits": [] }).to_string(),
+            (400, "malformed_push", "entries"),
+        ),
+        case(
+            "rows that are no array",
+            ("POST", "/v1/sync/rows"),
+            PLAIN,
+            json!({ "push": 1, "rows": {} }).to_string(),
+            (400, "malformed_push", "rows"),
+        ),
+        case(
+            "too many entries",
+            ("POST", "/v1/sync/log"),
+            PLAIN,
+            json!({ "push": 1, "entries": vec![json!({}); 11] }).to_string(),
+            (413, "too_many_edits", "entries"),
+        ),
         get(
             "an id that is none",
             "/v1/tables/todos/rows/x",
