@@ -14,6 +14,7 @@ mod cli;
 mod client_article;
 mod client_faults;
 mod client_histories;
+mod client_keys;
 mod client_policies;
 mod client_refusals;
 mod client_schemas;

@@ -18,7 +18,9 @@ use crate::pairing::Paired;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WireEdit {
     pub(crate) table: String,
-    pub(crate) id: String,
+    /// None of a new row whose key the server makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     pub(crate) op: Op,
     /// The row's version that the app had in view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +83,7 @@ pub(crate) fn draft(
         }
     };
     let id = match paired.wire_id(&history.row.id) {
-        Ok(id) => id,
+        Ok(id) => (!(paired.makes_key && history.is_local)).then_some(id),
         Err(reason) => return Ok(Draft::Waits(format!("{table}: {reason}"))),
     };
     let mut edit = WireEdit {

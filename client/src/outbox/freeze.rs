@@ -12,6 +12,7 @@ use super::history::{self, Net, row_now};
 use crate::error::Error;
 use crate::file::{File, Meta, int};
 use crate::inbox::{apply, write};
+use crate::keys::{self, Stance};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
@@ -53,6 +54,8 @@ pub(crate) struct Frost {
     pub(crate) push: Option<Frozen>,
     /// Rows whose edits stay pending, each with a clause.
     pub(crate) waiting: Vec<(RowRef, String)>,
+    /// Rows that wait for the ids of others, each with a clause, should these never come.
+    pub(crate) later: Vec<(RowRef, String)>,
     /// Rows whose edits had come to nothing.
     pub(crate) dropped: usize,
 }
@@ -75,8 +78,11 @@ pub(crate) fn freeze(
     tables: &[Paired],
     schema: Option<&str>,
     choice: &Choice<'_>,
+    break_cycles: bool,
 ) -> Result<Frost, Error> {
     file.write(|file| {
+        let links = keys::Links::read(file, tables)?;
+        let mut locals = keys::Locals::read(file, tables, &links)?;
         let rows = match choice {
             Choice::First { most, upto, skip } => {
                 history::first_rows(file, *most, *upto, |row| skip.contains(row))?
@@ -100,8 +106,27 @@ pub(crate) fn freeze(
             match draft(file, paired, &history, net)? {
                 Draft::Nothing => undone.push(history),
                 Draft::Waits(reason) => frost.waiting.push((history.row, reason)),
-                Draft::Edit(edit) => {
+                Draft::Edit(mut edit) => {
                     debug_assert!(!is_nothing);
+                    match keys::stance(
+                        file,
+                        &links,
+                        &mut locals,
+                        paired,
+                        &history.row,
+                        &mut edit,
+                        break_cycles,
+                    )? {
+                        Stance::Goes => {}
+                        Stance::WaitsForId(reason) => {
+                            frost.later.push((history.row, reason));
+                            continue;
+                        }
+                        Stance::Waits(reason) => {
+                            frost.waiting.push((history.row, reason));
+                            continue;
+                        }
+                    }
                     bytes += serde_json::to_vec(&edit).map_err(unwritable)?.len();
                     if bytes > BODY_BYTES && !edits.is_empty() {
                         break;
@@ -260,10 +285,36 @@ pub(crate) fn answered(file: &mut File, number: i64, now: Time) -> Result<(), Er
 
 /// The edits of a push.
 pub(crate) fn edits(frozen: &Frozen) -> Result<Vec<WireEdit>, Error> {
+    Ok(body(frozen)?.edits)
+}
+
+fn body(frozen: &Frozen) -> Result<Body, Error> {
     let corrupt = || Error::Corrupt(format!("push {} in colsync_pushes", frozen.number));
     let json = zstd::stream::decode_all(frozen.body.as_slice()).map_err(|_broken| corrupt())?;
-    let body: Body = serde_json::from_slice(&json).map_err(|_broken| corrupt())?;
-    Ok(body.edits)
+    serde_json::from_slice(&json).map_err(|_broken| corrupt())
+}
+
+/// Writes the ids that the server has made into a push that is kept: sent again, it makes the same rows.
+pub(crate) fn name_made(
+    file: &mut File,
+    frozen: &Frozen,
+    made: impl Fn(usize) -> Option<String>,
+) -> Result<(), Error> {
+    let mut body = body(frozen)?;
+    for (position, edit) in body.edits.iter_mut().enumerate() {
+        if edit.id.is_none() {
+            edit.id = made(position);
+        }
+    }
+    let json = serde_json::to_vec(&body).map_err(unwritable)?;
+    file.execute(
+        "UPDATE colsync_pushes SET body = :? WHERE push = :?",
+        &[
+            Stored::Bytes(zstd::bulk::compress(&json, LEVEL)?),
+            Stored::Int(frozen.number),
+        ],
+    )?;
+    Ok(())
 }
 
 fn read(row: Vec<Stored>) -> Result<Frozen, Error> {

@@ -21,6 +21,8 @@ pub(crate) struct History {
     pub(crate) row: RowRef,
     /// Whether the row was there before its first line.
     pub(crate) existed: bool,
+    /// Whether the app made it under an id of its own, and not one that the server had told.
+    pub(crate) is_local: bool,
     /// Each column's value before its first line.
     pub(crate) originals: Vec<(String, Stored)>,
     /// When each of these columns was last written, ms.
@@ -61,6 +63,7 @@ impl History {
         History {
             row: line.row.clone(),
             existed: !matches!(line.op, LineOp::Inserted),
+            is_local: matches!((line.op, &line.old), (LineOp::Inserted, Stored::Null)),
             originals: Vec::new(),
             times: Vec::new(),
             at_ms: line.at_ms,
@@ -301,7 +304,8 @@ pub(crate) fn index_if_long(file: &mut File) -> Result<(), Error> {
     }
 }
 
-fn is_indexed(file: &mut File) -> Result<bool, Error> {
+/// Whether the log has its index by row.
+pub(crate) fn is_indexed(file: &mut File) -> Result<bool, Error> {
     let found = file.int(
         "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = 'colsync_log_rows'",
         &[],

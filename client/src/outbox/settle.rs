@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::file::{File, is_refusal};
 use crate::inbox::held::{self, Held};
 use crate::inbox::{apply, versions, write};
+use crate::keys;
 use crate::pairing::Paired;
 use crate::table::RowRef;
 
@@ -29,6 +30,12 @@ pub(crate) struct Settled {
     pub(crate) rejected: u64,
     /// Rows that stay pending and are to be sent again after the others: their refusal may be the order's.
     pub(crate) again: Vec<RowRef>,
+    /// How many rows got the server's id.
+    pub(crate) learnt: u64,
+    /// Whether columns are to follow, now that the ids that they point to are known.
+    pub(crate) follows: bool,
+    /// Rows that were given another local id.
+    pub(crate) moved: keys::Moved,
     /// Whether the server's schema is not what it was.
     pub(crate) schema_changed: bool,
 }
@@ -63,18 +70,31 @@ pub(crate) fn settle(
         )));
     }
     file.write(|file| {
+        let links = keys::Links::read(file, tables)?;
         let sent = freeze::sent(file)?;
+        let moved = keys::for_receipts(file, tables, &links, &sent, &edits, &receipts)?;
+        let sent = freeze::sent(file)?;
+        let mut learnt = keys::Learnt::new();
+        let made: Vec<Option<String>> = receipts
+            .iter()
+            .map(|receipt| receipt.id.clone().filter(|_| receipt.status == Status::Ok))
+            .collect();
         if sent.len() != edits.len() {
             return Err(Error::Corrupt("colsync_sent".to_owned()));
         }
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
-        let mut settled = Settled::default();
+        let mut settled = Settled {
+            moved,
+            ..Settled::default()
+        };
         let touched: Vec<Paired> = tables.to_vec();
         write::without_echo(file, &touched, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
-                for (((row, upto), edit), receipt) in sent.into_iter().zip(edits).zip(receipts) {
+                for (((row, upto), mut edit), mut receipt) in
+                    sent.into_iter().zip(edits).zip(receipts)
+                {
                     // A row that was untracked meanwhile has no lines any more, and nothing to settle.
                     let Some(history) = histories.next_if(|history| history.row == row) else {
                         continue;
@@ -82,7 +102,29 @@ pub(crate) fn settle(
                     let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
                         continue;
                     };
+                    let left_out = keys::without_left_out(
+                        file,
+                        &links,
+                        paired,
+                        &history,
+                        upto,
+                        &edit,
+                        &mut receipt,
+                    )?;
+                    let is_unnamed = edit.id.is_none();
+                    if is_unnamed {
+                        edit.id = Some(paired.shown_id(&row.id));
+                        if receipt.status == Status::Ok {
+                            settled.learnt += 1;
+                            keys::note(&mut learnt, paired, &row, &receipt)?;
+                        }
+                    }
+                    settled.follows |= !left_out.is_empty();
                     let mut one = One {
+                        tables,
+                        links: &links,
+                        is_unnamed,
+                        left_out,
                         file: &mut *file,
                         paired,
                         row,
@@ -101,9 +143,12 @@ pub(crate) fn settle(
                         }
                     }
                 }
-                Ok(())
+                keys::learn(file, tables, &links, &learnt)
             })
         })?;
+        if !learnt.is_empty() {
+            freeze::name_made(file, frozen, |at| made.get(at).cloned().flatten())?;
+        }
         if terms.used {
             freeze::answered(file, frozen.number, terms.now)?;
         } else {
@@ -116,6 +161,12 @@ pub(crate) fn settle(
 /// One edit and what is known of its row.
 struct One<'a> {
     file: &'a mut File,
+    tables: &'a [Paired],
+    links: &'a keys::Links,
+    /// Whether it was sent without an id.
+    is_unnamed: bool,
+    /// What the row was sent without.
+    left_out: Vec<keys::LeftOut>,
     paired: &'a Paired,
     row: RowRef,
     edit: WireEdit,
@@ -140,6 +191,13 @@ impl One<'_> {
         let told = letters::conflicts(&self.edit, receipt, original, picks_one);
         letters::note_conflicts(self.file, &self.edit, told, self.now)?;
         self.forget_settled_lines()?;
+        keys::keep_left_out(
+            self.file,
+            self.paired,
+            &self.history,
+            self.upto,
+            &self.left_out,
+        )?;
         if self.went_on {
             return self.accepted_meanwhile(receipt);
         }
@@ -273,7 +331,7 @@ impl One<'_> {
                 // The server has lost the row, or never had it: the file has all of it.
                 self.forget_settled_lines()?;
                 self.file.execute(
-                    "INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, :?, :?, :?)",
+                    "INSERT INTO colsync_log (op, table_number, row_id, old, at_ms) VALUES (1, :?, :?, 1, :?)",
                     &[
                         Stored::Int(self.row.table),
                         self.row.id.0.clone(),
@@ -290,7 +348,12 @@ impl One<'_> {
     /// The edit becomes a dead letter, and the row what the server has.
     fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.settled.rejected += 1;
+        if self.is_unnamed {
+            self.row = keys::give_up(self.file, self.tables, self.links, self.paired, &self.row)?;
+            self.edit.id = Some(self.paired.shown_id(&self.row.id));
+        }
         let mut edit = self.edit.clone();
+        keys::put_back(self.paired, &self.left_out, &mut edit);
         for (name, column) in &mut edit.columns {
             column.base = self.original(name);
         }

@@ -1,0 +1,34 @@
+//! Local ids: rows that the app makes in tables whose integer key the server makes are called by a number of
+//! this file's until the server has told theirs.
+//!
+//! In the file, a number that is the local id of a row means that row, wherever the app wrote it. `links` knows
+//! which columns point to such tables, `locals` which numbers are local ids, `stance` what can be sent before
+//! they are replaced, `way` keeps them apart from the server's numbers, `learn` replaces them, and `shift` is the
+//! one place that renames rows. Must not know the network. See ADR 0016.
+
+mod learn;
+mod links;
+mod locals;
+mod shift;
+mod stance;
+mod way;
+
+pub(crate) use learn::{
+    Learnt, LeftOut, give_up, keep_left_out, learn, note, put_back, without_left_out,
+};
+pub(crate) use links::Links;
+pub(crate) use locals::Locals;
+pub(crate) use shift::fresh;
+pub(crate) use stance::{Stance, stance};
+pub(crate) use way::{Moved, for_page, for_receipts};
+
+use colsync_shared::sqlite::Stored;
+
+/// The integer in a stored key; None if it is none.
+fn number(stored: &Stored) -> Option<i64> {
+    match stored {
+        Stored::Int(n) => Some(*n),
+        Stored::Text(text) => text.parse().ok(),
+        Stored::Null | Stored::Real(_) | Stored::Bytes(_) => None,
+    }
+}
