@@ -13,8 +13,11 @@ mod shift;
 mod stance;
 mod way;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use learn::{
-    Learnt, LeftOut, give_up, keep_left_out, learn, note, put_back, without_left_out,
+    Learnt, LeftOut, abandon, give_up, keep_left_out, learn, note, put_back, without_left_out,
 };
 pub(crate) use links::Links;
 pub(crate) use locals::Locals;

@@ -19,6 +19,7 @@ use crate::view::{self, laid_back};
 pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
     let paired = view::table(file, table)?;
     let row = view::row(&paired, id)?;
+    let tables = view::tables(file)?;
     file.write(|file| {
         let Some(history) = history::of(file, std::slice::from_ref(&row))?.pop() else {
             return Err(Error::Unknown {
@@ -48,7 +49,12 @@ pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
                 }
                 Ok(())
             })
-        })
+        })?;
+        if history.is_local {
+            let links = keys::Links::read(file, &tables)?;
+            keys::abandon(file, &tables, &links, std::slice::from_ref(&row))?;
+        }
+        Ok(())
     })
 }
 

@@ -24,6 +24,7 @@ on_both![
     a_pulled_child_of_a_parent_to_come_is_not_given_to_a_row_of_this_file,
     a_lost_answer_makes_no_row_twice,
     a_refused_row_is_made_again_with_its_children,
+    what_pointed_to_a_row_that_was_never_sent_points_to_no_other,
     a_push_may_leave_out_the_id_of_a_row_that_it_makes,
     a_restored_server_gets_the_rows_under_the_ids_that_it_had_given,
 ];
@@ -483,6 +484,38 @@ fn a_refused_row_is_made_again_with_its_children(backend: Backend) {
         ]
     );
     assert!(a.client().dead_letters().unwrap().is_empty());
+}
+
+fn what_pointed_to_a_row_that_was_never_sent_points_to_no_other(backend: Backend) {
+    let server = office(backend);
+    let a = device(&server);
+    let theirs = [1, 2].map(|n| json!({ "name": format!("theirs {n}") }));
+    for row in &theirs {
+        server.client("other").create_ago(9, "people", row);
+    }
+    for name in ["deleted", "undone"] {
+        person(&a, name, "");
+        invoice(&a, name, name);
+    }
+    let undone = a
+        .value("SELECT id FROM people WHERE name = 'undone'")
+        .unwrap();
+    a.client().undo("people", &undone).unwrap();
+    a.sql("DELETE FROM people WHERE name = 'deleted'");
+    let report = a.client().sync().unwrap();
+    // A foreign key refuses the invoices, and the lines wait for them.
+    assert_eq!(report.rejected, 2, "{report:?}");
+    assert_eq!(told(&a).len(), 4);
+    assert!(
+        told(&a).iter().all(|line| line.ends_with(" ? ?")),
+        "{:?}",
+        told(&a)
+    );
+    assert_eq!(
+        server.value("SELECT count(*) FROM invoices").as_deref(),
+        Some("0")
+    );
+    assert_eq!(bosses(&a), ["theirs 1 -", "theirs 2 -"]);
 }
 
 fn a_push_may_leave_out_the_id_of_a_row_that_it_makes(backend: Backend) {

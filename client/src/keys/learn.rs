@@ -1,14 +1,14 @@
 //! What the receipts of new rows bring: their ids; and columns that could not be told before these were known.
 //!
-//! Always inside the transaction that settles the push, while the capture triggers look away.
+//! Inside the caller's transaction, and but for [`abandon`] while the capture triggers look away.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use colsync_shared::Op;
 use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 
-use super::shift::{self, Kept, fresh};
+use super::shift::{self, BEYOND, Kept, aside};
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::File;
@@ -105,18 +105,37 @@ pub(crate) fn give_up(
     file: &mut File,
     tables: &[Paired],
     links: &Links,
-    paired: &Paired,
     row: &RowRef,
 ) -> Result<RowRef, Error> {
-    let Some(id) = number(&row.id.0).filter(|id| links.is_maker(row.table) && *id >= 0) else {
+    let of_table = |id: &i64| links.is_maker(row.table) && (0..=BEYOND).contains(id);
+    let Some(id) = number(&row.id.0).filter(of_table) else {
         return Ok(row.clone());
     };
-    let new = fresh(file, &paired.local)?;
-    let moves = BTreeMap::from([(id, new)]);
-    shift::shift(file, tables, links, paired, &moves, Kept::Stays)?;
+    let moves = aside(file, tables, links, &BTreeSet::from([(row.table, id)]))?;
+    let new = moves.get(&row.table).and_then(|ids| ids.get(&id));
     Ok(RowRef {
         table: row.table,
-        id: RowId(Stored::Int(new)),
+        id: RowId(Stored::Int(new.copied().unwrap_or(id))),
+    })
+}
+
+/// These rows, made by the app, are gone before the server has heard of them. What still points to them points to
+/// nothing, and is not to meet a row of the server's there.
+pub(crate) fn abandon(
+    file: &mut File,
+    tables: &[Paired],
+    links: &Links,
+    rows: &[RowRef],
+) -> Result<(), Error> {
+    let ids = rows.iter().filter(|row| !links.into(row.table).is_empty());
+    let ids: BTreeSet<(i64, i64)> = ids
+        .filter_map(|row| Some((row.table, number(&row.id.0)?)))
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    write::without_echo(file, tables, |file| {
+        file.uncaptured(|file| aside(file, tables, links, &ids).map(drop))
     })
 }
 

@@ -68,16 +68,17 @@ impl Links {
                 .iter()
                 .find(|paired| paired.local.name.eq_ignore_ascii_case(&table));
             let number = paired.map(|paired| paired.local.number);
-            let at = paired.and_then(|paired| paired.local.position(&column));
-            if let (Some(paired), Some(at)) = (paired, at) {
-                if paired.makes_key && paired.local.is_key(at) {
-                    continue;
-                }
-                links.targets.insert((paired.local.number, at), target);
+            if let Some(paired) = paired {
+                match paired.local.position(&column) {
+                    // Its own key, or a generated column.
+                    Some(at) if paired.makes_key && paired.local.is_key(at) => continue,
+                    None => continue,
+                    Some(at) => links.targets.insert((paired.local.number, at), target),
+                };
             }
             let pointer = Pointer {
                 table,
-                number: number.filter(|_| at.is_some()),
+                number,
                 column,
             };
             links.into.entry(target).or_default().push(pointer);

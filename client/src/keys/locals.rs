@@ -6,6 +6,7 @@ use std::collections::{HashMap, HashSet};
 use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
+use super::shift::BEYOND;
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::{File, text};
@@ -109,8 +110,10 @@ fn refused(file: &mut File, tables: &[Paired]) -> Result<HashSet<(i64, i64)>, Er
             .find(|paired| paired.makes_key && paired.server.as_deref() == Ok(table));
         let edit: Option<WireEdit> = serde_json::from_str(edit).ok();
         let makes = edit.is_some_and(|edit| matches!(edit.op, Op::Insert | Op::Replace));
-        // Those that the server refused are moved below 0 (`learn::give_up`).
-        if let (Some(table), Ok(id @ ..=-1), true) = (table, id.parse(), makes) {
+        // Those that it refused are called by numbers that it does not make (`learn::give_up`).
+        if let (Some(table), Ok(id), true) = (table, id.parse::<i64>(), makes)
+            && (id < 0 || id > BEYOND)
+        {
             found.insert((table.local.number, id));
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Always inside a write transaction in which the capture triggers look away. The new ids must be free.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
@@ -10,7 +10,7 @@ use colsync_shared::sqlite::Stored;
 use super::links::Pointer;
 use super::{Links, number};
 use crate::error::Error;
-use crate::file::{File, Meta, text};
+use crate::file::{File, Meta, is_refusal, text};
 use crate::outbox::edit::WireEdit;
 use crate::pairing::Paired;
 use crate::table::{LocalTable, RowId};
@@ -47,6 +47,46 @@ pub(super) enum Kept {
     Moves,
     /// It stays: it is about rows of the server's that are called by the old ids.
     Stays,
+}
+
+/// Rows of several tables, by the tables' numbers: old and new ids.
+pub(super) type Moves = BTreeMap<i64, BTreeMap<i64, i64>>;
+
+/// Where numbers begin that take the place of those below 0, in tables that refuse these.
+pub(super) const BEYOND: i64 = 1 << 52;
+
+/// Gives these rows ids that neither the server nor the app makes; gives old and new ones.
+pub(super) fn aside(
+    file: &mut File,
+    tables: &[Paired],
+    links: &Links,
+    rows: &BTreeSet<(i64, i64)>,
+) -> Result<Moves, Error> {
+    let mut moves = Moves::new();
+    for &(table, id) in rows {
+        let paired = tables.iter().find(|paired| paired.local.number == table);
+        if let Some(paired) = paired {
+            let new = fresh(file, &paired.local)?;
+            moves.entry(table).or_default().insert(id, new);
+        }
+    }
+    let all = |file: &mut File, moves: &Moves| {
+        for paired in tables {
+            if let Some(moves) = moves.get(&paired.local.number) {
+                shift(file, tables, links, paired, moves, Kept::Stays)?;
+            }
+        }
+        Ok(())
+    };
+    match file.savepoint(|file| all(file, &moves)) {
+        Err(refused) if is_refusal(&refused) => {
+            let news = moves.values_mut().flat_map(BTreeMap::values_mut);
+            news.for_each(|new| *new = BEYOND - *new);
+            all(file, &moves)?;
+        }
+        done => done?,
+    }
+    Ok(moves)
 }
 
 /// A number that is no row's id: below 0, as no server makes them, and never twice the same.

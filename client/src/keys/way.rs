@@ -1,14 +1,14 @@
 //! Keeping local ids out of the way of the server's: before numbers of the server's are written into the file, rows
 //! that are called by the same ones here are called otherwise. What the server says never means a local id.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
 use super::locals::Standing;
-use super::shift::{self, Kept, fresh};
+use super::shift;
 use super::{Links, Locals, number};
 use crate::error::Error;
 use crate::file::File;
@@ -80,37 +80,28 @@ impl Servers {
         links: &Links,
         mut locals: Locals,
     ) -> Result<Moved, Error> {
-        let mut moved = Moved::new();
-        let mut moves: BTreeMap<i64, BTreeMap<i64, i64>> = BTreeMap::new();
+        let mut rows = BTreeSet::new();
         for (table, id) in self.0 {
-            if locals.standing(file, table, id)? != Standing::Local {
-                continue;
-            }
-            let paired = tables.iter().find(|paired| paired.local.number == table);
-            if let Some(paired) = paired {
-                let new = fresh(file, &paired.local)?;
-                moves.entry(table).or_default().insert(id, new);
-                let row = |id| RowRef {
-                    table,
-                    id: RowId(Stored::Int(id)),
-                };
-                moved.push((row(id), row(new)));
+            if locals.standing(file, table, id)? == Standing::Local {
+                rows.insert((table, id));
             }
         }
-        if moved.is_empty() {
-            return Ok(moved);
+        if rows.is_empty() {
+            return Ok(Moved::new());
         }
-        write::without_echo(file, tables, |file| {
-            file.uncaptured(|file| {
-                for paired in tables {
-                    if let Some(moves) = moves.get(&paired.local.number) {
-                        shift::shift(file, tables, links, paired, moves, Kept::Stays)?;
-                    }
-                }
-                Ok(())
-            })
+        let moves = write::without_echo(file, tables, |file| {
+            file.uncaptured(|file| shift::aside(file, tables, links, &rows))
         })?;
-        Ok(moved)
+        let row = |table, id| RowRef {
+            table,
+            id: RowId(Stored::Int(id)),
+        };
+        let moves = moves.into_iter();
+        let moved = moves.flat_map(|(table, ids)| {
+            let ids = ids.into_iter();
+            ids.map(move |(old, new)| (row(table, old), row(table, new)))
+        });
+        Ok(moved.collect())
     }
 }
 

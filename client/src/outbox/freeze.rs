@@ -137,6 +137,9 @@ pub(crate) fn freeze(
             }
         }
         frost.dropped = undone.len();
+        let gone = undone.iter().filter(|history| history.is_local);
+        let gone: Vec<RowRef> = gone.map(|history| history.row.clone()).collect();
+        keys::abandon(file, tables, &links, &gone)?;
         for history in undone {
             let seqs = history.lines.iter().map(|(seq, _)| *seq).collect();
             history::forget(file, seqs)?;

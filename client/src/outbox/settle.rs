@@ -349,7 +349,7 @@ impl One<'_> {
     fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.settled.rejected += 1;
         if self.is_unnamed {
-            self.row = keys::give_up(self.file, self.tables, self.links, self.paired, &self.row)?;
+            self.row = keys::give_up(self.file, self.tables, self.links, &self.row)?;
             self.edit.id = Some(self.paired.shown_id(&self.row.id));
         }
         let mut edit = self.edit.clone();
