@@ -3,9 +3,10 @@
 //!
 //! In the file, a number that is the local id of a row means that row, wherever the app wrote it. `links` knows
 //! which columns point to such tables, `locals` which numbers are local ids, `stance` what can be sent before
-//! they are replaced, `way` keeps them apart from the server's numbers, `learn` replaces them, and `shift` is the
-//! one place that renames rows. Must not know the network. See ADR 0016.
+//! they are replaced, `way` keeps them apart from the server's numbers, `learn` replaces them (`batch` does both for a
+//! push), and `shift` is the one place that renames rows. Must not know the network. See ADR 0016.
 
+mod batch;
 mod learn;
 mod links;
 mod locals;
@@ -16,14 +17,13 @@ mod way;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use learn::{
-    Learnt, LeftOut, abandon, give_up, keep_left_out, learn, note, put_back, without_left_out,
-};
+pub(crate) use batch::{Batch, Missing, News};
+pub(crate) use learn::abandon;
 pub(crate) use links::Links;
 pub(crate) use locals::Locals;
 pub(crate) use shift::fresh;
 pub(crate) use stance::{Stance, stance};
-pub(crate) use way::{Moved, for_page, for_receipts};
+pub(crate) use way::{Moved, for_page};
 
 use colsync_shared::sqlite::Stored;
 

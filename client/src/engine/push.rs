@@ -121,18 +121,18 @@ impl Session<'_> {
 
     /// What a settled push means for the rows that are still to be sent.
     fn note_settled(&mut self, round: &mut Round, settled: &Settled) -> Result<(), Error> {
-        for (before, now) in &settled.moved {
+        for (before, now) in &settled.keys.moved {
             if round.skip.remove(before) {
                 round.skip.insert(now.clone());
             }
             let again = round.again.iter_mut().filter(|row| *row == before);
             again.for_each(|row| *row = now.clone());
         }
-        if settled.learnt > 0 {
-            round.learnt += settled.learnt;
+        if settled.keys.learnt > 0 {
+            round.learnt += settled.keys.learnt;
             round.let_later_go();
         }
-        if settled.follows {
+        if settled.keys.follows {
             round.upto = history::last_line(&mut self.file)?;
         }
         Ok(())

@@ -8,7 +8,9 @@ use colsync_shared::sqlite::Stored;
 use colsync_shared::{ColumnType, Op, Time};
 use proptest::prelude::*;
 
-use super::{Learnt, Links, Locals, for_receipts, learn, note};
+use super::learn::{Learnt, learn, note};
+use super::way::for_receipts;
+use super::{Links, Locals};
 use crate::capture::{refresh, track};
 use crate::error::Error;
 use crate::file::{File, text};

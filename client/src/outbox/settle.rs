@@ -30,12 +30,8 @@ pub(crate) struct Settled {
     pub(crate) rejected: u64,
     /// Rows that stay pending and are to be sent again after the others: their refusal may be the order's.
     pub(crate) again: Vec<RowRef>,
-    /// How many rows got the server's id.
-    pub(crate) learnt: u64,
-    /// Whether columns are to follow, now that the ids that they point to are known.
-    pub(crate) follows: bool,
-    /// Rows that were given another local id.
-    pub(crate) moved: keys::Moved,
+    /// What became of the ids of rows.
+    pub(crate) keys: keys::News,
     /// Whether the server's schema is not what it was.
     pub(crate) schema_changed: bool,
 }
@@ -70,24 +66,14 @@ pub(crate) fn settle(
         )));
     }
     file.write(|file| {
-        let links = keys::Links::read(file, tables)?;
+        let mut batch = keys::Batch::begin(file, tables, &edits, &receipts)?;
         let sent = freeze::sent(file)?;
-        let moved = keys::for_receipts(file, tables, &links, &sent, &edits, &receipts)?;
-        let sent = freeze::sent(file)?;
-        let mut learnt = keys::Learnt::new();
-        let made: Vec<Option<String>> = receipts
-            .iter()
-            .map(|receipt| receipt.id.clone().filter(|_| receipt.status == Status::Ok))
-            .collect();
         if sent.len() != edits.len() {
             return Err(Error::Corrupt("colsync_sent".to_owned()));
         }
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
-        let mut settled = Settled {
-            moved,
-            ..Settled::default()
-        };
+        let mut settled = Settled::default();
         let touched: Vec<Paired> = tables.to_vec();
         write::without_echo(file, &touched, |file| {
             file.uncaptured(|file| {
@@ -102,29 +88,11 @@ pub(crate) fn settle(
                     let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
                         continue;
                     };
-                    let left_out = keys::without_left_out(
-                        file,
-                        &links,
-                        paired,
-                        &history,
-                        upto,
-                        &edit,
-                        &mut receipt,
-                    )?;
-                    let is_unnamed = edit.id.is_none();
-                    if is_unnamed {
-                        edit.id = Some(paired.shown_id(&row.id));
-                        if receipt.status == Status::Ok {
-                            settled.learnt += 1;
-                            keys::note(&mut learnt, paired, &row, &receipt)?;
-                        }
-                    }
-                    settled.follows |= !left_out.is_empty();
+                    let missing =
+                        batch.take(file, paired, &history, upto, &mut edit, &mut receipt)?;
                     let mut one = One {
-                        tables,
-                        links: &links,
-                        is_unnamed,
-                        left_out,
+                        batch: &batch,
+                        missing,
                         file: &mut *file,
                         paired,
                         row,
@@ -143,12 +111,10 @@ pub(crate) fn settle(
                         }
                     }
                 }
-                keys::learn(file, tables, &links, &learnt)
+                settled.keys = batch.finish(file, frozen)?;
+                Ok(())
             })
         })?;
-        if !learnt.is_empty() {
-            freeze::name_made(file, frozen, |at| made.get(at).cloned().flatten())?;
-        }
         if terms.used {
             freeze::answered(file, frozen.number, terms.now)?;
         } else {
@@ -161,12 +127,8 @@ pub(crate) fn settle(
 /// One edit and what is known of its row.
 struct One<'a> {
     file: &'a mut File,
-    tables: &'a [Paired],
-    links: &'a keys::Links,
-    /// Whether it was sent without an id.
-    is_unnamed: bool,
-    /// What the row was sent without.
-    left_out: Vec<keys::LeftOut>,
+    batch: &'a keys::Batch<'a>,
+    missing: keys::Missing,
     paired: &'a Paired,
     row: RowRef,
     edit: WireEdit,
@@ -191,13 +153,8 @@ impl One<'_> {
         let told = letters::conflicts(&self.edit, receipt, original, picks_one);
         letters::note_conflicts(self.file, &self.edit, told, self.now)?;
         self.forget_settled_lines()?;
-        keys::keep_left_out(
-            self.file,
-            self.paired,
-            &self.history,
-            self.upto,
-            &self.left_out,
-        )?;
+        let (upto, missing) = (self.upto, &self.missing);
+        keys::Batch::accepted(self.file, self.paired, &self.history, upto, missing)?;
         if self.went_on {
             return self.accepted_meanwhile(receipt);
         }
@@ -348,12 +305,10 @@ impl One<'_> {
     /// The edit becomes a dead letter, and the row what the server has.
     fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.settled.rejected += 1;
-        if self.is_unnamed {
-            self.row = keys::give_up(self.file, self.tables, self.links, &self.row)?;
-            self.edit.id = Some(self.paired.shown_id(&self.row.id));
-        }
         let mut edit = self.edit.clone();
-        keys::put_back(self.paired, &self.left_out, &mut edit);
+        let (row, missing) = (&mut self.row, &self.missing);
+        self.batch
+            .refused(self.file, self.paired, row, &mut edit, missing)?;
         for (name, column) in &mut edit.columns {
             column.base = self.original(name);
         }
