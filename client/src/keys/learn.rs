@@ -201,17 +201,7 @@ pub(crate) fn keep_left_out(
             file.execute(sql, &[Stored::Int(seq)])?;
             continue;
         }
-        file.execute(
-            "INSERT INTO colsync_log (op, table_number, row_id, column_name, old, new, at_ms) \
-             VALUES (0, :?, :?, :?, NULL, :?, :?)",
-            &[
-                Stored::Int(history.row.table),
-                history.row.id.0.clone(),
-                Stored::Text(column.name.clone()),
-                value.clone(),
-                Stored::Int(history.at_ms),
-            ],
-        )?;
+        history::append(file, &history.row, &column.name, value, history.at_ms)?;
     }
     Ok(())
 }

@@ -263,6 +263,28 @@ pub(crate) fn last_line(file: &mut File) -> Result<i64, Error> {
     file.int("SELECT coalesce(max(seq), 0) FROM colsync_log", &[])
 }
 
+/// Appends a line to the log: the server has NULL in a column of a row, and the app `value`.
+pub(crate) fn append(
+    file: &mut File,
+    row: &RowRef,
+    column: &str,
+    value: &Stored,
+    at_ms: i64,
+) -> Result<(), Error> {
+    file.execute(
+        "INSERT INTO colsync_log (op, table_number, row_id, column_name, old, new, at_ms) \
+         VALUES (0, :?, :?, :?, NULL, :?, :?)",
+        &[
+            Stored::Int(row.table),
+            row.id.0.clone(),
+            Stored::Text(column.to_owned()),
+            value.clone(),
+            Stored::Int(at_ms),
+        ],
+    )?;
+    Ok(())
+}
+
 /// Removes lines from the log.
 pub(crate) fn forget(file: &mut File, mut seqs: Vec<i64>) -> Result<(), Error> {
     seqs.sort_unstable();

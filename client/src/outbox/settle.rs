@@ -74,8 +74,7 @@ pub(crate) fn settle(
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
         let mut settled = Settled::default();
-        let touched: Vec<Paired> = tables.to_vec();
-        write::without_echo(file, &touched, |file| {
+        write::without_echo(file, tables, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
                 for (((row, upto), mut edit), mut receipt) in
@@ -387,18 +386,8 @@ impl One<'_> {
             match values.get(at) {
                 None | Some(Stored::Null) => {}
                 Some(value) => {
-                    self.file.execute(
-                        "INSERT INTO colsync_log \
-                         (op, table_number, row_id, column_name, old, new, at_ms) \
-                         VALUES (0, :?, :?, :?, NULL, :?, :?)",
-                        &[
-                            Stored::Int(self.row.table),
-                            self.row.id.0.clone(),
-                            Stored::Text(name),
-                            value.clone(),
-                            Stored::Int(self.history.at_ms),
-                        ],
-                    )?;
+                    let at_ms = self.history.at_ms;
+                    history::append(self.file, &self.row, &name, value, at_ms)?;
                 }
             }
         }
