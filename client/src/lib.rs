@@ -25,6 +25,7 @@ mod error;
 mod file;
 mod inbox;
 mod init;
+mod keys;
 mod outbox;
 mod pairing;
 mod plain;

@@ -3,7 +3,7 @@
 //! What has no counterpart stays out of sync, with a reason for people, and is never dropped.
 
 use colsync_shared::key::KeyPart;
-use colsync_shared::schema_wire::{SchemaWire, TableWire};
+use colsync_shared::schema_wire::{ForeignKeyWire, SchemaWire, TableWire};
 use colsync_shared::sqlite::{self, Stored};
 use colsync_shared::{ColumnType, RowKey, Value};
 use percent_encoding::percent_decode_str;
@@ -19,6 +19,10 @@ pub(crate) struct Paired {
     pub(crate) local: LocalTable,
     /// The server's name for it; `Err` is why there is no syncing it.
     pub(crate) server: Result<String, String>,
+    /// Whether its key is one integer that the server makes.
+    pub(crate) makes_key: bool,
+    /// What the server says of its foreign keys.
+    pub(crate) foreign_keys: Vec<ForeignKeyWire>,
     /// By position in `local.columns`; `None` where the server has no such column.
     pub(crate) columns: Vec<Option<ServerColumn>>,
     /// Whether the server removes rows for good when a transaction log says so.
@@ -38,6 +42,8 @@ pub(crate) struct ServerColumn {
     pub(crate) picks_one: bool,
     /// The group of columns that the server decides it with.
     pub(crate) group: Option<String>,
+    /// Whether it takes NULL there.
+    pub(crate) nullable: bool,
     /// Whether an insert may leave it out and the server fills it in, where it takes no NULL.
     pub(crate) filled_in: bool,
 }
@@ -74,6 +80,8 @@ fn unpaired(local: LocalTable, reason: String) -> Paired {
     Paired {
         local,
         server: Err(reason),
+        makes_key: false,
+        foreign_keys: Vec::new(),
         columns,
         hard_delete: false,
     }
@@ -95,6 +103,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
                 ),
                 picks_one: matches!(found.policy.as_str(), "max" | "min"),
                 group: found.group.clone(),
+                nullable: found.nullable,
                 filled_in: found.has_default && !found.nullable,
             })
         })
@@ -128,11 +137,29 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
         ))
     };
     Paired {
+        makes_key: server.is_ok() && makes_key(&local, table),
+        foreign_keys: table.foreign_keys.clone(),
         local,
         server,
         columns,
         hard_delete: table.hard_delete,
     }
+}
+
+/// Whether new rows get their key from the server: one integer, and none that is another table's at the same time.
+/// The app's column has to be one of integers, too.
+fn makes_key(local: &LocalTable, table: &TableWire) -> bool {
+    let [key] = table.key.as_slice() else {
+        return false;
+    };
+    let points = |columns: &[String]| columns == std::slice::from_ref(key);
+    let is_integer = |declared: &str| declared.to_ascii_uppercase().contains("INT");
+    let column = table.column(key);
+    column.is_some_and(|column| column.has_default && column.ty.name == "integer")
+        && local
+            .key_columns()
+            .all(|column| is_integer(&column.declared))
+        && !table.foreign_keys.iter().any(|link| points(&link.columns))
 }
 
 impl Paired {

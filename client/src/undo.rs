@@ -6,11 +6,12 @@ use colsync_shared::sqlite::Stored;
 use crate::error::Error;
 use crate::file::{File, text};
 use crate::inbox::{apply, held, write};
+use crate::keys;
 use crate::outbox::edit::WireEdit;
 use crate::outbox::freeze;
 use crate::outbox::history::{self, row_now};
 use crate::pairing::Paired;
-use crate::table::RowRef;
+use crate::table::{RowId, RowRef};
 use crate::view::{self, laid_back};
 
 /// Makes the row its Original again, and drops its edits. If they are in a push without an answer, taking
@@ -18,6 +19,7 @@ use crate::view::{self, laid_back};
 pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
     let paired = view::table(file, table)?;
     let row = view::row(&paired, id)?;
+    let tables = view::tables(file)?;
     file.write(|file| {
         let Some(history) = history::of(file, std::slice::from_ref(&row))?.pop() else {
             return Err(Error::Unknown {
@@ -47,7 +49,12 @@ pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
                 }
                 Ok(())
             })
-        })
+        })?;
+        if history.is_local {
+            let links = keys::Links::read(file, &tables)?;
+            keys::abandon(file, &tables, &links, std::slice::from_ref(&row))?;
+        }
+        Ok(())
     })
 }
 
@@ -83,8 +90,14 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
         what: "tracked table",
         name: table.clone(),
     })?;
-    let row = view::row(paired, &edit.id)?;
     file.write(|file| {
+        let row = match &edit.id {
+            Some(id) => view::row(paired, id)?,
+            None => RowRef {
+                table: paired.local.number,
+                id: RowId(Stored::Int(keys::fresh(file, &paired.local)?)),
+            },
+        };
         let there = write::exists(file, paired, &row.id)?;
         let columns: Vec<(usize, Stored)> = edit
             .columns

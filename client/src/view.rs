@@ -14,6 +14,7 @@ use crate::engine::session::known_schema;
 use crate::error::Error;
 use crate::file::{File, Meta, Row, int, text};
 use crate::inbox::held;
+use crate::keys::{self, Stance};
 use crate::outbox::edit::{Draft, draft, time};
 use crate::outbox::history::{self, History, Net, row_now};
 use crate::pairing::{Paired, pair};
@@ -166,6 +167,8 @@ pub(crate) fn pending(file: &mut File) -> Result<Vec<Pending>, Error> {
     let tables = tables(file)?;
     file.read(|file| {
         let mut found = Vec::new();
+        let links = keys::Links::read(file, &tables)?;
+        let mut locals = keys::Locals::read(file, &tables, &links)?;
         for history in history::all(file)? {
             let Some(paired) = tables.iter().find(|t| t.local.number == history.row.table) else {
                 continue;
@@ -174,7 +177,13 @@ pub(crate) fn pending(file: &mut File) -> Result<Vec<Pending>, Error> {
             let net = history.net(&paired.local, now);
             let waiting = match draft(file, paired, &history, net.clone())? {
                 Draft::Nothing => continue,
-                Draft::Edit(_) => None,
+                Draft::Edit(mut edit) => {
+                    let row = &history.row;
+                    match keys::stance(file, &links, &mut locals, paired, row, &mut edit, false)? {
+                        Stance::Goes | Stance::WaitsForId(_) => None,
+                        Stance::Waits(reason) => Some(reason),
+                    }
+                }
                 Draft::Waits(reason) => Some(reason),
             };
             found.push(show(paired, &history, net, waiting));

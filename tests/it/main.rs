@@ -15,6 +15,7 @@ mod client_article;
 mod client_faults;
 mod client_graphs;
 mod client_histories;
+mod client_keys;
 mod client_kinto;
 mod client_modes;
 mod client_policies;

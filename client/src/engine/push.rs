@@ -30,37 +30,61 @@ impl Session<'_> {
     /// that never stops writing is to hear of the others, too.
     pub(super) fn push(&mut self) -> Result<(), Error> {
         self.report.waiting.clear();
-        let mut restarts = 0;
+        let mut round = Round {
+            upto: history::last_line(&mut self.file)?,
+            ..Round::default()
+        };
+        loop {
+            let before = round.learnt;
+            self.push_all(&mut round)?;
+            self.push_again(&mut round)?;
+            let is_stuck = round.learnt == before;
+            if round.later.is_empty() || (is_stuck && round.break_cycles) {
+                break;
+            }
+            // Rows that wait for each other's ids are sent without the columns by which they do.
+            round.break_cycles = is_stuck;
+            round.let_later_go();
+        }
+        for (_, reason) in round.later {
+            self.tell(reason);
+        }
+        Ok(())
+    }
+
+    fn push_all(&mut self, round: &mut Round) -> Result<(), Error> {
         let mut batch = self.batch();
-        let mut skip: HashSet<RowRef> = HashSet::new();
-        let mut again: Vec<RowRef> = Vec::new();
-        let upto = history::last_line(&mut self.file)?;
         loop {
             self.go_on()?;
             let choice = Choice::First {
                 most: batch,
-                upto,
-                skip: &skip,
+                upto: round.upto,
+                skip: &round.skip,
             };
-            let frozen = match self.next(&choice)? {
+            let frozen = match self.next(&choice, round.break_cycles)? {
                 Some(Next::Push(frozen)) => frozen,
                 Some(Next::Waiting(rows)) => {
-                    skip.extend(rows);
+                    round.skip.extend(rows);
+                    continue;
+                }
+                Some(Next::Later(rows)) => {
+                    round.skip.extend(rows.iter().map(|(row, _)| row.clone()));
+                    round.later.extend(rows);
                     continue;
                 }
                 Some(Next::Nothing) => continue,
-                None => break,
+                None => return Ok(()),
             };
-            match self.send(&frozen, false, &mut restarts)? {
+            match self.send(&frozen, false, &mut round.restarts)? {
                 Sent::Thawed => batch = (batch.min(frozen.edits as usize) / 2).max(1),
                 Sent::Settled(settled) => {
                     batch = (batch * 2).min(self.batch());
-                    skip.extend(settled.again.iter().cloned());
-                    again.extend(settled.again);
+                    self.note_settled(round, &settled)?;
+                    round.skip.extend(settled.again.iter().cloned());
+                    round.again.extend(settled.again);
                 }
             }
         }
-        self.push_again(again, &mut restarts)
     }
 
     /// The most edits in one push.
@@ -71,21 +95,25 @@ impl Session<'_> {
 
     /// What was refused on its own may pass with, or after, the others: as long as some do, all are sent
     /// again. Then what is refused is refused.
-    fn push_again(&mut self, mut again: Vec<RowRef>, restarts: &mut usize) -> Result<(), Error> {
+    fn push_again(&mut self, round: &mut Round) -> Result<(), Error> {
+        let mut again = std::mem::take(&mut round.again);
         let mut last = false;
         while !again.is_empty() {
             let before = again.len();
             let mut left = Vec::new();
             for rows in again.chunks(self.batch()) {
                 self.go_on()?;
-                let frozen = match self.next(&Choice::Rows(rows))? {
+                let frozen = match self.next(&Choice::Rows(rows), round.break_cycles)? {
                     Some(Next::Push(frozen)) => frozen,
-                    Some(Next::Waiting(_) | Next::Nothing) | None => continue,
+                    Some(Next::Later(_) | Next::Waiting(_) | Next::Nothing) | None => continue,
                 };
-                match self.send(&frozen, last, restarts)? {
+                match self.send(&frozen, last, &mut round.restarts)? {
                     // Too much for one push: the next sync makes smaller ones.
                     Sent::Thawed => return Ok(()),
-                    Sent::Settled(settled) => left.extend(settled.again),
+                    Sent::Settled(settled) => {
+                        self.note_settled(round, &settled)?;
+                        left.extend(settled.again);
+                    }
                 }
             }
             if last {
@@ -97,26 +125,52 @@ impl Session<'_> {
         Ok(())
     }
 
+    /// What a settled push means for the rows that are still to be sent.
+    fn note_settled(&mut self, round: &mut Round, settled: &Settled) -> Result<(), Error> {
+        for (before, now) in &settled.keys.moved {
+            if round.skip.remove(before) {
+                round.skip.insert(now.clone());
+            }
+            let again = round.again.iter_mut().filter(|row| *row == before);
+            again.for_each(|row| *row = now.clone());
+        }
+        if settled.keys.learnt > 0 {
+            round.learnt += settled.keys.learnt;
+            round.let_later_go();
+        }
+        if settled.keys.follows {
+            round.upto = history::last_line(&mut self.file)?;
+        }
+        Ok(())
+    }
+
+    fn tell(&mut self, reason: String) {
+        if !self.report.waiting.contains(&reason) {
+            self.report.waiting.push(reason);
+        }
+    }
+
     /// The push that has no answer yet, or a new one.
-    fn next(&mut self, choice: &Choice<'_>) -> Result<Option<Next>, Error> {
+    fn next(&mut self, choice: &Choice<'_>, break_cycles: bool) -> Result<Option<Next>, Error> {
         if let Some(frozen) = freeze::unanswered(&mut self.file)? {
             return Ok(Some(Next::Push(frozen)));
         }
         let terms = freeze::Terms {
             mode: self.mode,
+            break_cycles,
             schema: self.schema.as_ref().map(|schema| schema.hash.as_str()),
         };
         let frost = freeze::freeze(&mut self.file, &self.tables, terms, choice)?;
         for (_, reason) in &frost.waiting {
-            if !self.report.waiting.contains(reason) {
-                self.report.waiting.push(reason.clone());
-            }
+            self.tell(reason.clone());
         }
         Ok(if let Some(push) = frost.push {
             Some(Next::Push(push))
         } else if !frost.waiting.is_empty() {
             let rows = frost.waiting.into_iter().map(|(row, _)| row).collect();
             Some(Next::Waiting(rows))
+        } else if !frost.later.is_empty() {
+            Some(Next::Later(frost.later))
         } else {
             (frost.dropped > 0).then_some(Next::Nothing)
         })
@@ -181,7 +235,7 @@ impl Session<'_> {
             .iter()
             .map(|edit| {
                 let rejection = Rejection::new(code, detail);
-                Receipt::rejected(&edit.table, Some(edit.id.clone()), rejection)
+                Receipt::rejected(&edit.table, edit.id.clone(), rejection)
             })
             .collect();
         let terms = Terms {
@@ -250,6 +304,35 @@ enum Next {
     Push(Frozen),
     /// These rows cannot be sent.
     Waiting(Vec<RowRef>),
+    /// These cannot be sent before other rows have ids.
+    Later(Vec<(RowRef, String)>),
     /// Edits that had come to nothing were dropped; look again.
     Nothing,
+}
+
+/// What a sync knows of the rows that it pushes.
+#[derive(Default)]
+struct Round {
+    /// The last line of the log that is to go up.
+    upto: i64,
+    /// Rows that are not to be sent for now.
+    skip: HashSet<RowRef>,
+    /// Those of them that were refused, and are to be sent again after the others.
+    again: Vec<RowRef>,
+    /// Those of them that wait for other rows' ids, each with a clause.
+    later: Vec<(RowRef, String)>,
+    /// How many ids the server has told.
+    learnt: u64,
+    /// Whether rows go without what cannot be told yet.
+    break_cycles: bool,
+    restarts: usize,
+}
+
+impl Round {
+    /// What waits for ids is to be looked at again.
+    fn let_later_go(&mut self) {
+        for (row, _) in self.later.drain(..) {
+            self.skip.remove(&row);
+        }
+    }
 }

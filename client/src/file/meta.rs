@@ -36,6 +36,8 @@ pub(crate) enum Meta {
     LacksRows,
     /// The tables that the cursor covers, a JSON list.
     CursorTables,
+    /// The last number below 0 that a row was given for want of the server's.
+    LocalId,
     /// The last failure, for people.
     LastError,
 }
@@ -57,6 +59,7 @@ impl Meta {
             Meta::Mode => "mode",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
+            Meta::LocalId => "local_id",
             Meta::LastError => "last_error",
         }
     }

@@ -12,6 +12,7 @@ use super::versions;
 use super::write::{self, Upsert};
 use crate::error::Error;
 use crate::file::{File, Meta, is_refusal};
+use crate::keys;
 use crate::pairing::Paired;
 use crate::table::RowRef;
 
@@ -36,6 +37,9 @@ pub(crate) fn page(
     resync: &BTreeSet<i64>,
 ) -> Result<Applied, Error> {
     pending.refresh(file)?;
+    if !pending.is_empty() && !keys::for_page(file, tables, &changes)?.is_empty() {
+        pending.read_again(file)?;
+    }
     let touched: Vec<Paired> = tables
         .iter()
         .filter(|table| !table.local.echoing.is_empty())

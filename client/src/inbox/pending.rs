@@ -47,6 +47,17 @@ impl PendingRows {
         }
     }
 
+    /// Reads all lines again: rows have got other ids.
+    pub(crate) fn read_again(&mut self, file: &mut File) -> Result<(), Error> {
+        *self = PendingRows::default();
+        self.refresh(file)
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The row's unpushed edits, if it has any.
     pub(crate) fn of(&self, row: &RowRef) -> Option<&PendingRow> {
         self.rows.get(row)

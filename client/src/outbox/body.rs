@@ -1,6 +1,6 @@
 //! The body of a push, in each of the modes. Knows JSON, and nothing of the file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use colsync_shared::{Op, Time};
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,9 @@ pub(crate) struct Body {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Entry {
     pub(crate) table: String,
-    pub(crate) id: String,
+    /// None of a new row whose key the server makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     pub(crate) action: Op,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base_version: Option<i64>,
@@ -42,7 +44,9 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WholeRow {
     pub(crate) table: String,
-    pub(crate) id: String,
+    /// None of a new row whose key the server makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) base_version: Option<i64>,
     pub(crate) at: Time,
@@ -53,6 +57,32 @@ pub(crate) struct WholeRow {
 }
 
 impl Body {
+    /// Gives each new row the id that the server `made`, by the row's place among the rows of the push.
+    pub(crate) fn name_made(&mut self, made: impl Fn(usize) -> Option<String>) {
+        let edits = self.edits.iter_mut().flatten();
+        let entries = self.entries.iter_mut().flatten();
+        let rows = self.rows.iter_mut().flatten();
+        let items = edits
+            .map(|edit| (&edit.table, &mut edit.id))
+            .chain(entries.map(|entry| (&entry.table, &mut entry.id)))
+            .chain(rows.map(|row| (&row.table, &mut row.id)));
+        let mut known = BTreeSet::new();
+        let mut place = 0;
+        for (table, id) in items {
+            match id {
+                Some(id) => {
+                    if known.insert((table.clone(), id.clone())) {
+                        place += 1;
+                    }
+                }
+                None => {
+                    *id = made(place);
+                    place += 1;
+                }
+            }
+        }
+    }
+
     /// What is asked for, one edit for each receipt.
     pub(crate) fn into_edits(self) -> Vec<WireEdit> {
         let edits = self.edits.unwrap_or_default().into_iter();
@@ -66,7 +96,21 @@ impl Body {
 }
 
 impl Entry {
-    fn into_edit(self) -> WireEdit {
+    /// The entry that makes a row, of the edit that does.
+    pub(crate) fn of(edit: WireEdit) -> Entry {
+        let columns = edit.columns.into_iter();
+        Entry {
+            table: edit.table,
+            id: edit.id,
+            action: edit.op,
+            base_version: edit.base_version,
+            at: edit.at,
+            columns: columns.map(|(name, column)| (name, column.value)).collect(),
+            base: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn into_edit(self) -> WireEdit {
         let base = self.base;
         let columns = self.columns.into_iter().map(|(name, value)| {
             let base = base.get(&name).cloned();

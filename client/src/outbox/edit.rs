@@ -18,7 +18,9 @@ use crate::pairing::Paired;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WireEdit {
     pub(crate) table: String,
-    pub(crate) id: String,
+    /// None of a new row whose key the server makes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     pub(crate) op: Op,
     /// The row's version that the app had in view.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,7 +83,7 @@ pub(crate) fn draft(
         }
     };
     let id = match paired.wire_id(&history.row.id) {
-        Ok(id) => id,
+        Ok(id) => (!(paired.makes_key && history.is_local)).then_some(id),
         Err(reason) => return Ok(Draft::Waits(format!("{table}: {reason}"))),
     };
     let mut edit = WireEdit {
@@ -131,7 +133,7 @@ pub(crate) fn draft(
 
 /// Why a value cannot be told to the server: bytes, or text that is no UTF-8, where it has text. In base64 they
 /// would be another value.
-pub(super) fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
+pub(crate) fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
     let column = paired.column(position)?;
     let takes_bytes = matches!(column.ty, ColumnType::Bytes | ColumnType::Uuid);
     let is_bytes = matches!(value, Stored::Bytes(_));

@@ -68,7 +68,7 @@ pub(crate) fn entries(
         let Some(event) = event else { continue };
         let mut entry = Entry {
             table: table.to_owned(),
-            id: id.to_owned(),
+            id: Some(id.to_owned()),
             action: Op::Update,
             base_version: None,
             at: time(line.at_ms),

@@ -29,8 +29,11 @@ pub(crate) fn fold(edits: Vec<WireEdit>, receipts: Vec<Receipt>) -> Vec<Folded> 
     let mut rows: Vec<Vec<(WireEdit, Receipt)>> = Vec::new();
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (edit, receipt) in edits.into_iter().zip(receipts) {
-        let name = (edit.table.clone(), edit.id.clone());
-        let at = *known.entry(name).or_insert(rows.len());
+        let at = match edit.id.clone() {
+            Some(id) => *known.entry((edit.table.clone(), id)).or_insert(rows.len()),
+            // Each is a row of its own, whose id is not made yet.
+            None => rows.len(),
+        };
         match rows.get_mut(at) {
             Some(row) => row.push((edit, receipt)),
             None => rows.push(vec![(edit, receipt)]),

@@ -1,23 +1,25 @@
 //! A push is frozen before it is sent: its number, its bytes and what it covers are in the file, so that it
 //! can be repeated word for word after whatever happens. Edits made after that are the next push's.
 
-use std::collections::{BTreeMap, HashSet};
+mod row;
+
+use std::collections::HashSet;
 
 use colsync_shared::Time;
 use colsync_shared::sqlite::Stored;
 use serde::Serialize;
 
-use super::body::{Body, Entry, WholeRow};
-use super::edit::{Draft, WireEdit, draft, no_text};
-use super::entries::{Before, entries};
-use super::history::{self, History, row_now};
+use super::body::Body;
+use super::edit::WireEdit;
+use super::history;
 use super::mode::Mode;
-use crate::capture::lines::Line;
 use crate::error::Error;
 use crate::file::{File, Meta, int};
-use crate::inbox::{apply, held, versions, write};
+use crate::inbox::{apply, write};
+use crate::keys;
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
+use row::{Ids, Item, Written, logged, net};
 
 /// A push's JSON is kept below this, in bytes; the server takes four times as much.
 const BODY_BYTES: usize = 4 << 20;
@@ -51,6 +53,8 @@ pub(crate) struct Frost {
     pub(crate) push: Option<Frozen>,
     /// Rows whose edits stay pending, each with a clause.
     pub(crate) waiting: Vec<(RowRef, String)>,
+    /// Rows that wait for the ids of others, each with a clause, should these never come.
+    pub(crate) later: Vec<(RowRef, String)>,
     /// Rows whose edits had come to nothing.
     pub(crate) dropped: usize,
 }
@@ -73,6 +77,8 @@ pub(crate) struct Terms<'a> {
     pub(crate) mode: Mode,
     /// The hash of the server's schema, as it is known here.
     pub(crate) schema: Option<&'a str>,
+    /// Whether new rows go without the columns by which they point to others that are still to be made.
+    pub(crate) break_cycles: bool,
 }
 
 /// Freezes the next push.
@@ -83,6 +89,13 @@ pub(crate) fn freeze(
     choice: &Choice<'_>,
 ) -> Result<Frost, Error> {
     file.write(|file| {
+        let links = keys::Links::read(file, tables)?;
+        let locals = keys::Locals::read(file, tables, &links)?;
+        let mut ids = Ids {
+            links: &links,
+            locals,
+            break_cycles: terms.break_cycles,
+        };
         let rows = match choice {
             Choice::First { most, upto, skip } => {
                 history::first_rows(file, *most, *upto, |row| skip.contains(row))?
@@ -106,12 +119,16 @@ pub(crate) fn freeze(
                 frost.waiting.push((history.row, reason));
                 continue;
             };
-            let written = match terms.mode {
-                Mode::Differential | Mode::WholeRow => net(file, paired, &history, terms.mode)?,
-                Mode::TransactionLog => logged(file, paired, &history, &lines)?,
+            // Of a row whose id the server makes, later edits could not name it.
+            let is_new = paired.makes_key && history.is_local;
+            let written = if terms.mode == Mode::TransactionLog && !is_new {
+                logged(file, &mut ids, paired, &history, &lines)?
+            } else {
+                net(file, &mut ids, paired, &history, terms.mode)?
             };
             match written {
                 Written::Nothing => undone.push(history),
+                Written::Later(reason) => frost.later.push((history.row, reason)),
                 Written::Waits(reason) => frost.waiting.push((history.row, reason)),
                 Written::Items(items, upto) => {
                     if !load.add(history.row, items, upto)? {
@@ -121,6 +138,9 @@ pub(crate) fn freeze(
             }
         }
         frost.dropped = undone.len();
+        let gone = undone.iter().filter(|history| history.is_local);
+        let gone: Vec<RowRef> = gone.map(|history| history.row.clone()).collect();
+        keys::abandon(file, tables, &links, &gone)?;
         for history in undone {
             let seqs = history.lines.iter().map(|(seq, _)| *seq).collect();
             history::forget(file, seqs)?;
@@ -137,94 +157,6 @@ pub(crate) fn freeze(
         }
         Ok(frost)
     })
-}
-
-/// One row, as a push of some mode tells of it.
-enum Written {
-    /// These, with the last line that they cover.
-    Items(Vec<Item>, i64),
-    /// It has come to nothing.
-    Nothing,
-    /// It stays pending; a clause says why.
-    Waits(String),
-}
-
-/// One edit, as it stands in a body.
-enum Item {
-    Edit(WireEdit),
-    /// With its first line.
-    Entry(i64, Entry),
-    Row(WholeRow),
-}
-
-/// What a row comes to, as the columns that differ or whole.
-fn net(file: &mut File, paired: &Paired, history: &History, mode: Mode) -> Result<Written, Error> {
-    let now = row_now(file, &paired.local, &history.row)?;
-    let net = history.net(&paired.local, now.clone());
-    let edit = match draft(file, paired, history, net)? {
-        Draft::Nothing => return Ok(Written::Nothing),
-        Draft::Waits(reason) => return Ok(Written::Waits(reason)),
-        Draft::Edit(edit) => edit,
-    };
-    let upto = history.upto();
-    if mode != Mode::WholeRow {
-        return Ok(Written::Items(vec![Item::Edit(edit)], upto));
-    }
-    let mut all = BTreeMap::new();
-    for (at, value) in now.iter().flatten().enumerate() {
-        if let Some(reason) = no_text(paired, at, value) {
-            return Ok(Written::Waits(reason));
-        }
-        if let Some(there) = paired.column(at).filter(|_| !paired.local.is_key(at)) {
-            all.insert(there.name.clone(), paired.wire(at, value));
-        }
-    }
-    // Whoever makes a row has seen nothing of another one with its id.
-    let base = if history.existed {
-        let version = versions::of(file, &history.row)?;
-        held::of(file, &history.row)?.least_base(version)
-    } else {
-        0
-    };
-    let row = WholeRow::of(edit, base, all);
-    Ok(Written::Items(vec![Item::Row(row)], upto))
-}
-
-/// Everything that was done to a row.
-fn logged(
-    file: &mut File,
-    paired: &Paired,
-    history: &History,
-    lines: &[Line],
-) -> Result<Written, Error> {
-    let table = match &paired.server {
-        Ok(name) => name.clone(),
-        Err(reason) => return Ok(Written::Waits(reason.clone())),
-    };
-    let id = match paired.wire_id(&history.row.id) {
-        Ok(id) => id,
-        Err(reason) => return Ok(Written::Waits(format!("{table}: {reason}"))),
-    };
-    let now = row_now(file, &paired.local, &history.row)?;
-    let held = held::of(file, &history.row)?;
-    let before = Before {
-        version: versions::of(file, &history.row)?,
-        held: &held,
-        hard_delete: paired.hard_delete,
-    };
-    Ok(
-        match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
-            Err(reason) => Written::Waits(reason),
-            Ok(told) if told.entries.is_empty() => Written::Nothing,
-            Ok(told) => {
-                let entries = told.entries.into_iter();
-                let items = entries
-                    .map(|(seq, entry)| Item::Entry(seq, entry))
-                    .collect();
-                Written::Items(items, told.upto)
-            }
-        },
-    )
 }
 
 /// The rows of a push in the making.
@@ -428,6 +360,25 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Body, Error> {
 /// The edits of a push, one for each receipt.
 pub(crate) fn edits(frozen: &Frozen) -> Result<Vec<WireEdit>, Error> {
     body(&frozen.body).map(Body::into_edits)
+}
+
+/// Writes the ids that the server has made into a push that is kept: sent again, it makes the same rows.
+pub(crate) fn name_made(
+    file: &mut File,
+    frozen: &Frozen,
+    made: impl Fn(usize) -> Option<String>,
+) -> Result<(), Error> {
+    let mut body = body(&frozen.body)?;
+    body.name_made(made);
+    let json = serde_json::to_vec(&body).map_err(unwritable)?;
+    file.execute(
+        "UPDATE colsync_pushes SET body = :? WHERE push = :?",
+        &[
+            Stored::Bytes(zstd::bulk::compress(&json, LEVEL)?),
+            Stored::Int(frozen.number),
+        ],
+    )?;
+    Ok(())
 }
 
 fn read(row: Vec<Stored>) -> Result<Frozen, Error> {

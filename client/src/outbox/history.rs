@@ -21,6 +21,8 @@ pub(crate) struct History {
     pub(crate) row: RowRef,
     /// Whether the row was there before its first line.
     pub(crate) existed: bool,
+    /// Whether the app made it under an id of its own, and not one that the server had told.
+    pub(crate) is_local: bool,
     /// Each column's value before its first line.
     pub(crate) originals: Vec<(String, Stored)>,
     /// When each of these columns was last written, ms.
@@ -61,6 +63,7 @@ impl History {
         History {
             row: line.row.clone(),
             existed: !matches!(line.op, LineOp::Inserted),
+            is_local: matches!((line.op, &line.old), (LineOp::Inserted, Stored::Null)),
             originals: Vec::new(),
             times: Vec::new(),
             at_ms: line.at_ms,
@@ -279,6 +282,28 @@ pub(crate) fn last_line(file: &mut File) -> Result<i64, Error> {
     file.int("SELECT coalesce(max(seq), 0) FROM colsync_log", &[])
 }
 
+/// Appends a line to the log: the server has NULL in a column of a row, and the app `value`.
+pub(crate) fn append(
+    file: &mut File,
+    row: &RowRef,
+    column: &str,
+    value: &Stored,
+    at_ms: i64,
+) -> Result<(), Error> {
+    file.execute(
+        "INSERT INTO colsync_log (op, table_number, row_id, column_name, old, new, at_ms) \
+         VALUES (0, :?, :?, :?, NULL, :?, :?)",
+        &[
+            Stored::Int(row.table),
+            row.id.0.clone(),
+            Stored::Text(column.to_owned()),
+            value.clone(),
+            Stored::Int(at_ms),
+        ],
+    )?;
+    Ok(())
+}
+
 /// Removes lines from the log.
 pub(crate) fn forget(file: &mut File, mut seqs: Vec<i64>) -> Result<(), Error> {
     seqs.sort_unstable();
@@ -320,7 +345,8 @@ pub(crate) fn index_if_long(file: &mut File) -> Result<(), Error> {
     }
 }
 
-fn is_indexed(file: &mut File) -> Result<bool, Error> {
+/// Whether the log has its index by row.
+pub(crate) fn is_indexed(file: &mut File) -> Result<bool, Error> {
     let found = file.int(
         "SELECT count(*) FROM sqlite_master WHERE type = 'index' AND name = 'colsync_log_rows'",
         &[],

@@ -68,7 +68,7 @@ pub(crate) fn add(
          VALUES (:?, :?, :?, :?, :?, :?, :?)",
         &[
             text(&edit.table),
-            text(&edit.id),
+            text(edit.id.as_deref().unwrap_or_default()),
             Stored::Text(body),
             text(code),
             text(detail),
@@ -148,7 +148,7 @@ pub(crate) fn note_conflicts(
              VALUES (:?, :?, :?, :?, :?, :?, :?, :?, :?, :?)",
             &[
                 text(&edit.table),
-                text(&edit.id),
+                text(edit.id.as_deref().unwrap_or_default()),
                 conflict.column.as_deref().map_or(Stored::Null, text),
                 text(conflict.outcome),
                 json(&conflict.base),

@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::file::{File, is_refusal};
 use crate::inbox::held::{self, Held};
 use crate::inbox::{apply, versions, write};
+use crate::keys;
 use crate::pairing::Paired;
 use crate::table::RowRef;
 
@@ -32,6 +33,8 @@ pub(crate) struct Settled {
     pub(crate) rejected: u64,
     /// Rows that stay pending and are to be sent again after the others: their refusal may be the order's.
     pub(crate) again: Vec<RowRef>,
+    /// What became of the ids of rows.
+    pub(crate) keys: keys::News,
     /// Whether the server's schema is not what it was.
     pub(crate) schema_changed: bool,
 }
@@ -67,6 +70,11 @@ pub(crate) fn settle(
     }
     let folded = fold::fold(edits, receipts);
     file.write(|file| {
+        let (edits, receipts): (Vec<_>, Vec<_>) = folded
+            .iter()
+            .map(|one| (one.edit.clone(), one.receipt.clone()))
+            .unzip();
+        let mut batch = keys::Batch::begin(file, tables, &edits, &receipts)?;
         let sent = freeze::sent(file)?;
         if sent.len() != folded.len() {
             return Err(Error::Corrupt("colsync_sent".to_owned()));
@@ -74,8 +82,7 @@ pub(crate) fn settle(
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
         let mut settled = Settled::default();
-        let touched: Vec<Paired> = tables.to_vec();
-        write::without_echo(file, &touched, |file| {
+        write::without_echo(file, tables, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
                 for ((row, upto), folded) in sent.into_iter().zip(folded) {
@@ -86,8 +93,21 @@ pub(crate) fn settle(
                     let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
                         continue;
                     };
-                    let Folded { edit, receipt, .. } = folded;
+                    let Folded {
+                        mut edit,
+                        mut receipt,
+                        mut accepted,
+                        refused,
+                        untold,
+                    } = folded;
+                    let missing =
+                        batch.take(file, paired, &history, upto, &mut edit, &mut receipt)?;
+                    for (one, _) in &mut accepted {
+                        one.id.clone_from(&edit.id);
+                    }
                     let mut one = One {
+                        batch: &batch,
+                        missing,
                         file: &mut *file,
                         paired,
                         row,
@@ -100,8 +120,8 @@ pub(crate) fn settle(
                     };
                     match receipt.status {
                         Status::Ok => {
-                            one.tell(&folded.accepted, &folded.refused)?;
-                            let receipt = one.told_again(receipt, &folded.untold);
+                            one.tell(&accepted, &refused)?;
+                            let receipt = one.told_again(receipt, &untold);
                             one.accepted(&receipt)?;
                         }
                         Status::Rejected => one.rejected(&receipt, terms.last)?,
@@ -110,6 +130,7 @@ pub(crate) fn settle(
                         }
                     }
                 }
+                settled.keys = batch.finish(file, frozen)?;
                 Ok(())
             })
         })?;
@@ -125,6 +146,8 @@ pub(crate) fn settle(
 /// One edit and what is known of its row.
 struct One<'a> {
     file: &'a mut File,
+    batch: &'a keys::Batch<'a>,
+    missing: keys::Missing,
     paired: &'a Paired,
     row: RowRef,
     edit: WireEdit,
@@ -174,6 +197,8 @@ impl One<'_> {
 
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.forget_settled_lines()?;
+        let (upto, missing) = (self.upto, &self.missing);
+        keys::Batch::accepted(self.file, self.paired, &self.history, upto, missing)?;
         if self.went_on {
             return self.accepted_meanwhile(receipt);
         }
@@ -341,18 +366,8 @@ impl One<'_> {
             match values.get(at) {
                 None | Some(Stored::Null) => {}
                 Some(value) => {
-                    self.file.execute(
-                        "INSERT INTO colsync_log \
-                         (op, table_number, row_id, column_name, old, new, at_ms) \
-                         VALUES (0, :?, :?, :?, NULL, :?, :?)",
-                        &[
-                            Stored::Int(self.row.table),
-                            self.row.id.0.clone(),
-                            Stored::Text(name),
-                            value.clone(),
-                            Stored::Int(self.history.at_ms),
-                        ],
-                    )?;
+                    let at_ms = self.history.at_ms;
+                    history::append(self.file, &self.row, &name, value, at_ms)?;
                 }
             }
         }

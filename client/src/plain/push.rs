@@ -52,7 +52,11 @@ fn one(
     wire: &WireEdit,
     at: &WriteAt<'_>,
 ) -> Result<Receipt, Trouble> {
-    let reject = |rejection| Receipt::rejected(&wire.table, Some(wire.id.clone()), rejection);
+    let reject = |rejection| Receipt::rejected(&wire.table, wire.id.clone(), rejection);
+    let Some(id) = wire.id.as_deref() else {
+        let detail = "an API's rows get their keys from the client";
+        return Ok(reject(Rejection::new("malformed_edit", detail)));
+    };
     let begun = match plain.known.kept::<Begun>(at)? {
         Kept::Done(receipt) => return Ok(*receipt),
         Kept::Begun(begun) => Some(begun),
@@ -66,6 +70,7 @@ fn one(
     // The skew is known from an answer, and the first call of a sync may be this one's.
     let mut work = Work {
         plain,
+        id,
         mapped: &mapped,
         client,
         wire,
@@ -80,20 +85,26 @@ fn one(
         }) => return work.refused(Refusal { code, detail }),
         told => told?,
     };
-    match decode(&mapped, wire, work.plain.skew_us(), work.plain.now()) {
+    match decode(&mapped, id, wire, work.plain.skew_us(), work.plain.now()) {
         Ok(edit) => work.run(&edit, begun, told),
         Err(rejection) => Ok(reject(rejection)),
     }
 }
 
 /// The typed edit; its times by the API's clock, and none in the future.
-fn decode(mapped: &Mapped, wire: &WireEdit, skew_us: i64, now: Time) -> Result<Edit, Rejection> {
+fn decode(
+    mapped: &Mapped,
+    id: &str,
+    wire: &WireEdit,
+    skew_us: i64,
+    now: Time,
+) -> Result<Edit, Rejection> {
     let malformed = |detail: String| Rejection::new("malformed_edit", detail);
     let body = serde_json::to_value(wire).map_err(|broken| malformed(broken.to_string()))?;
     let Json::Object(body) = body else {
         return Err(malformed("an edit is an object".to_owned()));
     };
-    let key = RowKey::from_id(&mapped.spec, &wire.id)
+    let key = RowKey::from_id(&mapped.spec, id)
         .map_err(|refused| Rejection::new("invalid_id", refused.to_string()))?;
     let frame = Frame {
         adjust: &|time| time.shifted(skew_us).min(now),
@@ -122,6 +133,7 @@ fn unwrapped<'j>(mapped: &Mapped, body: &'j Json) -> Option<&'j Json> {
 /// One edit on its way to the API.
 struct Work<'a> {
     plain: &'a mut Plain,
+    id: &'a str,
     mapped: &'a Mapped,
     client: ClientId,
     wire: &'a WireEdit,
@@ -146,7 +158,7 @@ impl Work<'_> {
 
     fn path(&self) -> String {
         let item = &self.mapped.how.item;
-        item.fill(&[(Place::Id, &self.wire.id)])
+        item.fill(&[(Place::Id, self.id)])
     }
 
     fn fetch(&self) -> Result<Option<Told>, Trouble> {
@@ -165,7 +177,7 @@ impl Work<'_> {
                 told = self.fetch()?;
             }
             let seen = match &told {
-                Some(told) => Some(row_in(self.mapped, &told.body, &self.wire.id)?),
+                Some(told) => Some(row_in(self.mapped, &told.body, self.id)?),
                 None => None,
             };
             if let Some(begun) = begun.take()
@@ -189,7 +201,7 @@ impl Work<'_> {
             Some(refusal) => self.refused(refusal),
             None => Err(Trouble::Unreachable(format!(
                 "{} {} changes faster than it can be merged",
-                self.wire.table, self.wire.id
+                self.wire.table, self.id
             ))),
         }
     }
@@ -201,7 +213,7 @@ impl Work<'_> {
         told: Option<&Told>,
         seen: Option<&Seen>,
     ) -> Result<Tried, Trouble> {
-        let (mapped, now, id) = (self.mapped, self.plain.now(), self.wire.id.clone());
+        let (mapped, now, id) = (self.mapped, self.plain.now(), self.id.to_owned());
         let table = &mapped.spec.name;
         self.known()
             .write(|open| note(open, mapped, &id, seen, now))?;
@@ -272,7 +284,7 @@ impl Work<'_> {
         begun: &Begun,
         seen: Option<&Seen>,
     ) -> Result<Receipt, Trouble> {
-        let (mapped, wire, at) = (self.mapped, self.wire, self.at);
+        let (mapped, wire, at, id) = (self.mapped, self.wire, self.at, self.id);
         let now = self.plain.now();
         let finding = Finding {
             first_version: self.plain.known.first_version(),
@@ -283,11 +295,11 @@ impl Work<'_> {
         // What the API made of it, and what others wrote beside it.
         let told = seen.and_then(|_| look(Some(&begun.after), seen, mapped, finding));
         let row: &KnownRow = told.as_ref().unwrap_or(&begun.after);
-        let receipt = fates::receipt(mapped, &wire.id, edit, begun, row);
+        let receipt = fates::receipt(mapped, id, edit, begun, row);
         let conflicts = fates::conflicts(&begun.replaced);
         let local = self.plain.clock.now();
         self.known().write(|open| {
-            open.keep(&mapped.spec.name, &wire.id, row)?;
+            open.keep(&mapped.spec.name, id, row)?;
             open.tell(wire, conflicts, local)?;
             open.done(at, &receipt)
         })?;
@@ -307,7 +319,7 @@ impl Work<'_> {
 
     fn rejected(&mut self, rejection: Rejection) -> Result<Receipt, Trouble> {
         let at = self.at;
-        let id = Some(self.wire.id.clone());
+        let id = Some(self.id.to_owned());
         let receipt = Receipt::rejected(&self.wire.table, id, rejection);
         self.known().write(|open| open.done(at, &receipt))?;
         Ok(receipt)

@@ -14,8 +14,8 @@ use super::App;
 use super::exchange::{caller, framed, hash, submit};
 use super::headers::Caller;
 use super::problem::Problem;
-use super::write::{document, media_type};
-use crate::store::model::Schema;
+use super::write::{document, made_key, media_type};
+use crate::store::model::{Schema, TableInfo};
 use crate::sync::submission::{Identity, Item};
 
 /// How the edits of a submission are written.
@@ -164,6 +164,23 @@ fn malformed(field: &str, detail: &str) -> Rejection {
     Rejection::new("malformed_edit", detail).field(field)
 }
 
+/// The key of a row that an edit makes without naming it.
+fn unnamed(
+    table: &TableInfo,
+    op: Op,
+    body: &Map<String, Json>,
+) -> Result<Option<RowKey>, Rejection> {
+    let columns = body.get("columns").and_then(Json::as_object);
+    let says_it_elsewhere = columns.is_some_and(|columns| {
+        let mut keys = table.spec.key_columns().into_iter();
+        keys.any(|key| columns.contains_key(&key.name))
+    });
+    match (op, made_key(table)) {
+        (Op::Insert | Op::Replace, Some(made)) if !says_it_elsewhere => Ok(made),
+        _ => Err(malformed("id", "only a new row's id may be left out")),
+    }
+}
+
 fn decode(
     schema: &Schema,
     edit: &Json,
@@ -178,20 +195,28 @@ fn decode(
     let table = schema.table(name);
     let table =
         table.ok_or_else(|| Rejection::new("unknown_table", "no such table").field("table"))?;
-    let id = match edit.get("id") {
-        Some(Json::String(id)) => id.clone(),
-        Some(Json::Number(id)) => id.to_string(),
+    let named = match edit.get("id") {
+        Some(Json::String(id)) => Some(id.clone()),
+        Some(Json::Number(id)) => Some(id.to_string()),
+        None if made_key(table).is_some() => None,
         _ => return Err(malformed("id", "an edit names its row's id")),
     };
-    let key = RowKey::from_id(&table.spec, &id)
+    let named = named
+        .map(|id| RowKey::from_id(&table.spec, &id))
+        .transpose();
+    let named = named
         .map_err(|refused| Rejection::new("invalid_value", format!("id: {refused}")).field("id"))?;
     let (op, body) = method.edit(edit)?;
+    let key = match named {
+        Some(key) => Some(key),
+        None => unnamed(table, op, &body)?,
+    };
     if op == Op::HardDelete && !table.spec.hard_delete {
         let detail = format!("the configuration of {name} allows no hard_delete");
         return Err(Rejection::new("hard_delete_not_allowed", detail).field("action"));
     }
     let edit = framed(caller, |frame| {
-        wire::edit(&table.spec, Some(key), op, &body, frame)
+        wire::edit(&table.spec, key, op, &body, frame)
     })?;
     Ok(Item::Edit {
         table: table.clone(),

@@ -243,8 +243,7 @@ fn operations(json: Json, most: usize) -> Result<json_patch::Patch, Problem> {
     })
 }
 
-/// The key in a new row's members. A single UUID is made here if it is absent; other keys may be left
-/// to the database.
+/// The key in a new row's members, or one that is made.
 fn named_key(
     table: &Arc<TableInfo>,
     members: &Map<String, Json>,
@@ -260,17 +259,33 @@ fn named_key(
                 })?;
                 parts.extend(KeyPart::from_value(&value));
             }
-            _ if columns.len() == 1 && column.ty == ColumnType::Uuid => {
-                parts.push(KeyPart::Text(edges::uuid7().to_string()));
-            }
-            _ if columns.len() == 1 && column.has_default => return Ok(None),
-            _ => {
-                let detail = format!("a new row needs its key column {}", column.name);
-                return Err(Problem::unprocessable("invalid_value", detail).field(&column.name));
-            }
+            _ => match made_key(table) {
+                Some(made) => return Ok(made),
+                None => {
+                    let detail = format!("a new row needs its key column {}", column.name);
+                    return Err(Problem::unprocessable("invalid_value", detail).field(&column.name));
+                }
+            },
         }
     }
     Ok(Some(RowKey(parts)))
+}
+
+/// The key of a new row that names none: a UUID made here, or the inner `None`, one that the database makes.
+/// The outer `None` if it has to be named.
+#[expect(
+    clippy::option_option,
+    reason = "an edit's own key is an Option already"
+)]
+pub(super) fn made_key(table: &TableInfo) -> Option<Option<RowKey>> {
+    match table.spec.key_columns().as_slice() {
+        [only] if only.ty == ColumnType::Uuid => {
+            let made = KeyPart::Text(edges::uuid7().to_string());
+            Some(Some(RowKey(vec![made])))
+        }
+        [only] if only.has_default => Some(None),
+        _ => None,
+    }
 }
 
 /// An edit of plain members, as MERGE PATCH, POST and PUT send them.

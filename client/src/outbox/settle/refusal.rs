@@ -31,7 +31,7 @@ impl One<'_> {
                 // The server has lost the row, or never had it: the file has all of it.
                 self.forget_settled_lines()?;
                 self.file.execute(
-                    "INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, :?, :?, :?)",
+                    "INSERT INTO colsync_log (op, table_number, row_id, old, at_ms) VALUES (1, :?, :?, 1, :?)",
                     &[
                         Stored::Int(self.row.table),
                         self.row.id.0.clone(),
@@ -49,6 +49,9 @@ impl One<'_> {
     fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.settled.rejected += 1;
         let mut edit = self.edit.clone();
+        let (row, missing) = (&mut self.row, &self.missing);
+        self.batch
+            .refused(self.file, self.paired, row, &mut edit, missing)?;
         for (name, column) in &mut edit.columns {
             column.base = self.original(name);
         }
