@@ -1,7 +1,7 @@
 //! The other two ways in which a client tells its edits: every one of them in order, and rows as a whole.
 
 use colsync_client::{Mode, Progress, Settings};
-use colsync_tests::tables::{ITEMS, LISTS, TODOS, id};
+use colsync_tests::tables::{ITEMS, LISTS, TICKETS, TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both, process};
 use serde_json::{Value as Json, json};
 
@@ -20,6 +20,7 @@ on_both![
     whole_rows_are_made_and_deleted,
     the_file_keeps_its_mode,
     devices_of_all_modes_converge,
+    rows_get_the_servers_ids_in_every_mode,
 ];
 
 /// The SDK on the device's file, in this mode.
@@ -328,4 +329,54 @@ fn devices_of_all_modes_converge(backend: Backend) {
         assert!(device.client().pending().unwrap().is_empty());
         assert!(device.client().dead_letters().unwrap().is_empty());
     }
+}
+
+fn rows_get_the_servers_ids_in_every_mode(backend: Backend) {
+    let server = Server::on(backend).table(TICKETS).start();
+    let modes = [Mode::Differential, Mode::TransactionLog, Mode::WholeRow];
+    let devices = modes.map(|_| device(&server));
+    // SQLite gives them the same numbers.
+    for (device, mode) in devices.iter().zip(modes) {
+        for number in 1..4 {
+            let subject = format!("{} {number}", mode.name());
+            device.sql(&format!(
+                "INSERT INTO tickets (subject) VALUES ('{subject}')"
+            ));
+        }
+        device.sql("UPDATE tickets SET subject = subject || ', urgent' WHERE id = 2");
+        device.sql("DELETE FROM tickets WHERE id = 3");
+    }
+    for _ in 0..2 {
+        for (device, mode) in devices.iter().zip(modes) {
+            sync(device, mode);
+        }
+    }
+    let subjects = server.column("SELECT subject FROM tickets WHERE sync_deleted_at IS NULL");
+    let mut subjects: Vec<String> = subjects.into_iter().flatten().collect();
+    subjects.sort();
+    let mut expect: Vec<String> = modes
+        .iter()
+        .flat_map(|mode| {
+            [
+                format!("{} 1", mode.name()),
+                format!("{} 2, urgent", mode.name()),
+            ]
+        })
+        .collect();
+    expect.sort();
+    assert_eq!(subjects, expect);
+    // Edits of them go by the ids that the server made.
+    for (device, mode) in devices.iter().zip(modes) {
+        device.sql(&format!(
+            "UPDATE tickets SET subject = 'done' WHERE subject = '{} 1'",
+            mode.name()
+        ));
+        sync(device, mode);
+    }
+    for (device, mode) in devices.iter().zip(modes) {
+        sync(device, mode);
+        device.assert_equals(&server.anonymous(), "tickets");
+    }
+    let done = "SELECT count(*) FROM tickets WHERE subject = 'done'";
+    assert_eq!(server.value(done).as_deref(), Some("3"));
 }
