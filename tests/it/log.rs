@@ -1,6 +1,6 @@
 //! The transaction log: actions in the order in which they were done, through the same merge and receipts.
 
-use colsync_tests::tables::{ITEMS, LISTS, TODOS, id};
+use colsync_tests::tables::{ITEMS, LISTS, TICKETS, TODOS, id};
 use colsync_tests::{Backend, Client, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
@@ -15,6 +15,7 @@ on_both![
     a_report_changes_its_type_and_its_documents_go,
     what_a_hard_delete_had_not_seen_is_in_the_ledger,
     an_entry_that_cannot_be_read_says_so_in_its_receipt,
+    a_number_that_the_database_gives_again_is_a_new_row,
 ];
 
 /// Sends entries as the log `number` and gives the receipts.
@@ -326,4 +327,31 @@ fn an_entry_that_cannot_be_read_says_so_in_its_receipt(backend: Backend) {
             .problem(400, "malformed_push");
     }
     assert_eq!(server.row_dump(), before);
+}
+
+/// SQLite gives the number of the last row again when that is gone.
+fn a_number_that_the_database_gives_again_is_a_new_row(backend: Backend) {
+    let server = Server::on(backend)
+        .table(TICKETS)
+        .setting("hard_delete = true")
+        .start();
+    let mut reader = reader(&server);
+    let ana = server.client("ana");
+    let made = json!({ "table": "tickets", "action": "insert", "columns": { "subject": "first" } });
+    let first = send(&ana, 1, std::slice::from_ref(&made));
+    let gone = json!({ "table": "tickets", "id": first[0]["id"], "action": "hard_delete" });
+    let purged = send(&ana, 2, &[gone]);
+    let again = send(&ana, 3, &[made]);
+    assert_eq!(again[0]["created"], true);
+    if again[0]["id"] == first[0]["id"] {
+        assert!(
+            again[0]["version"].as_i64() > purged[0]["version"].as_i64(),
+            "{again:?}"
+        );
+    }
+    let id = again[0]["id"].as_str().unwrap();
+    let pulled = reader.pull();
+    assert_eq!(pulled.row(id)["columns"]["subject"], "first");
+    let about = pulled.rows.iter().filter(|row| row["id"] == id);
+    assert_eq!(about.count(), 1, "{:?}", pulled.rows);
 }

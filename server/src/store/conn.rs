@@ -337,6 +337,7 @@ impl Conn {
             Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows),
         };
         let made = self.noted(made)?;
+        let made = self.unburied(table, made, rows)?;
         if !table.has_foreign_triggers {
             return Ok(made);
         }
@@ -396,7 +397,7 @@ impl Conn {
         Ok(versions)
     }
 
-    fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
+    pub(super) fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
         let done = match self {
             Conn::Pg(c) => pg::rows::update(c, table, rows),
             Conn::Sqlite(c) => sqlite::rows::update(c, table, rows),

@@ -4,6 +4,7 @@
 //! `shared`. Nothing here knows HTTP, and nothing here decides a conflict.
 
 pub(crate) mod adopt;
+mod buried;
 pub(crate) mod conn;
 pub(crate) mod error;
 mod feed;
