@@ -276,7 +276,7 @@ impl Context<'_> {
     }
 
     /// Columns that others changed and the edit had not in view; where it has no base, those later by
-    /// stamp.
+    /// stamp. A base of another history had nothing in view.
     fn unseen_cells(&self) -> Vec<(usize, &Cell)> {
         let view = self.view(self.edit.base_version);
         let cells = self
@@ -288,9 +288,10 @@ impl Context<'_> {
         let unseen = cells.filter(|(_, cell)| {
             let own = self.client != ClientId::ANONYMOUS
                 && cell.stamp.is_some_and(|stamp| stamp.client == self.client);
-            let seen = view
-                .saw(cell.version, self.row.version)
-                .unwrap_or_else(|| cell.stamp.is_some_and(|stamp| stamp <= self.stamp()));
+            let seen = view.saw(cell.version, self.row.version).unwrap_or_else(|| {
+                let is_bare = self.edit.base_version.is_none();
+                is_bare && cell.stamp.is_some_and(|stamp| stamp <= self.stamp())
+            });
             !own && !seen
         });
         unseen.collect()
