@@ -18,7 +18,11 @@ use statement::{Statement, Values};
 use crate::error::Error;
 
 /// The version of colsync's own tables; a file of a later one is not touched.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
+
+/// What a file of the first version lacks.
+const SECOND: &str =
+    "ALTER TABLE colsync_pushes ADD COLUMN mode TEXT NOT NULL DEFAULT 'differential'";
 
 const SCHEMA: &str = include_str!("file/schema.sql");
 
@@ -63,6 +67,14 @@ impl File {
                 })?;
             }
             Some(Ok(FORMAT)) => {}
+            Some(Ok(1)) => file.write(|file| {
+                // Another process may have been faster.
+                if file.meta(Meta::Format)?.as_deref() == Some("1") {
+                    file.batch(SECOND)?;
+                    file.set_meta(Meta::Format, Some(&FORMAT.to_string()))?;
+                }
+                Ok(())
+            })?,
             Some(_) => return Err(Error::LaterFormat),
         }
         Ok(file)

@@ -19,6 +19,7 @@ on_both![
     a_table_untracked_and_tracked_again_is_what_the_server_has,
     a_long_backlog_is_worked_off,
     a_row_that_is_deleted_before_the_first_pull_does_not_stay,
+    a_file_of_the_first_version_goes_on,
 ];
 
 fn insert(device: &Device, number: u64, title: &str) {
@@ -307,4 +308,24 @@ fn a_row_that_is_deleted_before_the_first_pull_does_not_stay(backend: Backend) {
         assert_eq!(report.removed, 1, "{}", table.name);
         assert!(late.dump(table.name).is_empty());
     }
+}
+
+fn a_file_of_the_first_version_goes_on(backend: Backend) {
+    let server = one_todo(backend);
+    let device = device(&server);
+    insert(&device, 2, "before");
+    device.client().sync().unwrap();
+    // As the first version had it.
+    device.sql(
+        "ALTER TABLE colsync_pushes DROP COLUMN mode;
+         UPDATE colsync_meta SET value = '1' WHERE name = 'format'",
+    );
+    insert(&device, 3, "after");
+    let report = device.client().sync().unwrap();
+    assert_eq!(report.pushed, 1);
+    device.assert_equals(&server.anonymous(), "todos");
+    // A file of a later version is left alone.
+    device.sql("UPDATE colsync_meta SET value = '3' WHERE name = 'format'");
+    let told = device.run(&["sync"]);
+    assert_eq!(told.status.code(), Some(1));
 }
