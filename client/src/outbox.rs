@@ -7,7 +7,7 @@
 pub(crate) mod body;
 pub(crate) mod edit;
 mod entries;
-mod fold;
+pub(crate) mod fold;
 pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod letters;

@@ -12,7 +12,7 @@ use colsync_shared::receipt::Receipt;
 use colsync_shared::schema_wire::SchemaWire;
 use serde::Deserialize;
 
-pub(crate) use http::{Http, check_url};
+pub(crate) use http::{Http, agent, check_url};
 
 use crate::error::Error;
 use crate::inbox::line::Line;

@@ -7,6 +7,7 @@ use super::{Links, Moved, way};
 use crate::error::Error;
 use crate::file::File;
 use crate::outbox::edit::WireEdit;
+use crate::outbox::fold::Folded;
 use crate::outbox::freeze::{self, Frozen};
 use crate::outbox::history::History;
 use crate::pairing::Paired;
@@ -45,15 +46,14 @@ impl<'a> Batch<'a> {
     pub(crate) fn begin(
         file: &mut File,
         tables: &'a [Paired],
-        edits: &[WireEdit],
-        receipts: &[Receipt],
+        rows: &[Folded],
     ) -> Result<Batch<'a>, Error> {
         let links = Links::read(file, tables)?;
         let sent = freeze::sent(file)?;
-        let moved = way::for_receipts(file, tables, &links, &sent, edits, receipts)?;
-        let made = receipts
-            .iter()
-            .map(|receipt| receipt.id.clone().filter(|_| receipt.status == Status::Ok));
+        let moved = way::for_receipts(file, tables, &links, &sent, rows)?;
+        let receipts = rows.iter().map(|row| &row.receipt);
+        let made =
+            receipts.map(|receipt| receipt.id.clone().filter(|_| receipt.status == Status::Ok));
         Ok(Batch {
             tables,
             links,

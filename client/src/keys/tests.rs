@@ -15,6 +15,7 @@ use crate::capture::{refresh, track};
 use crate::error::Error;
 use crate::file::{File, text};
 use crate::outbox::edit::WireEdit;
+use crate::outbox::fold::fold;
 use crate::pairing::{Paired, pair};
 use crate::table::{RowId, RowRef};
 
@@ -123,14 +124,15 @@ fn settle(file: &mut File, tables: &[Paired], made: &[(i64, i64)]) -> Result<(),
             &[Stored::Int(position), Stored::Int(*local)],
         )?;
     }
+    let rows = fold(edits, receipts);
     file.write(|file| {
         let links = Links::read(file, tables)?;
         let sent = crate::outbox::freeze::sent(file)?;
-        for_receipts(file, tables, &links, &sent, &edits, &receipts)?;
+        for_receipts(file, tables, &links, &sent, &rows)?;
         let sent = crate::outbox::freeze::sent(file)?;
         let mut learnt = Learnt::new();
-        for ((row, _), receipt) in sent.iter().zip(&receipts) {
-            note(&mut learnt, &tables[0], row, receipt)?;
+        for ((row, _), made) in sent.iter().zip(&rows) {
+            note(&mut learnt, &tables[0], row, &made.receipt)?;
         }
         file.uncaptured(|file| learn(file, tables, &links, &learnt))
     })

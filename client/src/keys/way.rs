@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
@@ -14,7 +13,7 @@ use crate::error::Error;
 use crate::file::File;
 use crate::inbox::line::{Change, What};
 use crate::inbox::{held, write};
-use crate::outbox::edit::WireEdit;
+use crate::outbox::fold::Folded;
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
@@ -139,15 +138,14 @@ pub(crate) fn for_receipts(
     tables: &[Paired],
     links: &Links,
     sent: &[(RowRef, i64)],
-    edits: &[WireEdit],
-    receipts: &[Receipt],
+    rows: &[Folded],
 ) -> Result<Moved, Error> {
     if links.is_empty() {
         return Ok(Moved::new());
     }
     let mut servers = Servers::default();
     let mut as_guessed = Vec::new();
-    for (((row, _), edit), receipt) in sent.iter().zip(edits).zip(receipts) {
+    for ((row, _), Folded { edit, receipt, .. }) in sent.iter().zip(rows) {
         let Some(paired) = tables.iter().find(|t| t.local.number == row.table) else {
             continue;
         };

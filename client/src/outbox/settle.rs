@@ -70,11 +70,7 @@ pub(crate) fn settle(
     }
     let folded = fold::fold(edits, receipts);
     file.write(|file| {
-        let (edits, receipts): (Vec<_>, Vec<_>) = folded
-            .iter()
-            .map(|one| (one.edit.clone(), one.receipt.clone()))
-            .unzip();
-        let mut batch = keys::Batch::begin(file, tables, &edits, &receipts)?;
+        let mut batch = keys::Batch::begin(file, tables, &folded)?;
         let sent = freeze::sent(file)?;
         if sent.len() != folded.len() {
             return Err(Error::Corrupt("colsync_sent".to_owned()));

@@ -17,7 +17,7 @@ use super::description::Description;
 use crate::client::Settings;
 use crate::edges::Clock;
 use crate::error::Error;
-use crate::remote::{Trouble, check_url};
+use crate::remote::{Trouble, agent, check_url};
 
 /// The largest answer that is read, bytes.
 const LARGEST_ANSWER: u64 = 64 << 20;
@@ -115,23 +115,13 @@ impl Api {
             (Some(scheme), Some(authority)) => format!("{scheme}://{authority}"),
             _ => return Err(refuse()),
         };
-        let timeout = settings.timeout;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(timeout))
-            .timeout_send_body(Some(timeout * 10))
-            .timeout_recv_response(Some(timeout * 4))
-            .timeout_recv_body(Some(timeout * 40))
-            .user_agent(concat!("colsync-client/", env!("CARGO_PKG_VERSION")))
-            .build();
         let auth = settings.token.as_ref().map(|token| {
             let scheme = description.auth.scheme.trim();
             let value = format!("{scheme} {token}").trim_start().to_owned();
             (description.auth.header.clone(), value)
         });
         Ok(Api {
-            agent: Agent::new_with_config(config),
+            agent: agent(settings.timeout),
             base: url.trim_end_matches('/').to_owned(),
             origin,
             auth,

@@ -63,18 +63,8 @@ impl Http {
     /// [`Error::Url`] if that is no URL of HTTP.
     pub(crate) fn new(url: &str, settings: &Settings) -> Result<Http, Error> {
         check_url(url)?;
-        let timeout = settings.timeout;
-        let config = Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .timeout_connect(Some(timeout))
-            .timeout_send_body(Some(timeout * 10))
-            .timeout_recv_response(Some(timeout * 4))
-            .timeout_recv_body(Some(timeout * 40))
-            .user_agent(concat!("colsync-client/", env!("CARGO_PKG_VERSION")))
-            .build();
         Ok(Http {
-            agent: Agent::new_with_config(config),
+            agent: agent(settings.timeout),
             base: url.trim_end_matches('/').to_owned(),
             token: settings.token.clone(),
             clock: settings.clock,
@@ -291,6 +281,20 @@ impl Http {
             },
         })
     }
+}
+
+/// How every server is spoken to: its statuses are answers, and nobody is followed elsewhere.
+pub(crate) fn agent(timeout: Duration) -> Agent {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .timeout_connect(Some(timeout))
+        .timeout_send_body(Some(timeout * 10))
+        .timeout_recv_response(Some(timeout * 4))
+        .timeout_recv_body(Some(timeout * 40))
+        .user_agent(concat!("colsync-client/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Agent::new_with_config(config)
 }
 
 /// # Errors

@@ -362,8 +362,17 @@ fn alive(cells: &[(usize, &Cell)]) -> Side {
 }
 
 fn deletion(kept: Side, kept_stamp: Option<Stamp>, lost: Side, lost_stamp: Option<Stamp>) -> Loss {
+    of_row(LossKind::Deleted, (kept, kept_stamp), (lost, lost_stamp))
+}
+
+/// What lost of a row as a whole: what stands, and what does not, each with its stamp.
+fn of_row(
+    kind: LossKind,
+    (kept, kept_stamp): (Side, Option<Stamp>),
+    (lost, lost_stamp): (Side, Option<Stamp>),
+) -> Loss {
     Loss {
-        kind: LossKind::Deleted,
+        kind,
         base: None,
         kept,
         kept_stamp,

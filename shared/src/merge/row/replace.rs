@@ -1,8 +1,8 @@
 //! A whole-row write: decided as one, by the table's row policy.
 
-use super::super::{Cell, Loss, LossKind, Merged, Side, UNWRITTEN, View};
+use super::super::{Cell, LossKind, Merged, Side, UNWRITTEN, View};
 use super::super::{column, group};
-use super::{Context, RowMerge, alive};
+use super::{Context, RowMerge, alive, of_row};
 use crate::receipt::Outcome;
 use crate::schema::BlindWrites;
 use crate::{ColumnEdit, RowPolicy};
@@ -70,20 +70,9 @@ impl Context<'_> {
             )
         };
         let conflict_loss = conflict.then(|| {
-            let (kept, kept_stamp, lost, lost_stamp) = if wins {
-                (sent.clone(), Some(stamp), stored, newest)
-            } else {
-                (stored, newest, sent.clone(), Some(stamp))
-            };
-            Loss {
-                kind: LossKind::Row,
-                base: None,
-                kept,
-                kept_stamp,
-                lost,
-                lost_stamp,
-                open: false,
-            }
+            let (mine, theirs) = ((sent.clone(), Some(stamp)), (stored, newest));
+            let (kept, lost) = if wins { (mine, theirs) } else { (theirs, mine) };
+            of_row(LossKind::Row, kept, lost)
         });
         let revived = (self.is_deleted() && wins)
             .then(|| self.set_deleted(false, stamp.after(self.row.deleted.stamp)));
@@ -98,14 +87,13 @@ impl Context<'_> {
                 wins && !told && (unseen(cell) || (records && of_another && !is_unwritten(cell)))
             })
             .collect();
-        let also = (!replaced.is_empty()).then(|| Loss {
-            kind: LossKind::Row,
-            base: None,
-            kept: sent,
-            kept_stamp: Some(stamp),
-            lost: alive(&replaced),
-            lost_stamp: replaced.iter().filter_map(|(_, cell)| cell.stamp).max(),
-            open: false,
+        let also = (!replaced.is_empty()).then(|| {
+            let latest = replaced.iter().filter_map(|(_, cell)| cell.stamp).max();
+            of_row(
+                LossKind::Row,
+                (sent, Some(stamp)),
+                (alive(&replaced), latest),
+            )
         });
         self.finish(columns, revived, conflict_loss.into_iter().chain(also))
     }
