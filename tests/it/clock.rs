@@ -2,7 +2,7 @@
 
 use colsync_tests::edits::update;
 use colsync_tests::tables::id;
-use colsync_tests::{Answer, Backend, Client, Server, ago, on_both, time};
+use colsync_tests::{Answer, Backend, Client, Server, ago, clock, on_both, time};
 use serde_json::{Value as Json, json};
 
 use crate::{ledger, make_todo, one_todo, todo, todos};
@@ -166,7 +166,7 @@ fn every_answer_tells_the_servers_time(backend: Backend) {
         assert!(answer.status < 300, "{answer:?}");
         let told = time(server_time(&answer));
         assert!(
-            (told - time(&ago(0))).num_seconds().abs() < 600,
+            (told - time(&clock::now_with(0))).num_seconds().abs() < 600,
             "{answer:?}"
         );
     }
