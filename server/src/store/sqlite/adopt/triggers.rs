@@ -24,7 +24,8 @@ const MOVE_ON: &str = "UPDATE colsync_feed SET txid = txid + 1 WHERE writer_txid
 
 const DELETED_MOVED: &str = "(OLD.sync_deleted_at IS NULL) <> (NEW.sync_deleted_at IS NULL)";
 
-/// An update by the server.
+/// An update by the server. It is asked first, in a CASE: of the terms of an AND, SQLite asks those first that have
+/// no subquery, and would compare every column of every row that the server writes.
 const IS_SERVERS_UPDATE: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed) \
      AND (NEW.sync_version > OLD.sync_version OR NEW.sync_txid <> OLD.sync_txid)";
 
@@ -262,7 +263,8 @@ impl Names<'_> {
         let here = self.quoted.as_str();
         format!(
             "AFTER UPDATE ON {here} FOR EACH ROW\n\
-             WHEN NOT ({IS_SERVERS_UPDATE}) AND {same_key} AND ({DELETED_MOVED} OR {changed})\nBEGIN\n    \
+             WHEN CASE WHEN {IS_SERVERS_UPDATE} THEN 0\n    \
+             ELSE {same_key} AND ({DELETED_MOVED} OR {changed}) END\nBEGIN\n    \
              {MOVE_ON};\n{buried}    \
              UPDATE {here} SET\n        \
                  sync_version = max(sync_version, OLD.sync_version) + 1,\n        \
@@ -302,10 +304,10 @@ impl Names<'_> {
     fn restore(&self) -> String {
         format!(
             "AFTER UPDATE OF sync_version, sync_txid ON {table} FOR EACH ROW\n\
-             WHEN (NEW.sync_version <> OLD.sync_version OR NEW.sync_txid <> OLD.sync_txid)\n    \
-             AND NOT ({IS_SERVERS_UPDATE}) AND NOT ({IS_OURS})\n    \
-             AND {same_key} AND NOT ({DELETED_MOVED} OR {changed})\n    \
-             AND NOT EXISTS (SELECT 1 FROM colsync_replaced WHERE table_name = '' AND row_id = '')\n\
+             WHEN CASE WHEN NEW.sync_version = OLD.sync_version AND NEW.sync_txid = OLD.sync_txid THEN 0\n    \
+             WHEN {IS_SERVERS_UPDATE} THEN 0 WHEN {IS_OURS} THEN 0\n    \
+             ELSE {same_key} AND NOT ({DELETED_MOVED} OR {changed})\n    \
+             AND NOT EXISTS (SELECT 1 FROM colsync_replaced WHERE table_name = '' AND row_id = '') END\n\
              BEGIN\n    \
              INSERT INTO colsync_replaced (table_name, row_id, version) VALUES ('', '', 0);\n    \
              UPDATE {table} SET\n        \
