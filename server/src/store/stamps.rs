@@ -2,9 +2,11 @@
 //! `{"": [birth version, birth txid], "title": [time µs, client, version, txid]}`.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
 
 use colsync_shared::{ClientId, Stamp, Time};
-use serde_json::{Value as Json, json};
+use serde::Deserializer as _;
+use serde::de::{Error as _, MapAccess, Visitor};
 
 use super::error::StoreError;
 use super::model::{Entry, Stamps};
@@ -15,42 +17,19 @@ const BIRTH: &str = "";
 impl Stamps {
     /// Reads the map of a row at `version` and `txid`; a row without a map was not changed since its birth.
     pub(crate) fn read(json: Option<&str>, version: i64, txid: i64) -> Result<Stamps, StoreError> {
-        let mut stamps = Stamps {
-            birth_version: version,
-            birth_txid: txid,
-            entries: BTreeMap::new(),
+        let Some(json) = json else {
+            return Ok(Stamps {
+                birth_version: version,
+                birth_txid: txid,
+                entries: BTreeMap::new(),
+            });
         };
-        let Some(json) = json else { return Ok(stamps) };
-        let corrupt =
-            || StoreError::Corrupt("sync_stamps is not a map that colsync wrote".to_owned());
-        let map: BTreeMap<String, Vec<Json>> =
-            serde_json::from_str(json).map_err(|_refused| corrupt())?;
-        if !map.contains_key(BIRTH) {
-            return Err(corrupt());
-        }
-        for (name, fields) in map {
-            match (name.as_str(), fields.as_slice()) {
-                (BIRTH, [version, txid]) => {
-                    stamps.birth_version = version.as_i64().ok_or_else(corrupt)?;
-                    stamps.birth_txid = txid.as_i64().ok_or_else(corrupt)?;
-                }
-                (_, [time, client, version, txid]) => {
-                    let client: ClientId = client
-                        .as_str()
-                        .and_then(|text| text.parse().ok())
-                        .ok_or_else(corrupt)?;
-                    let time = time.as_i64().map(Time::from_micros);
-                    let entry = Entry {
-                        stamp: time.map(|time| Stamp { time, client }),
-                        version: version.as_i64().ok_or_else(corrupt)?,
-                        txid: txid.as_i64().ok_or_else(corrupt)?,
-                    };
-                    stamps.entries.insert(name, entry);
-                }
-                _ => return Err(corrupt()),
-            }
-        }
-        Ok(stamps)
+        let mut from = serde_json::Deserializer::from_str(json);
+        let stamps = from.deserialize_map(Map);
+        let stamps = stamps.and_then(|stamps| from.end().map(|()| stamps));
+        stamps.map_err(|_refused| {
+            StoreError::Corrupt("sync_stamps is not a map that colsync wrote".to_owned())
+        })
     }
 
     /// The map as stored; `None` while no column has an entry.
@@ -58,16 +37,66 @@ impl Stamps {
         if self.entries.is_empty() {
             return None;
         }
-        let mut map: BTreeMap<&str, Json> = BTreeMap::new();
-        map.insert(BIRTH, json!([self.birth_version, self.birth_txid]));
+        let mut map = String::with_capacity(32 + self.entries.len() * 96);
+        // Writing to a String cannot fail, and a name is a string that JSON can hold.
+        let _ = write!(
+            map,
+            "{{\"{BIRTH}\":[{},{}]",
+            self.birth_version, self.birth_txid
+        );
         for (name, entry) in &self.entries {
-            let time = entry.stamp.map(|stamp| stamp.time.micros());
+            let name = serde_json::to_string(name).unwrap_or_default();
             let client = entry
                 .stamp
                 .map_or(ClientId::ANONYMOUS, |stamp| stamp.client);
-            map.insert(name, json!([time, client, entry.version, entry.txid]));
+            let _ = match entry.stamp {
+                Some(stamp) => write!(map, ",{name}:[{}", stamp.time.micros()),
+                None => write!(map, ",{name}:[null"),
+            };
+            let _ = write!(map, ",\"{client}\",{},{}]", entry.version, entry.txid);
         }
-        serde_json::to_string(&map).ok()
+        map.push('}');
+        Some(map)
+    }
+}
+
+/// Reads the map without making a document of it first.
+struct Map;
+
+impl<'de> Visitor<'de> for Map {
+    type Value = Stamps;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of stamps")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Stamps, A::Error> {
+        let mut birth = None;
+        let mut entries = BTreeMap::new();
+        while let Some(name) = map.next_key::<String>()? {
+            if name == BIRTH {
+                birth = Some(map.next_value::<(i64, i64)>()?);
+                continue;
+            }
+            let (time, client, version, txid) =
+                map.next_value::<(Option<i64>, ClientId, i64, i64)>()?;
+            let stamp = time.map(|micros| Stamp {
+                time: Time::from_micros(micros),
+                client,
+            });
+            let entry = Entry {
+                stamp,
+                version,
+                txid,
+            };
+            entries.insert(name, entry);
+        }
+        let (birth_version, birth_txid) = birth.ok_or_else(|| A::Error::missing_field("birth"))?;
+        Ok(Stamps {
+            birth_version,
+            birth_txid,
+            entries,
+        })
     }
 }
 
