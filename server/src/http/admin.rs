@@ -16,7 +16,8 @@ use super::problem::Problem;
 use super::rows::shown;
 use super::write::document;
 use crate::edges;
-use crate::store::internal::{self, ClientRow, ConflictFilter, ConflictRow};
+use crate::store::internal::{self, ClientRow};
+use crate::store::ledger::{self, ConflictFilter, ConflictRow};
 use crate::sync::submission::{Decision, Identity, Item};
 
 const DEFAULT_PAGE: i64 = 100;
@@ -93,10 +94,7 @@ async fn conflicts(
     let filter = filter.into_inner().read()?;
     let limit = filter.limit;
     let (found, clients) = read(&app, move |conn| {
-        Ok((
-            internal::conflicts(conn, &filter)?,
-            internal::clients(conn)?,
-        ))
+        Ok((ledger::conflicts(conn, &filter)?, internal::clients(conn)?))
     })
     .await?;
     let full = i64::try_from(found.len()) == Ok(limit);
@@ -123,7 +121,7 @@ async fn conflict(
 
 async fn find_conflict(app: &Data<App>, id: Uuid) -> Result<Json, Problem> {
     let (found, clients) = read(app, move |conn| {
-        Ok((internal::conflict(conn, id)?, internal::clients(conn)?))
+        Ok((ledger::conflict(conn, id)?, internal::clients(conn)?))
     })
     .await?;
     let found =
@@ -196,7 +194,7 @@ async fn row(
         let row = conn.read_row(&wanted, &key)?;
         Ok((
             row,
-            internal::conflicts(conn, &filter)?,
+            ledger::conflicts(conn, &filter)?,
             internal::clients(conn)?,
         ))
     })
@@ -215,10 +213,7 @@ async fn row(
 async fn clients(app: Data<App>, request: HttpRequest) -> Result<HttpResponse, Problem> {
     administrator(&request, &app.config)?;
     let (clients, conflicts) = read(&app, |conn| {
-        Ok((
-            internal::clients(conn)?,
-            internal::conflicts_by_client(conn)?,
-        ))
+        Ok((internal::clients(conn)?, ledger::conflicts_by_client(conn)?))
     })
     .await?;
     let shown = clients

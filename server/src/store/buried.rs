@@ -27,11 +27,7 @@ impl Conn {
             for entry in row.stamps.entries.values_mut() {
                 entry.version = row.version;
             }
-            let update = RowUpdate {
-                row: row.clone(),
-                changed: Vec::new(),
-            };
-            self.write_back(table, std::slice::from_ref(&update))?;
+            self.write_back(table, &[RowUpdate::of_metadata(row)])?;
             let sql = "DELETE FROM colsync_tombstones WHERE table_name = :? AND row_id = :?";
             let of_key = [&table.spec.name, &row.key.to_string()];
             let binds = of_key.map(|text| Bind::Text(text.clone()));

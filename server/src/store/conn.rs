@@ -1,17 +1,14 @@
 //! Connections: which backend, how they are opened and pooled, and how transactions run on them.
 
-use std::collections::HashMap;
-
-use colsync_shared::{ClientId, RowKey, Stamp};
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
 use super::error::StoreError;
 use super::horizon::Horizon;
-use super::model::{Entry, NewRow, RowUpdate, StoredRow, TableInfo};
+use super::model::TableInfo;
 use super::statement::{Bind, DynRow, Statement};
-use super::{pg, select, sqlite};
+use super::{pg, sqlite};
 use crate::config::DatabaseUrl;
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -44,7 +41,9 @@ const SQLITE_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/s
 const PG_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
 
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
-     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;";
+     PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;";
+/// 32 MiB of pages for whoever writes, so that no page of a transaction is written before its COMMIT.
+const SQLITE_WRITER_SETTINGS: &str = "PRAGMA cache_size = -32768;";
 const PG_SETTINGS: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET lock_timeout = '10s'; \
      SET statement_timeout = '60s'; SET application_name = 'colsync'; SET client_min_messages = 'warning'; \
      SET bytea_output = 'hex'; SET extra_float_digits = 1; \
@@ -111,6 +110,14 @@ impl Conn {
         Ok(conn)
     }
 
+    /// Makes the connection one of the commit queue's.
+    pub(crate) fn prepare_to_write(&mut self) -> Result<()> {
+        match self {
+            Conn::Pg(_) => Ok(()),
+            Conn::Sqlite(_) => self.batch(SQLITE_WRITER_SETTINGS),
+        }
+    }
+
     pub(crate) fn backend(&self) -> Backend {
         match self {
             Conn::Pg(_) => Backend::Pg,
@@ -166,7 +173,7 @@ impl Conn {
 
     /// Breaks the connection after a change of the schema, so that the pool lets go of it: its prepared
     /// statements would fail for ever.
-    fn noted<T>(&mut self, done: Result<T>) -> Result<T> {
+    pub(super) fn noted<T>(&mut self, done: Result<T>) -> Result<T> {
         fn breaks<C: Connection<TransactionManager = AnsiTransactionManager>>(c: &mut C) {
             AnsiTransactionManager::transaction_manager_status_mut(c).set_in_error();
         }
@@ -286,189 +293,6 @@ impl Conn {
             }
             Conn::Sqlite(c) => Ok(Horizon::up_to(sqlite::rows::last_txid(c)?)),
         }
-    }
-
-    pub(crate) fn lock_rows(
-        &mut self,
-        table: &TableInfo,
-        keys: &[RowKey],
-    ) -> Result<Vec<StoredRow>> {
-        let found = match self {
-            Conn::Pg(c) => pg::rows::lock(c, table, keys),
-            Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
-        };
-        self.noted(found)
-    }
-
-    pub(crate) fn read_row(
-        &mut self,
-        table: &TableInfo,
-        key: &RowKey,
-    ) -> Result<Option<StoredRow>> {
-        Ok(self
-            .find(table, std::slice::from_ref(key))?
-            .into_iter()
-            .next())
-    }
-
-    /// Versions at which rows were purged.
-    pub(crate) fn tombstones(
-        &mut self,
-        table: &TableInfo,
-        keys: &[RowKey],
-    ) -> Result<Vec<(RowKey, i64)>> {
-        match self {
-            Conn::Pg(c) => pg::rows::tombstones(c, table, keys),
-            Conn::Sqlite(c) => sqlite::rows::tombstones(c, table, keys),
-        }
-    }
-
-    /// Makes rows and gives them back as stored, in the order given.
-    ///
-    /// # Errors
-    /// [`StoreError::Raced`] if one of the keys is there already.
-    pub(crate) fn insert_rows(
-        &mut self,
-        table: &TableInfo,
-        rows: &[NewRow],
-    ) -> Result<Vec<StoredRow>> {
-        let made = match self {
-            Conn::Pg(c) => pg::rows::insert(c, table, rows),
-            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows),
-        };
-        let made = self.noted(made)?;
-        let made = self.unburied(table, made, rows)?;
-        if !table.has_foreign_triggers {
-            return Ok(made);
-        }
-        // The table's own triggers may have gone over the rows since.
-        let mut rows = Vec::with_capacity(made.len());
-        for row in made {
-            let found = self.find(table, std::slice::from_ref(&row.key))?;
-            rows.push(found.into_iter().next().unwrap_or(row));
-        }
-        Ok(rows)
-    }
-
-    /// Writes locked rows back and gives them back as stored, in the order given.
-    pub(crate) fn update_rows(
-        &mut self,
-        table: &TableInfo,
-        rows: &[RowUpdate],
-    ) -> Result<Vec<StoredRow>> {
-        self.write_back(table, rows)?;
-        let given = rows.iter().map(|update| update.row.clone()).collect();
-        if table.has_foreign_triggers {
-            self.after_triggers(table, given, rows)
-        } else {
-            Ok(given)
-        }
-    }
-
-    /// Removes rows from their table. The triggers leave the tombstones; whose they are is noted here. Gives the
-    /// version of each, in the order of `rows`.
-    pub(crate) fn purge_rows(
-        &mut self,
-        table: &TableInfo,
-        rows: &[(RowKey, ClientId)],
-    ) -> Result<Vec<i64>> {
-        let backend = self.backend();
-        let name = colsync_shared::sql::quote(&table.spec.name);
-        let keys = select::key_names(table, "");
-        let places = select::key_places(backend, table);
-        let mut versions = Vec::with_capacity(rows.len());
-        for (key, client) in rows {
-            let binds = select::key_binds(backend, key);
-            let sql = format!("DELETE FROM {name} WHERE ({keys}) = ({places})");
-            if self.execute(Statement::new(sql, binds))? == 0 {
-                return Err(StoreError::Refused("the row was not deleted".to_owned()));
-            }
-            let bury =
-                "UPDATE colsync_tombstones SET client = :? WHERE table_name = :? AND row_id = :?";
-            let of_key = [&table.spec.name, &key.to_string()].map(|text| Bind::Text(text.clone()));
-            let binds = std::iter::once(Bind::Text(client.to_string())).chain(of_key);
-            self.execute(Statement::new(bury, binds.collect()))?;
-            let buried = self.tombstones(table, std::slice::from_ref(key))?;
-            let version = buried.first().map(|(_, version)| *version);
-            versions.push(version.ok_or_else(|| {
-                StoreError::Corrupt(format!("{}: no tombstone of {key}", table.spec.name))
-            })?);
-        }
-        Ok(versions)
-    }
-
-    pub(super) fn write_back(&mut self, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
-        let done = match self {
-            Conn::Pg(c) => pg::rows::update(c, table, rows),
-            Conn::Sqlite(c) => sqlite::rows::update(c, table, rows),
-        };
-        self.noted(done)
-    }
-
-    /// The rows as the table's own triggers left them. What those changed beside the columns written is a
-    /// direct write: without a stamp and a place in the feed no client would hear of it.
-    fn after_triggers(
-        &mut self,
-        table: &TableInfo,
-        given: Vec<StoredRow>,
-        written: &[RowUpdate],
-    ) -> Result<Vec<StoredRow>> {
-        let keys: Vec<RowKey> = given.iter().map(|row| row.key.clone()).collect();
-        let mut found: HashMap<RowKey, StoredRow> = self
-            .find(table, &keys)?
-            .into_iter()
-            .map(|row| (row.key.clone(), row))
-            .collect();
-        let (mut rows, mut again) = (Vec::with_capacity(given.len()), Vec::new());
-        for (given, update) in given.into_iter().zip(written) {
-            let mut row = found.remove(&given.key).unwrap_or_else(|| given.clone());
-            let unstamped = row.version == given.version;
-            let pairs = table
-                .spec
-                .columns
-                .iter()
-                .zip(row.values.iter().zip(&given.values));
-            let moved: Vec<String> = pairs
-                .filter(|(_, (stored, given))| unstamped && stored != given)
-                .map(|(column, _)| column.name.clone())
-                .collect();
-            if !moved.is_empty() {
-                row.version += 1;
-                row.txid = given.txid;
-                let stamp = Some(Stamp {
-                    time: row.server_time,
-                    client: ClientId::DIRECT_SQL,
-                });
-                for name in moved {
-                    row.stamps.entries.insert(
-                        name,
-                        Entry {
-                            stamp,
-                            version: row.version,
-                            txid: row.txid,
-                        },
-                    );
-                }
-                again.push(RowUpdate {
-                    row: row.clone(),
-                    changed: Vec::new(),
-                });
-            }
-            debug_assert_eq!(row.key, update.row.key);
-            rows.push(row);
-        }
-        if !again.is_empty() {
-            self.write_back(table, &again)?;
-        }
-        Ok(rows)
-    }
-
-    fn find(&mut self, table: &TableInfo, keys: &[RowKey]) -> Result<Vec<StoredRow>> {
-        let found = match self {
-            Conn::Pg(c) => pg::rows::find(c, table, keys),
-            Conn::Sqlite(c) => sqlite::rows::find(c, table, keys),
-        };
-        self.noted(found)
     }
 
     pub(crate) fn counts(&mut self, table: &TableInfo) -> Result<Counts> {

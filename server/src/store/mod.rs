@@ -11,10 +11,12 @@ mod feed;
 pub(crate) mod horizon;
 pub(crate) mod internal;
 pub(crate) mod introspected;
+pub(crate) mod ledger;
 mod load;
 pub(crate) mod model;
 mod pg;
 mod purge;
+mod rows;
 mod schema;
 mod select;
 mod settle;
@@ -76,6 +78,13 @@ impl Store {
         self.pool
             .get()
             .map_err(|e| StoreError::Unavailable(e.to_string()))
+    }
+
+    /// A connection for the commit queue.
+    pub(crate) fn connect_to_write(&self) -> Result<Pooled, StoreError> {
+        let mut conn = self.connect()?;
+        conn.prepare_to_write()?;
+        Ok(conn)
     }
 
     /// The synced tables.

@@ -99,8 +99,18 @@ pub(crate) struct NewRow {
 
 /// A locked row to be written back. Its version, stamps and txid are already the new ones.
 #[derive(Debug, Clone)]
-pub(crate) struct RowUpdate {
-    pub(crate) row: StoredRow,
+pub(crate) struct RowUpdate<'a> {
+    pub(crate) row: &'a StoredRow,
     /// Columns whose value changed; empty where only stamps or the deleted flag did.
     pub(crate) changed: Vec<usize>,
+}
+
+impl RowUpdate<'_> {
+    /// A row whose values are as they were.
+    pub(crate) fn of_metadata(row: &StoredRow) -> RowUpdate<'_> {
+        RowUpdate {
+            row,
+            changed: Vec::new(),
+        }
+    }
 }

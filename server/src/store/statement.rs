@@ -7,13 +7,15 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex};
 
+use colsync_shared::Time;
 use colsync_shared::sql::pieces;
+use diesel::data_types::PgTimestamp;
 use diesel::deserialize::{self, QueryableByName};
 use diesel::pg::Pg;
 use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use diesel::row::{Field as _, NamedRow, Row};
-use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Untyped};
+use diesel::sql_types::{Array, BigInt, Binary, Double, Nullable, Text, Timestamptz, Untyped};
 use diesel::sqlite::{Sqlite, SqliteType};
 use diesel::{QueryResult, RunQueryDsl};
 
@@ -29,6 +31,16 @@ pub(crate) enum Bind {
     Texts(Vec<Option<String>>),
     /// PostgreSQL only.
     Ints(Vec<Option<i64>>),
+    /// PostgreSQL only.
+    Times(Vec<Option<PgTimestamp>>),
+}
+
+impl Bind {
+    /// Times of PostgreSQL's `timestamptz`, in its own format: texts would have to be written and parsed again.
+    pub(crate) fn times(times: impl Iterator<Item = Option<Time>>) -> Bind {
+        let pg = |time: Time| PgTimestamp(time.micros() - PG_EPOCH_MICROS);
+        Bind::Times(times.map(|time| time.map(pg)).collect())
+    }
 }
 
 /// One SQL statement with the values for its placeholders.
@@ -149,6 +161,7 @@ impl QueryFragment<Pg> for Statement {
                 Bind::Bytes(bytes) => out.push_bind_param::<Binary, _>(bytes),
                 Bind::Texts(texts) => out.push_bind_param::<Array<Nullable<Text>>, _>(texts),
                 Bind::Ints(ints) => out.push_bind_param::<Array<Nullable<BigInt>>, _>(ints),
+                Bind::Times(times) => out.push_bind_param::<Array<Nullable<Timestamptz>>, _>(times),
             },
         )
     }
@@ -168,7 +181,7 @@ impl QueryFragment<Sqlite> for Statement {
                 Bind::Real(x) => out.push_bind_param::<Double, _>(x),
                 Bind::Text(text) => out.push_bind_param::<Text, _>(text),
                 Bind::Bytes(bytes) => out.push_bind_param::<Binary, _>(bytes),
-                Bind::Texts(_) | Bind::Ints(_) => {
+                Bind::Texts(_) | Bind::Ints(_) | Bind::Times(_) => {
                     Err(Error::QueryBuilderError("SQLite binds no arrays".into()))
                 }
             },

@@ -21,7 +21,7 @@ use super::submission::{Accepted, Answer, Item, Refusal, Submission};
 use super::workspace::{Effect, Mark, Workspace};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::internal::{self, NewConflict};
+use crate::store::ledger::{self, NewConflict};
 use crate::store::model::{Schema, TableInfo};
 
 /// How often a transaction is tried again when another one was in its way.
@@ -143,7 +143,7 @@ impl Transaction<'_> {
             plans.push(plan);
         }
         this.space.flush(this.conn, this.schema)?;
-        internal::insert_conflicts(this.conn, &this.conflicts)?;
+        ledger::insert_conflicts(this.conn, std::mem::take(&mut this.conflicts))?;
         this.settle(batch, plans)
     }
 
@@ -309,7 +309,7 @@ impl Transaction<'_> {
             .find(|known| refusal::is_same(known, &entry));
         let known = match same {
             Some(known) => Some(known.id.clone()),
-            None => internal::same_refusal(self.conn, &entry)?,
+            None => ledger::same_refusal(self.conn, &entry)?,
         };
         let id = known.unwrap_or_else(|| {
             let id = entry.id.clone();
@@ -359,7 +359,7 @@ impl Transaction<'_> {
                             }
                         };
                         if !draft.is_rejected() {
-                            internal::resolve_conflict(
+                            ledger::resolve_conflict(
                                 self.conn,
                                 *conflict,
                                 decision.name(),

@@ -13,7 +13,7 @@ use super::rowstate;
 use super::submission::Submission;
 use super::workspace::{SlotId, Workspace};
 use crate::edges;
-use crate::store::internal::NewConflict;
+use crate::store::ledger::NewConflict;
 use crate::store::model::TableInfo;
 
 /// A receipt, or what it will be made from.

@@ -14,7 +14,7 @@ use super::submission::{Answer, Item, Refusal, Submission};
 use crate::edges;
 use crate::store::conn::Conn;
 use crate::store::error::{ConstraintKind, StoreError};
-use crate::store::internal::NewConflict;
+use crate::store::ledger::NewConflict;
 use crate::store::model::{Schema, StoredRow, TableInfo};
 
 /// What the ledger calls a constraint that the database does not tell.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::submission::{Decision, Item, Submission};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
-use crate::store::internal::{self, ConflictRow};
+use crate::store::ledger::{self, ConflictRow};
 use crate::store::model::{Schema, TableInfo};
 
 /// A ledger row under its lock, with the row it is about.
@@ -44,7 +44,7 @@ pub(super) fn load(
         let Item::Resolve { conflict: id, .. } = item else {
             continue;
         };
-        if let Some(conflict) = internal::conflict_for_update(conn, *id)? {
+        if let Some(conflict) = ledger::conflict_for_update(conn, *id)? {
             let table = schema.table(&conflict.table_name).cloned();
             let key = table
                 .as_ref()

@@ -4,6 +4,7 @@
 //! without the rest.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
 use std::sync::Arc;
 
 use colsync_shared::merge::row::{self, RowMerge};
@@ -23,6 +24,8 @@ pub(super) type SlotId = usize;
 #[derive(Debug, Clone)]
 pub(super) struct Slot {
     pub(super) table: Arc<TableInfo>,
+    /// The key that was locked; `None` where the database makes it.
+    key: Option<RowKey>,
     /// As it will be once written; `None` while there is no such row.
     pub(super) row: Option<StoredRow>,
     /// The version at which the row was purged, if it was.
@@ -62,7 +65,8 @@ pub(super) struct Mark(usize);
 
 pub(super) struct Workspace {
     slots: Vec<Slot>,
-    by_key: HashMap<(i64, RowKey), SlotId>,
+    /// Where the locked rows of each table are among the slots, in the order of their keys.
+    locked: HashMap<i64, Range<SlotId>>,
     /// Slots as they were before each change, latest last; kept only while there may be a way back.
     journal: Vec<(SlotId, Slot)>,
     reversible: bool,
@@ -79,44 +83,69 @@ impl Workspace {
         targets: impl Iterator<Item = (&'a Arc<TableInfo>, &'a RowKey)>,
         now: Time,
     ) -> Result<Workspace, StoreError> {
-        let mut wanted: HashMap<i64, BTreeSet<&RowKey>> = HashMap::new();
+        let mut wanted: HashMap<i64, Vec<&RowKey>> = HashMap::new();
         for (table, key) in targets {
-            wanted.entry(table.id).or_default().insert(key);
+            wanted.entry(table.id).or_default().push(key);
         }
         let mut space = Workspace {
             slots: Vec::new(),
-            by_key: HashMap::new(),
+            locked: HashMap::new(),
             journal: Vec::new(),
             reversible: false,
-            txid: conn.txid()?,
+            txid: 0,
             now,
         };
+        let mut position = None;
         for table in &schema.tables {
-            let Some(keys) = wanted.remove(&table.id) else {
+            let Some(mut keys) = wanted.remove(&table.id) else {
                 continue;
             };
+            keys.sort_unstable();
+            keys.dedup();
             let keys: Vec<RowKey> = keys.into_iter().cloned().collect();
-            let mut found: HashMap<RowKey, StoredRow> = conn
-                .lock_rows(table, &keys)?
-                .into_iter()
-                .map(|row| (row.key.clone(), row))
-                .collect();
-            let missing: Vec<RowKey> = keys
-                .iter()
-                .filter(|key| !found.contains_key(key))
-                .cloned()
-                .collect();
-            let mut purged: HashMap<RowKey, i64> = if missing.is_empty() {
-                HashMap::new()
-            } else {
-                conn.tombstones(table, &missing)?.into_iter().collect()
-            };
-            for key in keys {
-                let (row, purged) = (found.remove(&key), purged.remove(&key));
-                space.add(table.clone(), Some(key), row, purged);
+            let (rows, txid) = conn.lock_rows(table, &keys)?;
+            position = position.or(txid);
+            space.add_locked(conn, table, keys, rows)?;
+        }
+        space.txid = match position {
+            Some(txid) => txid,
+            None => conn.txid()?,
+        };
+        Ok(space)
+    }
+
+    /// Adds a slot for each of the sorted `keys`, with its row where that is among those `found`.
+    fn add_locked(
+        &mut self,
+        conn: &mut Conn,
+        table: &Arc<TableInfo>,
+        keys: Vec<RowKey>,
+        mut found: Vec<StoredRow>,
+    ) -> Result<(), StoreError> {
+        // A database sorts texts its own way.
+        found.sort_unstable_by(|a, b| a.key.cmp(&b.key));
+        let mut found = found.into_iter().peekable();
+        let first = self.slots.len();
+        let mut missing = Vec::new();
+        for key in keys {
+            // A row may have been found by a key that the database holds to be the same, and is not.
+            while found.next_if(|row| row.key < key).is_some() {}
+            let row = found.next_if(|row| row.key == key);
+            if row.is_none() {
+                missing.push(key.clone());
+            }
+            self.add(table.clone(), Some(key), row);
+        }
+        self.locked.insert(table.id, first..self.slots.len());
+        if !missing.is_empty() {
+            for (key, version) in conn.tombstones(table, &missing)? {
+                let slot = self.slot_of(table, Some(&key));
+                if let Some(slot) = slot.and_then(|slot| self.slots.get_mut(slot)) {
+                    slot.purged = Some(version);
+                }
             }
         }
-        Ok(space)
+        Ok(())
     }
 
     fn add(
@@ -124,16 +153,13 @@ impl Workspace {
         table: Arc<TableInfo>,
         key: Option<RowKey>,
         row: Option<StoredRow>,
-        purged: Option<i64>,
     ) -> SlotId {
         let id = self.slots.len();
-        if let Some(key) = key {
-            self.by_key.insert((table.id, key), id);
-        }
         self.slots.push(Slot {
             table,
+            key,
             row,
-            purged,
+            purged: None,
             unwritten: Unwritten::Nothing,
             own: Vec::new(),
         });
@@ -146,10 +172,13 @@ impl Workspace {
         table: &Arc<TableInfo>,
         key: Option<&RowKey>,
     ) -> Option<SlotId> {
-        match key {
-            Some(key) => self.by_key.get(&(table.id, key.clone())).copied(),
-            None => Some(self.add(table.clone(), None, None, None)),
-        }
+        let Some(key) = key else {
+            return Some(self.add(table.clone(), None, None));
+        };
+        let range = self.locked.get(&table.id)?;
+        let slots = self.slots.get(range.clone())?;
+        let place = slots.binary_search_by(|slot| slot.key.as_ref().cmp(&Some(key)));
+        place.ok().map(|place| range.start + place)
     }
 
     pub(super) fn slot(&self, id: SlotId) -> Option<&Slot> {
@@ -309,7 +338,7 @@ impl Workspace {
             {
                 ids.push(id);
                 updates.push(RowUpdate {
-                    row: row.clone(),
+                    row,
                     changed: columns.iter().copied().collect(),
                 });
             }
@@ -317,9 +346,15 @@ impl Workspace {
         if updates.is_empty() {
             return Ok(());
         }
-        let written = conn.update_rows(table, &updates)?;
-        for (id, row) in ids.into_iter().zip(written) {
-            self.written(id, row);
+        match conn.update_rows(table, &updates)? {
+            Some(written) => {
+                for (id, row) in ids.into_iter().zip(written) {
+                    self.written(id, row);
+                }
+            }
+            None => ids
+                .into_iter()
+                .for_each(|id| self.changes(id, |_as_it_is| {})),
         }
         Ok(())
     }

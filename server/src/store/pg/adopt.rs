@@ -8,6 +8,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, QueryResult, RunQueryDsl};
 
 use super::introspect;
+use super::rows::POSITION;
 use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
@@ -15,9 +16,6 @@ use colsync_shared::sql::{literal, quote};
 
 /// The longest name that PostgreSQL does not cut off, in bytes.
 const NAME_BYTES: usize = 63;
-
-/// This transaction's position in the feed.
-const POSITION: &str = "pg_current_xact_id()::text::bigint";
 
 /// The statements, in order, that adopt those of `tables` that are not adopted yet, and repair those
 /// whose columns, index or triggers are missing or no longer fit the key. Empty if all is well.

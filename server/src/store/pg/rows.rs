@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use colsync_shared::{RowKey, Value};
+use colsync_shared::{RowKey, Time, Value};
 use diesel::prelude::*;
 
 use super::values::text;
@@ -43,10 +43,12 @@ impl Arrays {
     }
 }
 
+/// The open transaction's position in the feed.
+pub(crate) const POSITION: &str = "pg_current_xact_id()::text::bigint";
+
 /// Position of the open transaction in the feed.
 pub(crate) fn txid(conn: &mut PgConnection) -> Result<i64> {
-    let rows = Statement::new("SELECT pg_current_xact_id()::text::bigint", Vec::new())
-        .load::<DynRow>(conn)?;
+    let rows = Statement::new(format!("SELECT {POSITION}"), Vec::new()).load::<DynRow>(conn)?;
     let txid = rows.first().and_then(|row| row.0.first()?.int());
     txid.ok_or_else(|| StoreError::Corrupt("no transaction id".to_owned()))
 }
@@ -62,13 +64,22 @@ pub(crate) fn snapshot(conn: &mut PgConnection) -> Result<String> {
 }
 
 /// Reads rows and locks them, in the order of their keys. Keys never change under the lock, so foreign
-/// keys that point to the rows need not wait for it.
+/// keys that point to the rows need not wait for it. With them comes the position of the open transaction in the
+/// feed, if there is any row: asking for it by itself would be one more round trip.
 pub(crate) fn lock(
     conn: &mut PgConnection,
     table: &TableInfo,
     keys: &[RowKey],
-) -> Result<Vec<StoredRow>> {
-    select(conn, table, keys, "FOR NO KEY UPDATE OF t")
+) -> Result<(Vec<StoredRow>, Option<i64>)> {
+    let position = format!(", (SELECT {POSITION})");
+    let rows = select(table, keys, &position, "FOR NO KEY UPDATE OF t").load::<DynRow>(conn)?;
+    let mut txid = None;
+    let rows = rows.into_iter().map(|mut row| {
+        txid = row.0.pop().and_then(|cell| cell.int());
+        select::stored(Backend::Pg, table, row)
+    });
+    let rows = rows.collect::<Result<_>>()?;
+    Ok((rows, txid))
 }
 
 pub(crate) fn find(
@@ -76,25 +87,20 @@ pub(crate) fn find(
     table: &TableInfo,
     keys: &[RowKey],
 ) -> Result<Vec<StoredRow>> {
-    select(conn, table, keys, "")
+    load(conn, table, select(table, keys, "", ""))
 }
 
-fn select(
-    conn: &mut PgConnection,
-    table: &TableInfo,
-    keys: &[RowKey],
-    lock: &str,
-) -> Result<Vec<StoredRow>> {
+fn select(table: &TableInfo, keys: &[RowKey], more: &str, lock: &str) -> Statement {
     let mut arrays = Arrays::new();
     let matches = key_matches(table, &mut arrays, keys.iter());
     let sql = format!(
-        "SELECT {} FROM {} JOIN {} AS t ON {matches} ORDER BY {} {lock}",
+        "SELECT {}{more} FROM {} JOIN {} AS t ON {matches} ORDER BY {} {lock}",
         select::list(Backend::Pg, table),
         arrays.unnest(),
         quote(&table.spec.name),
         key_names(table, "t."),
     );
-    load(conn, table, Statement::new(sql, arrays.binds))
+    Statement::new(sql, arrays.binds)
 }
 
 /// `t.id = v.a0::uuid AND …`, with the keys' parts added as arrays.
@@ -249,15 +255,16 @@ fn insert_group(
         Bind::Texts(rows.iter().map(|row| of(row)).collect())
     };
     meta("sync_version", "", ints(&|row| row.version));
+    let times = |of: &dyn Fn(&NewRow) -> Time| Bind::times(rows.iter().map(|row| Some(of(row))));
     meta(
         "sync_server_last_updated",
-        "::timestamptz",
-        texts(&|row| Some(row.server_time.to_string())),
+        "",
+        times(&|row| row.server_time),
     );
     meta(
         "sync_client_last_updated",
-        "::timestamptz",
-        texts(&|row| Some(row.default.time.to_string())),
+        "",
+        times(&|row| row.default.time),
     );
     meta(
         "sync_client_id",
@@ -340,7 +347,11 @@ fn forget_tombstones(conn: &mut PgConnection, table: &TableInfo, rows: &[NewRow]
 }
 
 /// Writes locked rows back with one statement. Where rows changed different columns, a mask says which.
-pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpdate]) -> Result<()> {
+pub(crate) fn update(
+    conn: &mut PgConnection,
+    table: &TableInfo,
+    rows: &[RowUpdate<'_>],
+) -> Result<()> {
     let sets: BTreeSet<&Vec<usize>> = rows.iter().map(|row| &row.changed).collect();
     let uniform = sets.len() == 1;
     // Never a column that no row changed: there are columns that may not be written (GENERATED ALWAYS).
@@ -358,7 +369,7 @@ pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpda
         let Some(column) = table.spec.columns.get(at) else {
             continue;
         };
-        let value = |row: &RowUpdate| {
+        let value = |row: &RowUpdate<'_>| {
             let changed = uniform || row.changed.contains(&at);
             row.row
                 .values
@@ -380,19 +391,21 @@ pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpda
         });
     }
     let ints = |of: &dyn Fn(&StoredRow) -> i64| {
-        Bind::Ints(rows.iter().map(|row| Some(of(&row.row))).collect())
+        Bind::Ints(rows.iter().map(|row| Some(of(row.row))).collect())
     };
     let texts = |of: &dyn Fn(&StoredRow) -> Option<String>| {
-        Bind::Texts(rows.iter().map(|row| of(&row.row)).collect())
+        Bind::Texts(rows.iter().map(|row| of(row.row)).collect())
     };
     let version = arrays.add(ints(&|row| row.version));
-    let deleted = arrays.add(texts(&|row| row.deleted_at.map(|at| at.to_string())));
-    let server = arrays.add(texts(&|row| Some(row.server_time.to_string())));
+    let times =
+        |of: &dyn Fn(&StoredRow) -> Option<Time>| Bind::times(rows.iter().map(|row| of(row.row)));
+    let deleted = arrays.add(times(&|row| row.deleted_at));
+    let server = arrays.add(times(&|row| Some(row.server_time)));
     let stamps = arrays.add(texts(&|row| row.stamps.write()));
     let txid = arrays.add(ints(&|row| row.txid));
     set.push(format!(
-        "sync_version = {version}, sync_deleted_at = {deleted}::timestamptz, \
-         sync_server_last_updated = {server}::timestamptz, sync_stamps = {stamps}::jsonb, sync_txid = {txid}"
+        "sync_version = {version}, sync_deleted_at = {deleted}, \
+         sync_server_last_updated = {server}, sync_stamps = {stamps}::jsonb, sync_txid = {txid}"
     ));
     let sql = format!(
         "UPDATE {} AS t SET {} FROM {} WHERE {matches}",
@@ -412,8 +425,8 @@ pub(crate) fn update(conn: &mut PgConnection, table: &TableInfo, rows: &[RowUpda
 }
 
 /// For each row a text of 0 and 1, one for each of `columns`.
-fn masks(columns: &[usize], rows: &[RowUpdate]) -> Bind {
-    let mask = |row: &RowUpdate| {
+fn masks(columns: &[usize], rows: &[RowUpdate<'_>]) -> Bind {
+    let mask = |row: &RowUpdate<'_>| {
         let flags = columns
             .iter()
             .map(|at| if row.changed.contains(at) { '1' } else { '0' });

@@ -1,6 +1,8 @@
 //! Rows of the user's tables in SQLite, inside a transaction that holds the only write lock.
 
-use colsync_shared::RowKey;
+use std::collections::BTreeMap;
+
+use colsync_shared::{RowKey, Value};
 use diesel::prelude::*;
 
 use super::values;
@@ -8,7 +10,7 @@ use crate::store::conn::Backend;
 use crate::store::error::StoreError;
 use crate::store::model::{NewRow, RowUpdate, StoredRow, TableInfo};
 use crate::store::pg::rows::birth_map;
-use crate::store::select::{self, key_binds, key_names, key_places};
+use crate::store::select::{self, key_binds, key_names};
 use crate::store::statement::{Bind, DynRow, Statement};
 use colsync_shared::sql::quote;
 
@@ -49,17 +51,20 @@ pub(crate) fn find(
     table: &TableInfo,
     keys: &[RowKey],
 ) -> Result<Vec<StoredRow>> {
-    let sql = format!(
-        "SELECT {} FROM {} AS t WHERE ({}) = ({})",
-        select::list(Backend::Sqlite, table),
-        quote(&table.spec.name),
-        key_names(table, "t."),
-        key_places(Backend::Sqlite, table),
-    );
+    let parts = table.spec.key.len();
+    let list = select::list(Backend::Sqlite, table);
     let mut found = Vec::with_capacity(keys.len());
-    for key in keys {
-        let statement = Statement::new(sql.clone(), key_binds(Backend::Sqlite, key));
-        for row in statement.load::<DynRow>(conn)? {
+    for some in portions(keys, parts) {
+        // The keys are the outer loop, whatever SQLite thinks of the table's size.
+        let sql = format!(
+            "SELECT {list} FROM (VALUES {}) AS colsync_keys CROSS JOIN {} AS t ON ({}) = ({})",
+            places(some.len(), parts),
+            quote(&table.spec.name),
+            key_names(table, "t."),
+            elements("colsync_keys", 0, parts).join(", "),
+        );
+        let binds = some.iter().flat_map(|key| key_binds(Backend::Sqlite, key));
+        for row in Statement::new(sql, binds.collect()).load::<DynRow>(conn)? {
             found.push(select::stored(Backend::Sqlite, table, row)?);
         }
     }
@@ -173,27 +178,54 @@ fn insert_one(
     select::stored(Backend::Sqlite, table, stored.ok_or(StoreError::Raced)?)
 }
 
+/// Writes locked rows back, those that changed the same columns together.
 pub(crate) fn update(
     conn: &mut SqliteConnection,
     table: &TableInfo,
-    rows: &[RowUpdate],
+    rows: &[RowUpdate<'_>],
 ) -> Result<()> {
-    for update in rows {
-        let row = &update.row;
-        let mut set: Vec<String> = Vec::new();
-        let mut binds: Vec<Bind> = Vec::new();
-        for &at in &update.changed {
-            let (Some(column), Some(value)) = (table.spec.columns.get(at), row.values.get(at))
-            else {
-                continue;
-            };
-            set.push(format!("{} = :?", quote(&column.name)));
+    let mut alike: BTreeMap<&[usize], Vec<&RowUpdate<'_>>> = BTreeMap::new();
+    for row in rows {
+        alike.entry(&row.changed).or_default().push(row);
+    }
+    for (changed, rows) in alike {
+        let width = changed.len() + WRITTEN.len() + table.spec.key.len();
+        for some in portions(&rows, width) {
+            update_some(conn, table, changed, some)?;
+        }
+    }
+    Ok(())
+}
+
+/// What of colsync's own an update writes, in the order of its values.
+const WRITTEN: [&str; 5] = [
+    "sync_version",
+    "sync_deleted_at",
+    "sync_server_last_updated",
+    "sync_stamps",
+    "sync_txid",
+];
+
+fn update_some(
+    conn: &mut SqliteConnection,
+    table: &TableInfo,
+    changed: &[usize],
+    rows: &[&RowUpdate<'_>],
+) -> Result<()> {
+    let columns = || {
+        changed
+            .iter()
+            .filter_map(|&at| Some((at, table.spec.columns.get(at)?)))
+    };
+    let names = columns().map(|(_, column)| quote(&column.name));
+    let names: Vec<String> = names.chain(WRITTEN.map(str::to_owned)).collect();
+    let (written, parts) = (names.len(), table.spec.key.len());
+    let mut binds = Vec::with_capacity(rows.len() * (written + parts));
+    for RowUpdate { row, .. } in rows {
+        for (at, column) in columns() {
+            let value = row.values.get(at).unwrap_or(&Value::Null);
             binds.push(values::bind(&column.name, &column.ty, value)?);
         }
-        set.push(
-            "sync_version = :?, sync_deleted_at = :?, sync_server_last_updated = :?, sync_stamps = :?, sync_txid = :?"
-                .to_owned(),
-        );
         binds.extend([
             Bind::Int(row.version),
             row.deleted_at
@@ -203,18 +235,56 @@ pub(crate) fn update(
             Bind::Int(row.txid),
         ]);
         binds.extend(key_binds(Backend::Sqlite, &row.key));
-        let sql = format!(
-            "UPDATE {} SET {} WHERE ({}) = ({})",
-            quote(&table.spec.name),
-            set.join(", "),
-            key_names(table, ""),
-            key_places(Backend::Sqlite, table),
-        );
-        let statement = table.kept.statement(sql, binds);
-        if statement.execute(conn)? == 0 {
-            // A trigger's RAISE(IGNORE).
-            return Err(StoreError::Refused("the row was not written".to_owned()));
-        }
     }
-    Ok(())
+    let name = quote(&table.spec.name);
+    let values = elements("colsync_values", 0, written).into_iter();
+    let set = names.into_iter().zip(values);
+    let set: Vec<String> = set
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    let sql = format!(
+        "UPDATE {name} SET {} FROM (VALUES {}) AS colsync_values WHERE ({}) = ({})",
+        set.join(", "),
+        places(rows.len(), written + parts),
+        key_names(table, &format!("{name}.")),
+        elements("colsync_values", written, parts).join(", "),
+    );
+    if table.kept.statement(sql, binds).execute(conn)? == rows.len() {
+        Ok(())
+    } else {
+        // A trigger's RAISE(IGNORE).
+        Err(StoreError::Refused("the row was not written".to_owned()))
+    }
+}
+
+/// Rows of one statement. One of many costs little more than one of a single row, and the numbers are few, so
+/// that all of them stay prepared.
+const TOGETHER: [usize; 3] = [64, 8, 1];
+
+/// Values that one statement binds at the most, of the 32,766 that SQLite allows.
+const BINDS: usize = 16_384;
+
+/// Cuts `rows` into portions of one statement each, whose rows have `width` values.
+pub(crate) fn portions<T>(rows: &[T], width: usize) -> impl Iterator<Item = &[T]> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let fits = |&&many: &&usize| many <= left.len() && (many == 1 || many * width <= BINDS);
+        let many = *TOGETHER.iter().find(fits)?;
+        let (some, rest) = left.split_at_checked(many)?;
+        left = rest;
+        Some(some)
+    })
+}
+
+/// Places of `rows` rows of `width` values: `(:?, :?), (:?, :?)`.
+pub(crate) fn places(rows: usize, width: usize) -> String {
+    let row = format!("({})", vec![":?"; width].join(", "));
+    vec![row.as_str(); rows].join(", ")
+}
+
+/// SQLite's names for `count` of the values of a VALUES clause, those after the first `skipped`.
+fn elements(alias: &str, skipped: usize, count: usize) -> Vec<String> {
+    (skipped..skipped + count)
+        .map(|at| format!("{alias}.column{}", at + 1))
+        .collect()
 }
