@@ -1,6 +1,8 @@
 //! What the handlers share: the caller's identity, tables by name, reads off actix's threads, and the
 //! way from an answer of the queue to one of HTTP.
 
+use std::fmt::Write as _;
+use std::io::BufWriter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use actix_web::web;
 use colsync_shared::receipt::{Rejection, Status};
 use colsync_shared::wire::Frame;
 use colsync_shared::{ClientId, Receipt, RowKey, Time};
+use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256};
 
 use super::App;
@@ -155,10 +158,26 @@ pub(super) fn hash(parts: &[&[u8]]) -> String {
     for part in parts {
         hash.update(part);
     }
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&hash.finalize())
+}
+
+/// The hash of a document's content: members are sorted, so the same content hashes alike however it was written.
+pub(super) fn hash_of(json: &Json) -> String {
+    let mut hash = BufWriter::new(Sha256::new());
+    // A hash takes all that is written to it.
+    let written = serde_json::to_writer(&mut hash, json);
+    debug_assert!(written.is_ok());
+    hash.into_inner()
+        .map_or_else(|_unwritten| String::new(), |hash| hex(&hash.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
 }
 
 /// The time of a bare write: the header's, or the request's arrival.

@@ -8,10 +8,11 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use colsync_shared::receipt::Rejection;
 use colsync_shared::{ClientId, Op, Receipt, RowKey, wire};
-use serde_json::{Map, Value as Json, json};
+use serde::Serialize;
+use serde_json::{Map, Value as Json};
 
 use super::App;
-use super::exchange::{caller, framed, hash, submit};
+use super::exchange::{caller, framed, hash_of, submit};
 use super::headers::Caller;
 use super::problem::Problem;
 use super::write::{document, made_key, media_type};
@@ -99,8 +100,7 @@ async fn take(
     media_type(&request, &["application/json"])?;
     let (_bytes, json) = document(&app, &request, payload).await?;
     let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
-    // Members are sorted, so the same content hashes alike however it was written.
-    let hash = hash(&[json.to_string().as_bytes()]);
+    let hash = hash_of(&json);
     let schema = app.store.schema();
     let items = edits
         .iter()
@@ -116,11 +116,19 @@ async fn take(
     .await?;
     Ok(HttpResponse::Ok()
         .insert_header(("Server-Time", caller.arrived.to_string()))
-        .json(json!({
-            "push": number,
-            "receipts": accepted.receipts,
-            "schema": schema.hash,
-        })))
+        .json(Pushed {
+            push: number,
+            receipts: &accepted.receipts,
+            schema: &schema.hash,
+        }))
+}
+
+/// The answer of a push.
+#[derive(Serialize)]
+struct Pushed<'a> {
+    push: i64,
+    receipts: &'a [Receipt],
+    schema: &'a str,
 }
 
 /// The members of a push; anything else is no push at all.
