@@ -3,11 +3,10 @@
 //! A commit's cost is shared by the requests in flight, and each is still answered only after its own
 //! durable commit. The queue is bounded: when it is full, a request is refused, not kept waiting.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -20,18 +19,50 @@ use crate::sync::submission::{Answer, Refusal, Submission};
 
 /// Edits that one transaction takes at the most; a larger submission goes by itself.
 const BATCH_EDITS: usize = 4_096;
+/// Edits that are worth a transaction of their own. Fewer wait while another small one is under way: two small
+/// commits at the same time cost more than one of both.
+const WORTHWHILE_EDITS: usize = 64;
+/// How long a writer waits, at the most, for those that it has just answered to ask again.
+const GATHERING: Duration = Duration::from_millis(2);
 
 struct Waiting {
     submission: Submission,
     answer: oneshot::Sender<Answer>,
 }
 
+impl Waiting {
+    fn edits(&self) -> usize {
+        self.submission.items.len()
+    }
+}
+
+/// What waits, and who is at work.
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// Edits of all that waits.
+    edits: usize,
+    /// Small transactions under way.
+    small: usize,
+    /// Submissions that the last transaction committed, and how long that took.
+    last: (usize, Duration),
+    /// So many submissions a writer waits for, a little while.
+    awaited: Option<usize>,
+    closed: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+    capacity: usize,
+}
+
 /// The door of the queue; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Queue {
-    sender: SyncSender<Waiting>,
-    depth: Arc<AtomicUsize>,
-}
+pub(crate) struct Queue(Arc<Door>);
+
+/// Closes the queue when its last holder is gone.
+struct Door(Arc<Shared>);
 
 /// The writers behind the queue. They end when the last [`Queue`] is gone and everything is answered.
 pub(crate) struct Writers(Vec<JoinHandle<()>>);
@@ -43,30 +74,34 @@ pub(crate) fn open(
     capacity: usize,
     writers: usize,
 ) -> (Queue, Writers) {
-    let (sender, receiver) = sync_channel(capacity);
-    let receiver = Arc::new(Mutex::new(receiver));
-    let depth = Arc::new(AtomicUsize::new(0));
+    let shared = Arc::new(Shared {
+        state: Mutex::default(),
+        changed: Condvar::new(),
+        capacity,
+    });
     let threads = (0..writers.max(1)).map(|_| {
-        let (receiver, store) = (receiver.clone(), store.clone());
-        let (metrics, depth) = (metrics.clone(), depth.clone());
-        std::thread::spawn(move || write(&receiver, &store, &metrics, &depth))
+        let (shared, store, metrics) = (shared.clone(), store.clone(), metrics.clone());
+        std::thread::spawn(move || write(&shared, &store, &metrics))
     });
     let threads = threads.collect();
-    (Queue { sender, depth }, Writers(threads))
+    (Queue(Arc::new(Door(shared))), Writers(threads))
 }
 
 impl Queue {
     /// Hands `submission` to a writer and waits for its commit.
     pub(crate) async fn submit(&self, submission: Submission) -> Answer {
         let (answer, committed) = oneshot::channel();
-        self.depth.fetch_add(1, Ordering::Relaxed);
-        match self.sender.try_send(Waiting { submission, answer }) {
-            Ok(()) => committed.await.unwrap_or(Err(Refusal::Internal)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.depth.fetch_sub(1, Ordering::Relaxed);
-                Err(Refusal::Busy)
-            }
+        if !self.0.0.add(Waiting { submission, answer }) {
+            return Err(Refusal::Busy);
         }
+        committed.await.unwrap_or(Err(Refusal::Internal))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.changed.notify_all();
     }
 }
 
@@ -81,25 +116,136 @@ impl Writers {
     }
 }
 
-fn write(
-    receiver: &Mutex<Receiver<Waiting>>,
-    store: &Store,
-    metrics: &Metrics,
-    depth: &AtomicUsize,
-) {
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether there was room for it.
+    fn add(&self, new: Waiting) -> bool {
+        let mut state = self.lock();
+        if state.waiting.len() >= self.capacity {
+            return false;
+        }
+        state.edits += new.edits();
+        state.waiting.push_back(new);
+        match state.awaited {
+            // Whoever gathers is to hear it, and not another.
+            Some(many) if state.waiting.len() >= many || state.is_worthwhile() => {
+                drop(state);
+                self.changed.notify_all();
+            }
+            None if state.may_begin() => {
+                drop(state);
+                self.changed.notify_one();
+            }
+            Some(_) | None => {}
+        }
+        true
+    }
+
+    /// What the next transaction is to commit; `None` when the queue is closed and empty.
+    fn take(&self) -> Option<(Vec<Waiting>, Work<'_>)> {
+        let mut state = self.lock();
+        loop {
+            if state.may_begin() && state.awaited.is_none() {
+                state = self.gather(state);
+                let batch = state.take_batch();
+                let edits: usize = batch.iter().map(Waiting::edits).sum();
+                let is_small = edits < WORTHWHILE_EDITS;
+                state.small += usize::from(is_small);
+                if state.may_begin() {
+                    self.changed.notify_one();
+                }
+                let work = Work {
+                    shared: self,
+                    submissions: batch.len(),
+                    edits,
+                    is_small,
+                    begun: Instant::now(),
+                };
+                return Some((batch, work));
+            }
+            if state.closed && state.waiting.is_empty() {
+                return None;
+            }
+            let woken = self.changed.wait(state);
+            state = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits for as many submissions as the last transaction answered, but not longer than half of what that
+    /// took: whoever was answered is likely to ask again, and then shares the commit.
+    fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        let (many, took) = state.last;
+        let until = Instant::now() + GATHERING.min(took / 2);
+        state.awaited = Some(many);
+        while state.waiting.len() < many && !state.is_worthwhile() && !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            let woken = self.changed.wait_timeout(state, left);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.awaited = None;
+        state
+    }
+}
+
+impl State {
+    fn is_worthwhile(&self) -> bool {
+        self.edits >= WORTHWHILE_EDITS
+    }
+
+    /// Whether a writer without work has something to do.
+    fn may_begin(&self) -> bool {
+        !self.waiting.is_empty() && (self.small == 0 || self.is_worthwhile() || self.closed)
+    }
+
+    /// All that is waiting, up to the bound.
+    fn take_batch(&mut self) -> Vec<Waiting> {
+        let mut batch = Vec::with_capacity(self.waiting.len());
+        let mut edits = 0;
+        while edits < BATCH_EDITS
+            && let Some(next) = self.waiting.pop_front()
+        {
+            edits += next.edits();
+            batch.push(next);
+        }
+        self.edits -= edits;
+        batch
+    }
+}
+
+/// A transaction under way; its end lets the next one begin, also where it ends by a panic.
+struct Work<'a> {
+    shared: &'a Shared,
+    submissions: usize,
+    edits: usize,
+    is_small: bool,
+    begun: Instant,
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.small -= usize::from(self.is_small);
+        state.last = (self.submissions, self.begun.elapsed());
+        if state.may_begin() {
+            drop(state);
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+fn write(shared: &Shared, store: &Store, metrics: &Metrics) {
     let mut conn = None;
-    while let Some(batch) = take(receiver) {
-        let left = depth
-            .fetch_sub(batch.len(), Ordering::Relaxed)
-            .saturating_sub(batch.len());
-        metrics.queued(left);
-        let edits = batch
-            .iter()
-            .map(|waiting| waiting.submission.items.len())
-            .sum();
-        let started = Instant::now();
+    while let Some((batch, work)) = shared.take() {
+        metrics.queued(shared.lock().waiting.len());
         let answers = commit_batch(&mut conn, store, &batch);
-        metrics.committed(edits, started.elapsed());
+        metrics.committed(work.edits, work.begun.elapsed());
+        drop(work);
         let answers = answers.unwrap_or_else(|refusal| vec![Err(refusal); batch.len()]);
         for (waiting, answer) in batch.into_iter().zip(answers) {
             for receipt in answer.iter().flat_map(|accepted| &accepted.receipts) {
@@ -111,20 +257,6 @@ fn write(
     }
 }
 
-/// All that is waiting, up to the bound; `None` when the queue is closed and empty.
-fn take(receiver: &Mutex<Receiver<Waiting>>) -> Option<Vec<Waiting>> {
-    let receiver = receiver.lock().unwrap_or_else(PoisonError::into_inner);
-    let first = receiver.recv().ok()?;
-    let mut edits = first.submission.items.len();
-    let mut batch = vec![first];
-    while edits < BATCH_EDITS {
-        let Ok(next) = receiver.try_recv() else { break };
-        edits += next.submission.items.len();
-        batch.push(next);
-    }
-    Some(batch)
-}
-
 fn commit_batch(
     conn: &mut Option<crate::store::Pooled>,
     store: &Store,
@@ -132,7 +264,7 @@ fn commit_batch(
 ) -> Result<Vec<Answer>, Refusal> {
     let submissions: Vec<&Submission> = batch.iter().map(|waiting| &waiting.submission).collect();
     let schema = store.schema();
-    let committed = match conn.take().map_or_else(|| store.connect(), Ok) {
+    let committed = match conn.take().map_or_else(|| store.connect_to_write(), Ok) {
         Ok(mut open) => {
             let committed = commit::commit_batch(&mut open, &schema, &submissions, edges::now());
             // After a failure the connection may be the cause: the next batch gets a fresh one.
