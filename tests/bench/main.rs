@@ -16,7 +16,6 @@ mod http;
 mod load;
 mod memory;
 mod patch;
-mod postgres;
 mod prepared;
 mod push;
 mod random;

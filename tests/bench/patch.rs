@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use colsync_tests::Backend;
+use colsync_tests::{Backend, Cluster};
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
 use crate::http::Connection;
 use crate::load::{Load, Work};
-use crate::postgres::Cluster;
 use crate::random::Random;
 use crate::subject::{ROWS, Subject, VALUES, set_quantity};
 
@@ -120,7 +119,7 @@ fn pgbench(subject: &Subject, time: Duration) -> Work {
          UPDATE plain SET quantity = :value WHERE id = :id;\n"
     );
     std::fs::write(&script, text).unwrap();
-    let mut command = Cluster::shared().pgbench();
+    let mut command = Cluster::durable().pgbench();
     command
         .args(["-n", "-M", "prepared", "-c", "16", "-j", "2", "-T"])
         .arg(time.as_secs().to_string())

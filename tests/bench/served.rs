@@ -2,13 +2,11 @@
 
 use std::process::Command;
 
-use colsync_tests::Backend;
 use colsync_tests::process::{self, Process};
+use colsync_tests::{Backend, Cluster};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection, SqliteConnection};
 use tempfile::TempDir;
-
-use crate::postgres::Cluster;
 
 /// What a database is called in the figures.
 pub(crate) fn name_of(backend: Backend) -> &'static str {
@@ -31,7 +29,7 @@ impl Place {
     pub(crate) fn new(backend: Backend) -> Place {
         let folder = TempDir::with_prefix("colsync-bench-").unwrap();
         let place = match backend {
-            Backend::Postgres => Cluster::shared().database(),
+            Backend::Postgres => Cluster::durable().database(),
             Backend::Sqlite => folder.path().join("server.db").display().to_string(),
         };
         Place {
