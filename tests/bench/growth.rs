@@ -9,7 +9,7 @@ use crate::Options;
 use crate::load::Load as _;
 use crate::plot::{Curve, Plot};
 use crate::progress::Progress;
-use crate::pull::Reader;
+use crate::pull::{CHANGED, Reader};
 use crate::push::{Pushers, Pushes};
 use crate::report::{Line, Table};
 use crate::rounds::median;
@@ -136,9 +136,12 @@ fn by_rows(rows: u64, options: &Options) -> Growth {
         decimals: 2,
         lines: Vec::new(),
     };
-    let sizes = [rows / 100, rows / 10, rows].map(|rows| rows.max(1_000));
+    let mut sizes = [rows / 100, rows / 10, rows]
+        .map(|rows| rows.max(CHANGED))
+        .to_vec();
+    sizes.dedup();
     for &backend in &options.backends {
-        let points = sizes.map(|rows| {
+        let points = sizes.iter().map(|&rows| {
             let what = format!("growth, pulls of {rows} rows on {}", name_of(backend));
             let progress = Progress::new(what, options.rounds);
             progress.say("making the table");
@@ -152,7 +155,7 @@ fn by_rows(rows: u64, options: &Options) -> Growth {
             reader.stop();
             (rows as f64, times)
         });
-        growth.add(backend, "pull", &points);
+        growth.add(backend, "pull", &points.collect::<Vec<_>>());
     }
     growth
 }

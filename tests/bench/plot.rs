@@ -43,7 +43,7 @@ impl Plot {
         let all = || self.lines.iter().flat_map(|line| &line.points);
         let most = |of: fn(&(f64, f64)) -> f64| all().map(of).fold(0.0, f64::max);
         let least = all().map(|point| point.0).fold(f64::INFINITY, f64::min);
-        let (right, top) = (most(|point| point.0), most(|point| point.1) * 1.15);
+        let (right, top) = (most(|point| point.0), most(|point| point.1) * 1.3);
         let mut chart = ChartBuilder::on(&root);
         chart
             .caption(self.title, ("sans-serif", 17))
@@ -72,7 +72,13 @@ impl Plot {
             .y_desc(self.y)
             .label_style(("sans-serif", 13))
             .axis_desc_style(("sans-serif", 14))
-            .x_label_formatter(&|x| number(*x))
+            .x_label_formatter(
+                &|x| match self.in_factors && x.log10().fract().abs() > 1e-6 {
+                    // Between powers of ten there is no room.
+                    true => String::new(),
+                    false => number(*x),
+                },
+            )
             .y_label_formatter(&|y| number(*y))
             .light_line_style(TRANSPARENT)
             .draw()

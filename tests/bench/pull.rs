@@ -50,12 +50,12 @@ fn measure(backend: Backend, rows: u64, options: &Options) -> Line {
     let (mut small, mut large) = (Reader::new(backend, few), Reader::new(backend, rows));
     let mut rounds = Rounds::default();
     for round in 1..=options.rounds {
-        rounds.push(in_turn(round, |side| match side {
+        let (ours, baseline) = in_turn(round, |side| match side {
             Side::Ours => large.pull(),
             Side::Baseline => small.pull(),
-        }));
-        let (ours, baseline) = (rounds.ours.last(), rounds.baseline.last());
-        progress.step(format!("{ours:.2?} ms, of few rows {baseline:.2?}"));
+        });
+        progress.step(format!("{ours:.2} ms, out of {few} rows {baseline:.2} ms"));
+        rounds.push((ours, baseline));
     }
     small.stop();
     large.stop();
