@@ -10,6 +10,8 @@ use crate::http::Connection;
 /// A client on a connection of its own.
 pub(crate) struct Caller {
     connection: Connection,
+    address: String,
+    id: String,
     /// The number of its last push.
     push: u64,
     /// Its position in the feed.
@@ -33,10 +35,17 @@ impl Caller {
         let id = format!("b0000000-0000-4000-8000-{number:012x}");
         Caller {
             connection: Connection::open(address, &id).await,
+            address: address.to_owned(),
+            id,
             push: 0,
             cursor: None,
             body: String::new(),
         }
+    }
+
+    /// Connects anew: a server does not keep a connection on which nothing is asked for long.
+    pub(crate) async fn reconnect(&mut self) {
+        self.connection = Connection::open(&self.address, &self.id).await;
     }
 
     /// Pushes the edits that `write` writes, with commas between them; gives the answer.

@@ -98,6 +98,8 @@ async fn open(address: &str) -> (Vec<Caller>, Vec<Connection>) {
         let mut puller = Caller::open(address, number).await;
         assert_eq!(puller.pull().await, ROWS);
         pullers.push(puller);
+    }
+    for _ in 0..CONNECTIONS {
         let id = "b0000000-0000-4000-8000-ffffffffffff";
         askers.push(Connection::open(address, id).await);
     }

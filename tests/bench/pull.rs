@@ -125,7 +125,9 @@ impl Reader {
         let edits: Vec<(String, u64)> = edits.collect();
         let Reader { writer, reader, .. } = self;
         self.runtime.block_on(async {
+            writer.reconnect().await;
             writer.set_quantities("things", &edits).await;
+            reader.reconnect().await;
             let mut patience = PATIENCE;
             while reader.look().await.0 < CHANGED {
                 patience = patience.checked_sub(1).expect("the changed rows");
