@@ -16,6 +16,8 @@ pub(crate) struct Caller {
     push: u64,
     /// Its position in the feed.
     cursor: Option<String>,
+    /// Bytes of the last pull, which is not compressed.
+    pub(crate) received: u64,
     body: String,
 }
 
@@ -39,6 +41,7 @@ impl Caller {
             id,
             push: 0,
             cursor: None,
+            received: 0,
             body: String::new(),
         }
     }
@@ -106,6 +109,7 @@ impl Caller {
         let mut lines = Lines::default();
         let take = |piece: &[u8]| lines.take(piece);
         self.connection.get_pieces(&target, &headers, take).await;
+        self.received = lines.bytes;
         let last = lines.last.expect("a checkpoint at the end");
         let last: Checkpoint<'_> = serde_json::from_slice(&last).unwrap();
         assert!(last.complete, "a pull that broke off");
@@ -117,6 +121,7 @@ impl Caller {
 #[derive(Default)]
 struct Lines {
     rows: u64,
+    bytes: u64,
     /// A line of which the end has not come.
     broken: Vec<u8>,
     /// The last line, if it is a checkpoint.
@@ -125,6 +130,7 @@ struct Lines {
 
 impl Lines {
     fn take(&mut self, piece: &[u8]) {
+        self.bytes += piece.len() as u64;
         for line in piece.split_inclusive(|&byte| byte == b'\n') {
             let is_whole = line.ends_with(b"\n");
             if is_whole && self.broken.is_empty() {

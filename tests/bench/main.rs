@@ -51,6 +51,7 @@ use report::Table;
 /// It starts its own PostgreSQL, SQLite and servers, in temporary folders. A missed target is told, and is no
 /// failure; a lost edit is one.
 #[derive(Parser)]
+#[command(name = "bench")]
 struct Arguments {
     /// What to measure; several are measured in the order of this list
     #[arg(value_enum, default_value = "all")]
