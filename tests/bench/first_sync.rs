@@ -3,29 +3,30 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, BufWriter, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use colsync_client::{Client, Settings};
-use colsync_tests::{Backend, process};
+use colsync_tests::Backend;
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, SqliteConnection};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
-use crate::memory;
-use crate::report::{Line, Rounds, Side, Table, in_turn, median};
+use crate::Options;
+use crate::program;
+use crate::progress::Progress;
+use crate::report::{Line, Table, Target};
+use crate::rounds::{Rounds, Side, in_turn, median};
 use crate::served::{Place, Served, name_of};
 use crate::things::{self, Thing};
 
 /// Rows of a transaction of the plain import.
 const TOGETHER: usize = 5_000;
-/// How often the client's memory is looked at.
-const LOOK: Duration = Duration::from_millis(2);
 
 /// Measures a tenth of the rows and all of them, on each database.
-pub(crate) fn table(rows: u64, backends: &[Backend], rounds: u32) -> Table {
+pub(crate) fn table(rows: u64, options: &Options) -> Table {
     let sizes = [rows / 10, rows];
-    let each = backends
+    let each = options
+        .backends
         .iter()
         .flat_map(|&backend| sizes.map(|rows| (backend, rows)));
     Table {
@@ -38,41 +39,36 @@ pub(crate) fn table(rows: u64, backends: &[Backend], rounds: u32) -> Table {
             "ratio",
             "(rounds)",
             "bytes/row",
-            "client MB",
-            "server MB",
+            "client MiB",
+            "server MiB",
         ],
         lines: each
-            .map(|(backend, rows)| measure(backend, rows, rounds))
+            .map(|(backend, rows)| measure(backend, rows, options))
             .collect(),
     }
 }
 
-/// What the client did and had.
-struct Synced {
-    took: Duration,
-    peak: f64,
-    received: f64,
-}
+/// What neither process should need more of, in MiB.
+const MEMORY: f64 = 96.0;
 
-fn measure(backend: Backend, rows: u64, count: u32) -> Line {
+fn measure(backend: Backend, rows: u64, options: &Options) -> Line {
     let on = name_of(backend);
-    eprintln!("first sync on {on}: making {rows} rows");
-    let served = serve(backend, rows);
-    let config = served.place.folder.path().join("bench.toml");
-    let server = memory::process(&config, "serve");
+    let progress = Progress::new(format!("first-sync on {on}, {rows} rows"), options.rounds);
+    progress.say("making the table");
+    let served = things::serve(backend, rows);
     let quantities = things::quantities(rows);
     let mut rounds = Rounds::default();
     let mut peaks = Vec::new();
     let mut received = 0.0;
-    for round in 1..=count {
+    for round in 1..=options.rounds {
         let (ours, baseline) = in_turn(round, |side| {
             let file = served.place.folder.path().join("round.db");
             let took = match side {
                 Side::Ours => {
-                    let client = sync(&served, &file, rows);
-                    peaks.push(client.peak);
-                    received = client.received;
-                    client.took
+                    let synced = sync(&served, &file, rows);
+                    peaks.push(synced.peak);
+                    received = synced.report["received_bytes"].as_f64().unwrap() / rows as f64;
+                    synced.took
                 }
                 Side::Baseline => import(&served.place, &file),
             };
@@ -82,102 +78,60 @@ fn measure(backend: Backend, rows: u64, count: u32) -> Line {
             std::fs::remove_file(&file).unwrap();
             rows as f64 / took.as_secs_f64()
         });
-        eprintln!(
-            "first sync on {on}, {rows} rows, round {round}: {ours:.0}/s, baseline {baseline:.0}/s"
-        );
-        rounds.ours.push(ours);
-        rounds.baseline.push(baseline);
+        progress.step(format!("{ours:.0}/s, baseline {baseline:.0}/s"));
+        rounds.push((ours, baseline));
     }
-    let server = memory::peak(server).unwrap();
+    let server = served.peak_memory();
     served.stop();
-    let client = median(&peaks);
-    Line {
-        cells: vec![
-            on.to_owned(),
-            rows.to_string(),
-            format!("{:.0}", median(&rounds.ours)),
-            format!("{:.0}", median(&rounds.baseline)),
-            format!("{:.2}", rounds.ratio()),
-            rounds.spread(),
-            format!("{received:.0}"),
-            format!("{client:.0}"),
-            format!("{server:.0}"),
-        ],
-        object: json!({
-            "what": "first sync",
-            "on": on,
-            "rows": rows,
-            "rows_per_second": median(&rounds.ours),
-            "baseline_rows_per_second": median(&rounds.baseline),
-            "ratio": rounds.ratio(),
-            "received_bytes_per_row": received,
-            "client_peak_mb": client,
-            "server_peak_mb": server,
-            "rounds": rounds.ours,
-            "baseline_rounds": rounds.baseline,
-        }),
-    }
-}
-
-/// A server whose table has so many rows that nobody has edited.
-fn serve(backend: Backend, rows: u64) -> Served {
-    let place = Place::new(backend);
-    match backend {
-        Backend::Postgres => {
-            place.batch(things::POSTGRES);
-            things::fill_pg(&mut place.pg(), rows);
-        }
-        Backend::Sqlite => {
-            place.batch(things::SQLITE);
-            things::fill_file(&mut place.file(), rows);
-        }
-    }
-    let served = place.serve("things");
-    if backend == Backend::Postgres {
-        // What adopting has left, so that it is not done by itself during one side's turn.
-        served.place.batch("VACUUM ANALYZE things");
-    }
-    served
+    let client = peaks.into_iter().fold(0.0, f64::max);
+    let cells = vec![
+        on.to_owned(),
+        rows.to_string(),
+        format!("{:.0}", median(&rounds.ours)),
+        format!("{:.0}", median(&rounds.baseline)),
+        format!("{:.2}", rounds.ratio()),
+        rounds.spread(),
+        format!("{received:.0}"),
+        format!("{client:.0}"),
+        format!("{server:.0}"),
+    ];
+    let object = json!({
+        "what": "first-sync",
+        "on": on,
+        "rows": rows,
+        "rows_per_second": median(&rounds.ours),
+        "baseline_rows_per_second": median(&rounds.baseline),
+        "ratio": rounds.ratio(),
+        "received_bytes_per_row": received,
+        "client_peak_mib": client,
+        "server_peak_mib": server,
+        "rounds": rounds.ours,
+        "baseline_rounds": rounds.baseline,
+    });
+    Line::new(cells, object).should([
+        Target::at_least(0.6, rounds.ratio()),
+        Target::at_most(MEMORY, client).of("client", "MiB"),
+        Target::at_most(MEMORY, server).of("server", "MiB"),
+    ])
 }
 
 /// Makes a client and runs its program once.
-fn sync(served: &Served, file: &Path, rows: u64) -> Synced {
+fn sync(served: &Served, file: &Path, rows: u64) -> program::Synced {
     let settings = Settings {
         server: Some(format!("http://{}", served.address())),
         ..Settings::default()
     };
     let client = Client::open(file, settings).unwrap();
     client.init(&[]).unwrap();
-    let said = served.place.folder.path().join("said.json");
-    let mut command = Command::new(process::client_binary());
-    command
-        .env_clear()
-        .args(["--json", "sync", "--file"])
-        .arg(file);
-    command
-        .stdin(Stdio::null())
-        .stdout(File::create(&said).unwrap());
-    let started = Instant::now();
-    let mut child = command.spawn().unwrap();
-    let mut peak = 0.0_f64;
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        peak = peak.max(memory::peak(child.id()).unwrap_or_default());
-        std::thread::sleep(LOOK);
-    };
-    let took = started.elapsed();
-    let said = std::fs::read_to_string(said).unwrap();
-    assert!(status.success(), "{status}: {said}");
-    let report: Json = serde_json::from_str(&said).unwrap();
-    assert_eq!(report["pulled"].as_u64(), Some(rows), "{report}");
+    let synced = program::sync(file);
+    assert_eq!(
+        synced.report["pulled"].as_u64(),
+        Some(rows),
+        "{}",
+        synced.report
+    );
     assert_eq!(client.status().unwrap().pending, 0);
-    Synced {
-        took,
-        peak,
-        received: report["received_bytes"].as_f64().unwrap() / rows as f64,
-    }
+    synced
 }
 
 /// Exports the table to a file, and imports that into a new file of SQLite.

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-/// The most of the process `pid` so far, in MB; `None` if it has ended.
+/// The most of the process `pid` so far, in MiB; `None` if it has ended.
 pub(crate) fn peak(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: f64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kib * 1024.0 / 1e6)
+    Some(kib / 1024.0)
 }
 
 /// The process whose arguments name `path` and `word`.
@@ -25,4 +25,12 @@ pub(crate) fn process(path: &Path, word: &str) -> u32 {
             && arguments.any(|argument| argument == word)
     });
     found.unwrap_or_else(|| panic!("no process {word} of {path}"))
+}
+
+/// What this process has now, in KiB.
+pub(crate) fn now() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+    kib.unwrap().trim().parse().unwrap()
 }

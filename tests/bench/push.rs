@@ -1,65 +1,150 @@
-//! Batches: pushes of several clients, against a plain bulk UPDATE of as many rows.
+//! Batches: pushes of several clients, half of the edits in conflict, beside a plain bulk UPDATE.
+//!
+//! Half of the rows are shared: of those a client edits one that another client wrote last, from the
+//! version before that. So it is a true conflict. Half of them are made later than what they meet, and win;
+//! the others are made earlier, and lose.
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use colsync_tests::{Backend, clock};
-use diesel::RunQueryDsl as _;
-use diesel::sql_types::{Array, BigInt};
-use serde_json::Value as Json;
+use colsync_tests::clock;
+use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
 
-use crate::http::Connection;
-use crate::load::{Load, Work};
+use crate::bulk;
+use crate::caller::Caller;
+use crate::load::{Load, Work, repeat};
 use crate::random::Random;
-use crate::subject::{ROWS, Subject, VALUES, set_quantity};
+use crate::subject::{Subject, VALUES};
 
-const CLIENTS: u64 = 4;
-const BATCH: usize = 500;
+/// Edits of one push before the measurement.
+const FIRST_ROWS: usize = 2_500;
 
-const BULK: &str = "UPDATE plain SET quantity = v.quantity \
-    FROM unnest($1, $2) AS v(id, quantity) WHERE plain.id = v.id";
-
-/// One client, which edits its share of the rows and knows their versions from its receipts.
-struct Pusher {
-    connection: Connection,
-    random: Random,
-    number: i64,
-    rows: Vec<Row>,
-    body: String,
+/// Who pushes how much.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pushes {
+    pub(crate) clients: u64,
+    /// Edits of one push.
+    pub(crate) batch: usize,
 }
 
-struct Row {
+impl Default for Pushes {
+    fn default() -> Self {
+        Pushes {
+            clients: 4,
+            batch: 500,
+        }
+    }
+}
+
+/// A row that one client alone edits, with the version it knows.
+struct Own {
     id: u64,
     version: i64,
+}
+
+/// A row that all clients edit.
+struct Shared {
+    id: u64,
+    /// The version of its last change.
+    version: i64,
+    /// Who made that.
+    writer: u64,
+    /// Whether a push with it is on its way: what it meets must be known.
+    is_taken: bool,
+}
+
+/// One edit of a push on its way, by the row's place.
+#[derive(Debug, Clone, Copy)]
+enum Edit {
+    /// Of an own row.
+    Seen(usize),
+    /// Of a shared row, in conflict, and the later one.
+    Wins(usize),
+    /// Of a shared row, in conflict, and the earlier one.
+    Loses(usize),
+}
+
+/// One client.
+struct Pusher {
+    caller: Caller,
+    random: Random,
+    number: u64,
+    batch: usize,
+    own: Vec<Own>,
+    shared: Rc<RefCell<Vec<Shared>>>,
+    edits: Vec<Edit>,
+    /// Edits so far, to have exact halves.
+    made: u64,
+    applied: u64,
+    conflicts: u64,
 }
 
 /// All clients, on one thread.
 pub(crate) struct Pushers {
     runtime: Runtime,
     pushers: Vec<Pusher>,
-    applied: u64,
+    batch: usize,
+}
+
+/// What is read of an answer.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    receipts: Vec<Receipt<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Receipt<'a> {
+    version: i64,
+    #[serde(borrow)]
+    columns: Columns<'a>,
+}
+
+#[derive(Deserialize)]
+struct Columns<'a> {
+    #[serde(borrow)]
+    quantity: Quantity<'a>,
+}
+
+#[derive(Deserialize)]
+struct Quantity<'a> {
+    outcome: &'a str,
+    conflict: Option<&'a str>,
 }
 
 impl Pushers {
-    /// Connects and sends a first push each, which makes the clients known.
-    pub(crate) fn new(subject: &Subject) -> Pushers {
+    /// Connects all clients, and has each write its part of the shared rows.
+    pub(crate) fn new(subject: &Subject, pushes: Pushes) -> Pushers {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (rows, clients) = (subject.shape.rows, pushes.clients);
+        let shared = (1..=rows / 2).map(|id| Shared {
+            id,
+            version: 1,
+            writer: id % clients,
+            is_taken: false,
+        });
+        let shared = Rc::new(RefCell::new(shared.collect()));
         let address = subject.address();
-        let pushers: Vec<Pusher> = runtime.block_on(async {
+        let pushers = runtime.block_on(async {
             let mut pushers = Vec::new();
-            for number in 0..CLIENTS {
-                let id = format!("b0000000-0000-4000-8000-{number:012x}");
-                let own = (1..=ROWS).filter(|row| row % CLIENTS == number);
+            for number in 0..clients {
+                let own = (rows / 2 + 1..=rows).filter(|row| row % clients == number);
                 let mut pusher = Pusher {
-                    connection: Connection::open(&address, &id).await,
+                    caller: Caller::open(&address, number).await,
                     random: Random::new(number),
-                    number: 0,
-                    rows: own.map(|id| Row { id, version: 1 }).collect(),
-                    body: String::new(),
+                    number,
+                    batch: pushes.batch,
+                    own: own.map(|id| Own { id, version: 1 }).collect(),
+                    shared: Rc::clone(&shared),
+                    edits: Vec::new(),
+                    made: 0,
+                    applied: 0,
+                    conflicts: 0,
                 };
-                pusher.push().await;
+                pusher.write_shared().await;
                 pushers.push(pusher);
             }
             pushers
@@ -67,137 +152,144 @@ impl Pushers {
         Pushers {
             runtime,
             pushers,
-            applied: CLIENTS * BATCH as u64,
+            batch: pushes.batch,
         }
+    }
+
+    fn sum(&self, of: impl Fn(&Pusher) -> u64) -> u64 {
+        self.pushers.iter().map(of).sum()
     }
 }
 
 impl Load for Pushers {
-    fn baseline(&self, subject: &Subject, time: Duration) -> Work {
-        let mut random = Random::new(CLIENTS);
-        let mut update = bulk_update(subject);
-        let start = Instant::now();
-        let mut done = 0;
-        while start.elapsed() < time {
-            // A stride that is prime to the number of rows meets none twice.
-            let first = random.below(ROWS);
-            let ids = (0..BATCH as u64).map(|step| 1 + ((first + step * 7_919) % ROWS) as i64);
-            let values = (0..BATCH).map(|_| random.below(VALUES) as i64);
-            update(ids.collect(), values.collect());
-            done += BATCH as u64;
-        }
+    fn baseline(&mut self, subject: &Subject, time: Duration) -> Work {
+        bulk::updates(subject, time)
+    }
+
+    fn run(&mut self, time: Duration) -> Work {
+        let work = repeat(&self.runtime, &mut self.pushers, time, Pusher::push);
         Work {
-            done,
-            took: start.elapsed(),
+            done: work.done * self.batch as u64,
+            ..work
         }
     }
 
-    fn run(&mut self, time: Duration, latencies: &mut Vec<u64>) -> Work {
-        let pushers = std::mem::take(&mut self.pushers);
-        let start = Instant::now();
-        let ended = self.runtime.block_on(async {
-            let mut tasks = JoinSet::new();
-            for pusher in pushers {
-                tasks.spawn(pusher.run(start + time));
-            }
-            tasks.join_all().await
-        });
-        let took = start.elapsed();
-        let mut done = 0;
-        for (pusher, mut waited) in ended {
-            done += (waited.len() * BATCH) as u64;
-            latencies.append(&mut waited);
-            self.pushers.push(pusher);
-        }
-        self.applied += done;
-        Work { done, took }
-    }
-
-    fn applied(&self) -> u64 {
-        self.applied
+    /// Each edit that was applied made a version, and each conflict an entry in the ledger.
+    fn check(&self, subject: &Subject) {
+        let applied = self.sum(|pusher| pusher.applied);
+        assert_eq!(subject.versions(), applied, "edits written, edits applied");
+        let conflicts = self.sum(|pusher| pusher.conflicts);
+        assert_eq!(subject.conflicts(), conflicts, "entries, conflicts told");
     }
 }
 
 impl Pusher {
-    async fn run(mut self, until: Instant) -> (Pusher, Vec<u64>) {
-        let mut latencies = Vec::new();
-        while Instant::now() < until {
-            latencies.push(self.push().await);
+    /// Writes the rows of the shared ones that are its own at first.
+    async fn write_shared(&mut self) {
+        let places: Vec<usize> = {
+            let shared = self.shared.borrow();
+            let all = shared.iter().enumerate();
+            let mine = all.filter(|(_, row)| row.writer == self.number);
+            mine.map(|(place, _)| place).collect()
+        };
+        for places in places.chunks(FIRST_ROWS) {
+            let rows: Vec<(String, u64)> = places
+                .iter()
+                .map(|&place| (self.shared.borrow()[place].id.to_string(), VALUES))
+                .collect();
+            self.caller.set_quantities("items", &rows).await;
+            for &place in places {
+                self.shared.borrow_mut()[place].version += 1;
+            }
+            self.applied += places.len() as u64;
         }
-        (self, latencies)
     }
 
-    /// Edits one column of [`BATCH`] rows; gives the µs from the request to its answer.
-    async fn push(&mut self) -> u64 {
-        self.number += 1;
-        // The first rows of the list are the batch: chosen anew each time, none twice.
-        for place in 0..BATCH {
-            let left = (self.rows.len() - place) as u64;
-            let other = place + self.random.below(left) as usize;
-            self.rows.swap(place, other);
+    /// Chooses the rows of the next push, none twice.
+    fn choose(&mut self) {
+        self.edits.clear();
+        let mut shared = self.shared.borrow_mut();
+        let mut seen = 0;
+        for _ in 0..self.batch {
+            self.made += 1;
+            if self.made.is_multiple_of(2) {
+                let left = (self.own.len() - seen) as u64;
+                let other = seen + self.random.below(left) as usize;
+                self.own.swap(seen, other);
+                self.edits.push(Edit::Seen(seen));
+                seen += 1;
+                continue;
+            }
+            let place = loop {
+                let place = self.random.below(shared.len() as u64) as usize;
+                if !shared[place].is_taken && shared[place].writer != self.number {
+                    break place;
+                }
+            };
+            shared[place].is_taken = true;
+            let edit = match self.made % 4 {
+                1 => Edit::Wins(place),
+                _ => Edit::Loses(place),
+            };
+            self.edits.push(edit);
         }
-        let now = clock::now_with(0);
-        self.body.clear();
-        write!(self.body, "{{\"push\":{},\"edits\":[", self.number).unwrap();
-        for (place, row) in self.rows[..BATCH].iter().enumerate() {
-            let comma = if place == 0 { "" } else { "," };
-            write!(
-                self.body,
-                "{comma}{{\"table\":\"items\",\"id\":\"{}\",\"op\":\"update\",\"base_version\":{},\
-                 \"at\":\"{now}\",\"columns\":{{\"quantity\":{{\"value\":{}}}}}}}",
-                row.id,
-                row.version,
-                self.random.below(VALUES)
-            )
-            .unwrap();
-        }
-        self.body.push_str("]}");
+    }
+
+    /// Pushes edits; gives the µs from the request to its answer.
+    async fn push(&mut self) -> u32 {
+        self.choose();
+        let (now, earlier) = (clock::now_with(0), clock::ago(3_600));
+        let (edits, own, random) = (&self.edits, &self.own, &mut self.random);
+        let shared = Rc::clone(&self.shared);
+        self.caller.write_push(|body| {
+            let shared = shared.borrow();
+            for (at, edit) in edits.iter().enumerate() {
+                let (id, base, time) = match *edit {
+                    Edit::Seen(place) => (own[place].id, own[place].version, &now),
+                    Edit::Wins(place) => (shared[place].id, shared[place].version - 1, &now),
+                    Edit::Loses(place) => (shared[place].id, shared[place].version - 1, &earlier),
+                };
+                let comma = if at == 0 { "" } else { "," };
+                let value = random.below(VALUES);
+                write!(
+                    body,
+                    "{comma}{{\"table\":\"items\",\"id\":\"{id}\",\"op\":\"update\",\
+                     \"base_version\":{base},\"at\":\"{time}\",\
+                     \"columns\":{{\"quantity\":{{\"value\":{value}}}}}}}"
+                )
+                .unwrap();
+            }
+        });
         let sent = Instant::now();
-        let answer = self
-            .connection
-            .send(
-                "POST /v1/sync/push",
-                "application/json",
-                self.body.as_bytes(),
-            )
-            .await;
-        let waited = sent.elapsed().as_micros() as u64;
-        let answer: Json = serde_json::from_slice(answer).unwrap();
-        let receipts = answer["receipts"].as_array().unwrap();
-        assert_eq!(receipts.len(), BATCH);
-        for (row, receipt) in self.rows.iter_mut().zip(receipts) {
-            let outcome = &receipt["columns"]["quantity"]["outcome"];
-            assert_eq!(outcome, "applied", "{receipt}");
-            row.version = receipt["version"].as_i64().unwrap();
+        let answer = self.caller.send_push().await;
+        let waited = sent.elapsed().as_micros() as u32;
+        let read: Result<Answer<'_>, _> = serde_json::from_slice(answer);
+        let read = read.unwrap_or_else(|e| panic!("{e}: {}", String::from_utf8_lossy(answer)));
+        assert_eq!(read.receipts.len(), self.edits.len());
+        let mut shared = self.shared.borrow_mut();
+        for (&edit, receipt) in self.edits.iter().zip(&read.receipts) {
+            let (outcome, version) = (receipt.columns.quantity.outcome, receipt.version);
+            let met = receipt.columns.quantity.conflict.is_some();
+            match edit {
+                Edit::Seen(place) => {
+                    assert_eq!((outcome, met), ("applied", false));
+                    self.own[place].version = version;
+                    self.applied += 1;
+                }
+                Edit::Wins(place) => {
+                    assert_eq!((outcome, met), ("applied", true));
+                    let row = &mut shared[place];
+                    (row.version, row.writer, row.is_taken) = (version, self.number, false);
+                    self.applied += 1;
+                    self.conflicts += 1;
+                }
+                Edit::Loses(place) => {
+                    assert_eq!((outcome, met), ("superseded", true));
+                    shared[place].is_taken = false;
+                    self.conflicts += 1;
+                }
+            }
         }
         waited
-    }
-}
-
-/// What sets the columns of these rows to these values, on one connection to the plain table.
-fn bulk_update(subject: &Subject) -> Box<dyn FnMut(Vec<i64>, Vec<i64>)> {
-    match subject.backend {
-        Backend::Postgres => {
-            let mut conn = subject.pg();
-            Box::new(move |ids, values| {
-                let updated = diesel::sql_query(BULK)
-                    .bind::<Array<BigInt>, _>(ids)
-                    .bind::<Array<BigInt>, _>(values)
-                    .execute(&mut conn);
-                assert_eq!(updated, Ok(BATCH));
-            })
-        }
-        Backend::Sqlite => {
-            let mut conn = subject.plain_file();
-            Box::new(move |ids, values| {
-                let committed: diesel::QueryResult<()> = conn.immediate_transaction(|conn| {
-                    for (id, value) in ids.iter().zip(&values) {
-                        set_quantity(conn, *id, *value);
-                    }
-                    Ok(())
-                });
-                committed.unwrap();
-            })
-        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 /// Figures of one kind.
 pub(crate) struct Table {
@@ -19,96 +19,161 @@ pub(crate) struct Line {
     pub(crate) cells: Vec<String>,
     /// The same and more, for programs.
     pub(crate) object: Json,
+    /// What the figure should be.
+    pub(crate) targets: Vec<Target>,
 }
 
-/// All tables, for people.
-pub(crate) fn text(tables: &[Table]) -> String {
-    let texts: Vec<String> = tables.iter().map(Table::text).collect();
-    texts.join("\n")
+/// What a figure should be, and what it is.
+pub(crate) struct Target {
+    /// The figure's name; empty for the line's ratio.
+    of: &'static str,
+    bound: Bound,
+    unit: &'static str,
+    value: f64,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Target {
+    /// A ratio that should not be below `bound`.
+    pub(crate) fn at_least(bound: f64, value: f64) -> Target {
+        Target {
+            of: "",
+            bound: Bound::AtLeast(bound),
+            unit: "",
+            value,
+        }
+    }
+
+    /// A ratio that should not be above `bound`.
+    pub(crate) fn at_most(bound: f64, value: f64) -> Target {
+        Target {
+            of: "",
+            bound: Bound::AtMost(bound),
+            unit: "",
+            value,
+        }
+    }
+
+    /// The same of another figure of the line.
+    pub(crate) fn of(self, of: &'static str, unit: &'static str) -> Target {
+        Target { of, unit, ..self }
+    }
+
+    fn is_met(&self) -> bool {
+        match self.bound {
+            Bound::AtLeast(bound) => self.value >= bound,
+            Bound::AtMost(bound) => self.value <= bound,
+        }
+    }
+
+    fn text(&self) -> String {
+        let (sign, bound) = match self.bound {
+            Bound::AtLeast(bound) => ('≥', bound),
+            Bound::AtMost(bound) => ('≤', bound),
+        };
+        let text = format!("{} {sign} {bound} {}", self.of, self.unit);
+        text.trim().to_owned()
+    }
+
+    fn object(&self) -> Json {
+        let (name, bound) = match self.bound {
+            Bound::AtLeast(bound) => ("at_least", bound),
+            Bound::AtMost(bound) => ("at_most", bound),
+        };
+        let of = if self.of.is_empty() { "ratio" } else { self.of };
+        json!({ "of": of, name: bound, "unit": self.unit, "value": self.value, "met": self.is_met() })
+    }
+}
+
+impl Line {
+    /// A figure that has no target.
+    pub(crate) fn new(cells: Vec<String>, object: Json) -> Line {
+        Line {
+            cells,
+            object,
+            targets: Vec::new(),
+        }
+    }
+
+    /// Says what the figure should be.
+    pub(crate) fn should(mut self, targets: impl IntoIterator<Item = Target>) -> Line {
+        self.targets.extend(targets);
+        self
+    }
+
+    /// The two cells about the targets.
+    fn verdict(&self) -> [String; 2] {
+        let targets: Vec<String> = self.targets.iter().map(Target::text).collect();
+        let missed: Vec<String> = self
+            .targets
+            .iter()
+            .filter(|target| !target.is_met())
+            .map(Target::text)
+            .collect();
+        let verdict = match (self.targets.len(), missed.len()) {
+            (0, _) => String::new(),
+            (_, 0) => "met".to_owned(),
+            (1, _) => "missed".to_owned(),
+            (_, _) => format!("missed {}", missed.join(", ")),
+        };
+        [targets.join(", "), verdict]
+    }
 }
 
 /// An array with an object a line of any table.
 pub(crate) fn json(tables: Vec<Table>) -> Json {
     let lines = tables.into_iter().flat_map(|table| table.lines);
-    lines.map(|line| line.object).collect()
+    lines
+        .map(|line| {
+            let mut object = line.object;
+            if !line.targets.is_empty() {
+                object["targets"] = line.targets.iter().map(Target::object).collect();
+            }
+            object
+        })
+        .collect()
 }
 
 impl Table {
-    fn text(&self) -> String {
-        let heads: Vec<String> = self.heads.iter().map(|&head| head.to_owned()).collect();
-        let lines: Vec<&[String]> = std::iter::once(heads.as_slice())
-            .chain(self.lines.iter().map(|line| line.cells.as_slice()))
-            .collect();
-        let widths: Vec<usize> = (0..heads.len())
+    /// For people.
+    pub(crate) fn text(&self) -> String {
+        let has_targets = self.lines.iter().any(|line| !line.targets.is_empty());
+        let mut heads: Vec<String> = self.heads.iter().map(|&head| head.to_owned()).collect();
+        let numbers = heads.len();
+        if has_targets {
+            heads.extend(["target".to_owned(), String::new()]);
+        }
+        let mut lines = vec![heads];
+        for line in &self.lines {
+            let mut cells = line.cells.clone();
+            if has_targets {
+                cells.extend(line.verdict());
+            }
+            lines.push(cells);
+        }
+        let widths: Vec<usize> = (0..lines[0].len())
             .map(|at| lines.iter().map(|cells| cells[at].chars().count()).max())
             .map(Option::unwrap_or_default)
             .collect();
         let mut text = format!("{}\n", self.title);
         for cells in lines {
+            let mut line = String::new();
             for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
                 match at {
-                    0 => write!(text, "{cell:width$}"),
-                    1 => write!(text, "  {cell:width$}"),
-                    _ => write!(text, "  {cell:>width$}"),
+                    0 => write!(line, "{cell:width$}"),
+                    at if at == 1 || at >= numbers => write!(line, "  {cell:width$}"),
+                    _ => write!(line, "  {cell:>width$}"),
                 }
                 .unwrap();
             }
+            text.push_str(line.trim_end());
             text.push('\n');
         }
         text
-    }
-}
-
-/// What both sides took or did, by round.
-#[derive(Default)]
-pub(crate) struct Rounds {
-    pub(crate) ours: Vec<f64>,
-    pub(crate) baseline: Vec<f64>,
-}
-
-impl Rounds {
-    /// Of the medians.
-    pub(crate) fn ratio(&self) -> f64 {
-        median(&self.ours) / median(&self.baseline)
-    }
-
-    /// The smallest ratio of a round and the largest, for people.
-    pub(crate) fn spread(&self) -> String {
-        let ratios = self.ours.iter().zip(&self.baseline).map(|(a, b)| a / b);
-        let (low, high) = ratios.fold((f64::INFINITY, 0.0), |(low, high), ratio| {
-            (ratio.min(low), ratio.max(high))
-        });
-        format!("{low:.2}-{high:.2}")
-    }
-}
-
-/// Runs both sides, now the one first and now the other, so that neither has the warmer machine.
-pub(crate) fn in_turn<T>(round: u32, mut side: impl FnMut(Side) -> T) -> (T, T) {
-    if round.is_multiple_of(2) {
-        let ours = side(Side::Ours);
-        (ours, side(Side::Baseline))
-    } else {
-        let baseline = side(Side::Baseline);
-        (side(Side::Ours), baseline)
-    }
-}
-
-/// Whose work it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// With colsync.
-    Ours,
-    /// Without it.
-    Baseline,
-}
-
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len().is_multiple_of(2) {
-        (sorted[middle - 1] + sorted[middle]) / 2.0
-    } else {
-        sorted[middle]
     }
 }

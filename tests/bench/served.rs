@@ -2,13 +2,14 @@
 
 use std::process::Command;
 
-use colsync_tests::Backend;
 use colsync_tests::process::{self, Process};
+use colsync_tests::{Backend, Cluster};
 use diesel::connection::SimpleConnection as _;
-use diesel::{Connection as _, PgConnection, SqliteConnection};
+use diesel::sql_types::BigInt;
+use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection};
 use tempfile::TempDir;
 
-use crate::postgres::Cluster;
+use crate::memory;
 
 /// What a database is called in the figures.
 pub(crate) fn name_of(backend: Backend) -> &'static str {
@@ -16,6 +17,12 @@ pub(crate) fn name_of(backend: Backend) -> &'static str {
         Backend::Sqlite => "sqlite",
         Backend::Postgres => "postgres",
     }
+}
+
+#[derive(QueryableByName)]
+struct Count {
+    #[diesel(sql_type = BigInt)]
+    n: i64,
 }
 
 /// A database that is there before a server is.
@@ -31,7 +38,7 @@ impl Place {
     pub(crate) fn new(backend: Backend) -> Place {
         let folder = TempDir::with_prefix("colsync-bench-").unwrap();
         let place = match backend {
-            Backend::Postgres => Cluster::shared().database(),
+            Backend::Postgres => Cluster::durable().database(),
             Backend::Sqlite => folder.path().join("server.db").display().to_string(),
         };
         Place {
@@ -48,6 +55,24 @@ impl Place {
             Backend::Sqlite => self.file().batch_execute(sql),
         }
         .unwrap();
+    }
+
+    /// Has PostgreSQL do at once what it would do by itself, so that it does not meet one side's turn.
+    pub(crate) fn tidy(&self, table: &str) {
+        match self.backend {
+            Backend::Postgres => self.batch(&format!("VACUUM ANALYZE {table}")),
+            Backend::Sqlite => {}
+        }
+    }
+
+    /// The column `n` of the row that a query gives.
+    pub(crate) fn int(&self, sql: &str) -> u64 {
+        let n = match self.backend {
+            Backend::Postgres => diesel::sql_query(sql).get_result(&mut self.pg()),
+            Backend::Sqlite => diesel::sql_query(sql).get_result(&mut self.file()),
+        };
+        let Count { n } = n.unwrap();
+        n.try_into().unwrap()
     }
 
     /// The database as a URL.
@@ -85,8 +110,11 @@ impl Place {
         assert!(adopted.status.success(), "{}", process::said(&adopted));
         let mut serve = command();
         serve.arg("serve");
+        let process = Process::start(serve);
+        let pid = memory::process(&config, "serve");
         Served {
-            process: Process::start(serve),
+            process,
+            pid,
             place: self,
         }
     }
@@ -95,6 +123,7 @@ impl Place {
 /// A server and its database.
 pub(crate) struct Served {
     process: Process,
+    pid: u32,
     pub(crate) place: Place,
 }
 
@@ -102,6 +131,11 @@ impl Served {
     /// Where it answers.
     pub(crate) fn address(&self) -> String {
         self.process.address.clone()
+    }
+
+    /// The most memory that it has had, in MiB.
+    pub(crate) fn peak_memory(&self) -> f64 {
+        memory::peak(self.pid).unwrap()
     }
 
     /// Stops it.

@@ -5,15 +5,12 @@
 use std::ops::Deref;
 
 use colsync_tests::Backend;
+use diesel::SqliteConnection;
 use diesel::connection::SimpleConnection as _;
-use diesel::sql_types::BigInt;
-use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection};
 
 use crate::prepared::{Bind, Sql, execute};
 use crate::served::{Place, Served, sqlite};
 
-/// Rows of either table; their keys are 1 to this.
-pub(crate) const ROWS: u64 = 10_000;
 /// Values written are below this: two in a row are hardly ever the same.
 pub(crate) const VALUES: u64 = 1 << 40;
 
@@ -21,15 +18,52 @@ const POSTGRES: &str = "CREATE TABLE $ (id bigint PRIMARY KEY, title text NOT NU
     state text NOT NULL, label text, priority bigint NOT NULL, quantity bigint NOT NULL,
     stock bigint NOT NULL, price double precision NOT NULL, done boolean NOT NULL);
     INSERT INTO $ SELECT n, 'title ' || n, 'notes that are somewhat longer than the title ' || n,
-    'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM generate_series(1, 10000) AS g(n);
-    ANALYZE $;";
+    'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM generate_series(1, #) AS g(n);";
 const SQLITE: &str = "CREATE TABLE $ (id INTEGER PRIMARY KEY, title TEXT NOT NULL, notes TEXT,
     state TEXT NOT NULL, label TEXT, priority INTEGER NOT NULL, quantity INTEGER NOT NULL,
     stock INTEGER NOT NULL, price REAL NOT NULL, done BOOLEAN NOT NULL);
-    WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < 10000)
+    WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < #)
     INSERT INTO $ SELECT n, 'title ' || n, 'notes that are somewhat longer than the title ' || n,
-    'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM g;
-    ANALYZE $;";
+    'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM g;";
+
+/// The size of both tables.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Rows, whose keys are 1 to this.
+    pub(crate) rows: u64,
+    /// Columns, no fewer than ten. The further ones are integers.
+    pub(crate) columns: u64,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Shape {
+            rows: 10_000,
+            columns: 10,
+        }
+    }
+}
+
+impl Shape {
+    /// What makes the table `name`.
+    fn sql(self, backend: Backend, name: &str) -> String {
+        let (sql, integer) = match backend {
+            Backend::Postgres => (POSTGRES, "bigint"),
+            Backend::Sqlite => (SQLITE, "INTEGER"),
+        };
+        let further = 10..self.columns;
+        let columns = further
+            .clone()
+            .map(|at| format!(", c{at} {integer} NOT NULL"));
+        let columns: String = columns.collect();
+        let values: String = further.map(|at| format!(", n % {}", 1_000 + at)).collect();
+        sql.replace('$', name)
+            .replace('#', &self.rows.to_string())
+            .replace(" NOT NULL);", &format!(" NOT NULL{columns});"))
+            .replace("n % 2 = 0 FROM", &format!("n % 2 = 0{values} FROM"))
+            + &format!("ANALYZE {name};")
+    }
+}
 
 struct SetQuantity;
 
@@ -43,35 +77,26 @@ pub(crate) fn set_quantity(conn: &mut SqliteConnection, id: i64, quantity: i64) 
     assert_eq!(updated, 1);
 }
 
-#[derive(QueryableByName)]
-struct Count {
-    #[diesel(sql_type = BigInt)]
-    n: i64,
-}
-
 /// A server and its database.
 pub(crate) struct Subject {
     served: Served,
+    pub(crate) shape: Shape,
 }
 
 impl Subject {
     /// Makes the tables, adopts one and serves it.
-    pub(crate) fn start(backend: Backend) -> Subject {
+    pub(crate) fn start(backend: Backend, shape: Shape) -> Subject {
         let place = Place::new(backend);
-        let plain = |sql: &str| sql.replace('$', "plain");
+        place.batch(&shape.sql(backend, "items"));
         match backend {
-            Backend::Postgres => {
-                place.batch(&POSTGRES.replace('$', "items"));
-                place.batch(&plain(POSTGRES));
-            }
-            Backend::Sqlite => {
-                place.batch(&SQLITE.replace('$', "items"));
-                let beside = plain_path(&place);
-                sqlite(&beside).batch_execute(&plain(SQLITE)).unwrap();
-            }
+            Backend::Postgres => place.batch(&shape.sql(backend, "plain")),
+            Backend::Sqlite => sqlite(&plain_path(&place))
+                .batch_execute(&shape.sql(backend, "plain"))
+                .unwrap(),
         }
         Subject {
             served: place.serve("items"),
+            shape,
         }
     }
 
@@ -94,13 +119,12 @@ impl Subject {
 
     /// How many versions the rows have got since they were adopted.
     pub(crate) fn versions(&self) -> u64 {
-        let query =
-            diesel::sql_query("SELECT CAST(sum(sync_version - 1) AS bigint) AS n FROM items");
-        let count: Count = match self.backend {
-            Backend::Postgres => query.get_result(&mut self.pg()).unwrap(),
-            Backend::Sqlite => query.get_result(&mut self.file()).unwrap(),
-        };
-        count.n.try_into().unwrap()
+        self.int("SELECT CAST(sum(sync_version - 1) AS bigint) AS n FROM items")
+    }
+
+    /// How many conflicts the ledger has.
+    pub(crate) fn conflicts(&self) -> u64 {
+        self.int("SELECT count(*) AS n FROM colsync_conflicts")
     }
 
     /// Stops the server.

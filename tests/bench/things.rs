@@ -5,6 +5,7 @@
 
 use std::io::Write;
 
+use colsync_tests::Backend;
 use diesel::connection::DefaultLoadingMode;
 use diesel::prelude::Queryable;
 use diesel::sql_types::BigInt;
@@ -15,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::prepared::{Bind, Sql, execute};
 use crate::random::Random;
+use crate::served::{Place, Served};
 
 /// Its statement for SQLite.
 pub(crate) const SQLITE: &str =
@@ -231,6 +233,29 @@ pub(crate) fn export_file(conn: &mut SqliteConnection, out: &mut impl Write) {
 pub(crate) fn export_pg(conn: &mut PgConnection, out: &mut impl Write) {
     let mut rows = diesel::copy_to(things::table).load_raw(conn).unwrap();
     std::io::copy(&mut rows, out).unwrap();
+}
+
+/// A database whose table has the rows of numbers 1 to `rows`, and no server.
+pub(crate) fn place(backend: Backend, rows: u64) -> Place {
+    let place = Place::new(backend);
+    match backend {
+        Backend::Postgres => {
+            place.batch(POSTGRES);
+            fill_pg(&mut place.pg(), rows);
+        }
+        Backend::Sqlite => {
+            place.batch(SQLITE);
+            fill_file(&mut place.file(), rows);
+        }
+    }
+    place
+}
+
+/// A server whose table has so many rows that nobody has edited.
+pub(crate) fn serve(backend: Backend, rows: u64) -> Served {
+    let served = place(backend, rows).serve("things");
+    served.place.tidy("things");
+    served
 }
 
 /// How many rows a file has, and the sum of their quantities.

@@ -5,9 +5,13 @@ use colsync_tests::Backend;
 use diesel::SqliteConnection;
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
-use crate::report::{Line, Table, median};
-use crate::served::{Place, Served, sqlite};
+use crate::caller::Caller;
+use crate::progress::Progress;
+use crate::report::{Line, Table, Target};
+use crate::rounds::median;
+use crate::served::{Served, sqlite};
 use crate::things::{self, Thing};
 
 /// Rows of the table.
@@ -50,26 +54,37 @@ impl Column {
 
 /// Measures single edits and many.
 pub(crate) fn table() -> Table {
-    let place = Place::new(Backend::Sqlite);
-    place.batch(things::SQLITE);
-    things::fill_file(&mut place.file(), ROWS);
-    let server = place.serve("things");
+    let progress = Progress::new("wire", 8);
+    let server = things::serve(Backend::Sqlite, ROWS);
     let folder = TempDir::with_prefix("colsync-bench-").unwrap();
     let device = |name: &str| Device::new(&server, &folder, name);
     let (writer, reader) = (device("writer"), device("reader"));
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    let mut plain = runtime.block_on(Caller::open(&server.address(), 1));
+    assert_eq!(runtime.block_on(plain.pull()), ROWS);
     let mut round = 0;
     let mut lines = Vec::new();
     for column in [Column::Integer, Column::Text] {
         for edits in [1, MANY] {
             let mut measure = |compress: bool| {
                 round += 1;
-                exchange(&writer, &reader, column, edits, compress, round)
+                let (pushed, pulled) = exchange(&writer, &reader, column, edits, compress, round);
+                let name = column.name();
+                progress.step(format!(
+                    "{edits} of {name}, zstd {compress}: {pushed:.0} bytes pushed"
+                ));
+                assert_eq!(runtime.block_on(plain.pull()), edits);
+                // The SDK takes answers compressed, whatever it sends.
+                match compress {
+                    true => (pushed, pulled),
+                    false => (pushed, plain.received as f64 / edits as f64),
+                }
             };
-            let (raw, _) = measure(false);
-            let (zstd, pulled) = measure(true);
-            lines.push(line(column, edits, raw, zstd, pulled));
+            let (raw, zstd) = (measure(false), measure(true));
+            lines.push(line(column, edits, raw, zstd));
         }
     }
+    drop(plain);
     server.stop();
     Table {
         title: "Bytes an edit of one column takes, beside the row as JSON",
@@ -81,8 +96,8 @@ pub(crate) fn table() -> Table {
             "ratio",
             "zstd",
             "ratio",
+            "pulled",
             "pulled zstd",
-            "ratio",
         ],
         lines,
     }
@@ -107,43 +122,45 @@ fn exchange(
     );
     let pulled = reader.sync(compress);
     assert_eq!((pulled.pulled, pulled.sent_bytes), (edits, 0), "{pulled:?}");
-    let name = column.name();
-    eprintln!(
-        "wire, {edits} of {name}, zstd {compress}: {} bytes pushed, {} pulled",
-        pushed.sent_bytes, pulled.received_bytes
-    );
     let each = |bytes: u64| bytes as f64 / edits as f64;
     (each(pushed.sent_bytes), each(pulled.received_bytes))
 }
 
-fn line(column: Column, edits: u64, raw: f64, zstd: f64, pulled: f64) -> Line {
+/// Of both, what an edit weighs as it is pushed and as it is pulled.
+fn line(column: Column, edits: u64, raw: (f64, f64), zstd: (f64, f64)) -> Line {
     let lengths = (1..=ROWS).map(|number| Thing::of(number).json().to_string().len() as f64);
     let row = median(&lengths.collect::<Vec<_>>());
     let bytes = |bytes: f64| format!("{bytes:.0}");
     let ratio = |bytes: f64| format!("{:.2}", bytes / row);
-    Line {
-        cells: vec![
-            column.name().to_owned(),
-            edits.to_string(),
-            bytes(row),
-            bytes(raw),
-            ratio(raw),
-            bytes(zstd),
-            ratio(zstd),
-            bytes(pulled),
-            ratio(pulled),
-        ],
-        object: json!({
-            "what": format!("wire {}", column.name()),
-            "edits": edits,
-            "row_bytes": row,
-            "pushed_bytes": raw,
-            "pushed_ratio": raw / row,
-            "pushed_zstd_bytes": zstd,
-            "pushed_zstd_ratio": zstd / row,
-            "pulled_zstd_bytes": pulled,
-            "pulled_zstd_ratio": pulled / row,
-        }),
+    let cells = vec![
+        column.name().to_owned(),
+        edits.to_string(),
+        bytes(row),
+        bytes(raw.0),
+        ratio(raw.0),
+        bytes(zstd.0),
+        ratio(zstd.0),
+        bytes(raw.1),
+        bytes(zstd.1),
+    ];
+    let object = json!({
+        "what": format!("wire {}", column.name()),
+        "edits": edits,
+        "row_bytes": row,
+        "pushed_bytes": raw.0,
+        "pushed_ratio": raw.0 / row,
+        "pushed_zstd_bytes": zstd.0,
+        "pushed_zstd_ratio": zstd.0 / row,
+        "pulled_bytes": raw.1,
+        "pulled_zstd_bytes": zstd.1,
+    });
+    let line = Line::new(cells, object);
+    match edits {
+        MANY => line.should([
+            Target::at_most(190.0, raw.0).of("raw", "B"),
+            Target::at_most(40.0, zstd.0).of("zstd", "B"),
+        ]),
+        _ => line,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A PostgreSQL of the test's own: its files in a temporary folder, a free port on 127.0.0.1.
+//! A PostgreSQL of the process's own: its files in a temporary folder, a free port on 127.0.0.1.
 //!
 //! It ends with the test's process, however that ends: a watchdog reads from a pipe that nobody writes
 //! to, and takes everything down when the pipe closes.
@@ -14,6 +14,7 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
 
 static SHARED: OnceLock<Cluster> = OnceLock::new();
+static DURABLE: OnceLock<Cluster> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(1);
 
 /// Waits for the pipe to close, then stops what `$PGCTL` started and removes the folder `$FOLDER`.
@@ -24,11 +25,32 @@ $AS_USER "$PGCTL" -D "$FOLDER/data" -m immediate stop >/dev/null 2>&1
 rm -rf "$FOLDER"
 "#;
 
-const SETTINGS: &str = "-c fsync=off -c full_page_writes=off \
-    -c max_connections=400 -c shared_buffers=64MB -c listen_addresses=127.0.0.1";
+/// What a cluster is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Stories: many small databases, and nothing that has to survive the machine.
+    Tests,
+    /// Measurements: durable, and no checkpoint but those between two rounds, which would meet one side only.
+    Benchmarks,
+}
+
+impl Purpose {
+    fn settings(self) -> &'static str {
+        match self {
+            Purpose::Tests => {
+                "-c fsync=off -c full_page_writes=off -c max_connections=400 -c shared_buffers=64MB"
+            }
+            Purpose::Benchmarks => {
+                "-c fsync=on -c synchronous_commit=on -c full_page_writes=on -c shared_buffers=256MB \
+                 -c max_wal_size=8GB -c checkpoint_timeout=1h -c max_connections=200"
+            }
+        }
+    }
+}
 
 /// A running PostgreSQL.
 pub struct Cluster {
+    purpose: Purpose,
     folder: PathBuf,
     bin: PathBuf,
     port: u16,
@@ -42,12 +64,21 @@ impl Cluster {
         SHARED.get_or_init(Cluster::start)
     }
 
+    /// The one of this process whose commits survive the machine, for measurements.
+    pub fn durable() -> &'static Cluster {
+        DURABLE.get_or_init(|| Cluster::start_for(Purpose::Benchmarks))
+    }
+
     /// A cluster of its own, for tests that stop it.
     ///
     /// # Panics
     /// If PostgreSQL is not installed, or does not start: a test that cannot run has failed.
     #[must_use]
     pub fn start() -> Cluster {
+        Cluster::start_for(Purpose::Tests)
+    }
+
+    fn start_for(purpose: Purpose) -> Cluster {
         let bin = binaries();
         let folder = tempfile::Builder::new()
             .prefix("colsync-pg-")
@@ -86,6 +117,7 @@ impl Cluster {
             .arg("-D")
             .arg(&data));
         let cluster = Cluster {
+            purpose,
             folder,
             bin,
             port: free_port(),
@@ -104,7 +136,8 @@ impl Cluster {
     pub fn resume(&self) {
         let sockets = self.folder.display();
         let settings = format!(
-            "{SETTINGS} -c port={} -c unix_socket_directories={sockets}",
+            "{} -c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={sockets}",
+            self.purpose.settings(),
             self.port
         );
         let log = self.folder.join("data/server.log");
@@ -136,6 +169,12 @@ impl Cluster {
         let mut conn = PgConnection::establish(&self.url("postgres")).unwrap();
         conn.batch_execute(sql)
             .unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+
+    /// `pgbench`, of the same version.
+    #[must_use]
+    pub fn pgbench(&self) -> Command {
+        Command::new(self.bin.join("pgbench"))
     }
 
     fn url(&self, database: &str) -> String {
