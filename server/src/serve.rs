@@ -88,6 +88,8 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
         })
         .client_request_timeout(head_deadline)
         .keep_alive(std::time::Duration::from_secs(KEEP_ALIVE_SECONDS))
+        // An answer in chunks would wait for acknowledgements that its reader delays.
+        .tcp_nodelay(true)
         .disable_signals()
         .bind(listen)?;
         if let Some(address) = server.addrs().first() {

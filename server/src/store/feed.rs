@@ -154,8 +154,9 @@ impl Conn {
         for table in tables {
             let mut only = Conditions::default();
             only.unseen(backend, "sync_txid", Some(horizon));
+            // Not an EXISTS: of that PostgreSQL would read a large table to its end to find nothing.
             parts.push(format!(
-                "EXISTS (SELECT 1 FROM {} {})",
+                "(SELECT 1 FROM {} {} ORDER BY sync_txid LIMIT 1) IS NOT NULL",
                 quote(&table.spec.name),
                 only.clause()
             ));
