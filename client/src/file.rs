@@ -7,13 +7,14 @@ mod statement;
 
 use std::path::{Path, PathBuf};
 
+use colsync_shared::sql::pieces;
 use colsync_shared::sqlite::Stored;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::result::DatabaseErrorKind;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 
 pub(crate) use meta::Meta;
-use statement::{Statement, Values};
+use statement::{SLOTS, Statement, Values, execute_in_slot};
 
 use crate::error::Error;
 
@@ -38,6 +39,9 @@ pub(crate) type Row = Vec<Stored>;
 pub(crate) struct File {
     conn: SqliteConnection,
     path: PathBuf,
+    /// The statements that are run most, each in its slot for as long as the connection lasts: the text, and that
+    /// between its placeholders.
+    often: Vec<(String, Vec<String>)>,
 }
 
 impl File {
@@ -94,6 +98,7 @@ impl File {
         Ok(File {
             conn,
             path: path.to_owned(),
+            often: Vec::new(),
         })
     }
 
@@ -151,6 +156,23 @@ impl File {
             cached: true,
         };
         Ok(statement.execute(&mut self.conn)?)
+    }
+
+    /// Runs a statement that is run for row after row; gives the number of rows it changed.
+    pub(crate) fn execute_often(&mut self, sql: &str, binds: &[Stored]) -> Result<usize, Error> {
+        let found = self.often.iter().position(|(text, _)| text == sql);
+        let slot = match found {
+            Some(slot) => slot,
+            None if self.often.len() == SLOTS => return self.execute(sql, binds),
+            None => {
+                let pieces = pieces(sql).map(str::to_owned).collect();
+                self.often.push((sql.to_owned(), pieces));
+                self.often.len() - 1
+            }
+        };
+        let pieces = self.often.get(slot).map(|(_, pieces)| pieces.as_slice());
+        let pieces = pieces.unwrap_or_default();
+        Ok(execute_in_slot(&mut self.conn, slot, pieces, binds)?)
     }
 
     /// Runs a statement whose text will hardly come again.

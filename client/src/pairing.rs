@@ -214,6 +214,14 @@ impl Paired {
         }
     }
 
+    /// As [`Paired::stored`], of JSON text.
+    pub(crate) fn stored_raw(&self, position: usize, raw: &str) -> Stored {
+        match (self.column(position), self.local.columns.get(position)) {
+            (Some(column), Some(local)) => values::from_raw(&column.ty, &local.declared, raw),
+            _ => Stored::Null,
+        }
+    }
+
     /// The wire's id of a row.
     ///
     /// # Errors
@@ -252,36 +260,23 @@ impl Paired {
 
     /// The row that the wire calls `id`; `None` if it is no key of this table.
     pub(crate) fn row_id(&self, id: &str) -> Option<RowId> {
-        let texts: Vec<String> = if self.local.key.len() == 1 {
-            vec![id.to_owned()]
-        } else {
-            let decode = |part: &str| {
-                percent_decode_str(part)
-                    .decode_utf8()
-                    .ok()
-                    .map(String::from)
-            };
-            id.split(',').map(decode).collect::<Option<_>>()?
-        };
+        if let [at] = *self.local.key {
+            let (there, declared) = (self.column(at)?, &self.local.columns.get(at)?.declared);
+            let value = there.ty.decode_text(id).ok()?;
+            let stored = values::to_store(&there.ty, declared, value);
+            return Some(RowId(values::as_stored_in(declared, stored)));
+        }
+        let texts: Vec<&str> = id.split(',').collect();
         if texts.len() != self.local.key.len() {
             return None;
         }
-        let mut parts = Vec::with_capacity(texts.len());
+        let mut key = Vec::with_capacity(texts.len());
         for (&at, text) in self.local.key.iter().zip(texts) {
-            let column = self.column(at)?;
-            let value = column.ty.decode(&Json::String(text)).ok()?;
-            parts.push((at, value));
+            let text = percent_decode_str(text).decode_utf8().ok()?;
+            let value = self.column(at)?.ty.decode_text(&text).ok()?;
+            key.push(KeyPart::from_value(&value)?);
         }
-        if let [(at, value)] = parts.as_slice() {
-            let declared = &self.local.columns.get(*at)?.declared;
-            let stored = self.stored(*at, &self.column(*at)?.ty.encode(value));
-            return Some(RowId(values::as_stored_in(declared, stored)));
-        }
-        let key: Option<Vec<KeyPart>> = parts
-            .iter()
-            .map(|(_, value)| KeyPart::from_value(value))
-            .collect();
-        Some(RowId(Stored::Text(RowKey(key?).to_string())))
+        Some(RowId(Stored::Text(RowKey(key).to_string())))
     }
 
     /// The wire's id, or for people the stored one.

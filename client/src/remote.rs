@@ -5,7 +5,7 @@
 
 mod http;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead as _, BufReader, Read};
 
 use colsync_shared::ClientId;
 use colsync_shared::receipt::Receipt;
@@ -15,7 +15,6 @@ use serde::Deserialize;
 pub(crate) use http::{Http, agent, check_url};
 
 use crate::error::Error;
-use crate::inbox::line::Line;
 use crate::outbox::freeze::Frozen;
 use crate::outbox::mode::Mode;
 
@@ -157,49 +156,36 @@ pub(crate) struct PushAnswer {
 /// A pull's stream, line by line.
 pub(crate) struct Pull {
     reader: BufReader<Box<dyn Read + Send>>,
-    buffer: Vec<u8>,
 }
 
 impl Pull {
     pub(crate) fn new(body: Box<dyn Read + Send>) -> Self {
         Pull {
             reader: BufReader::with_capacity(64 << 10, body),
-            buffer: Vec::new(),
         }
     }
 
-    /// Length of the last line, bytes.
-    pub(crate) fn length(&self) -> usize {
-        self.buffer.len()
-    }
-
-    /// The next line, `None` at the end of the stream.
+    /// Adds the next line to `text`, with its end; false at the end of the stream.
     ///
     /// # Errors
-    /// [`Trouble::Unreachable`] if the stream broke off, [`Trouble::Nonsense`] if it is none.
-    pub(crate) fn next(&mut self) -> Result<Option<Line>, Trouble> {
-        loop {
-            self.buffer.clear();
-            let mut bounded = (&mut self.reader).take(LONGEST_LINE);
-            let read = bounded
-                .read_until(b'\n', &mut self.buffer)
-                .map_err(|broken| {
-                    Trouble::Unreachable(format!("the answer broke off: {broken}"))
-                })?;
-            if read == 0 {
-                return Ok(None);
-            }
-            if self.buffer.pop() != Some(b'\n') {
-                return Err(if read as u64 == LONGEST_LINE {
+    /// [`Trouble::Unreachable`] if the stream broke off, [`Trouble::Nonsense`] if it is none. What there was of the
+    /// line is not left in `text`.
+    pub(crate) fn read_line(&mut self, text: &mut Vec<u8>) -> Result<bool, Trouble> {
+        let before = text.len();
+        let mut bounded = (&mut self.reader).take(LONGEST_LINE);
+        let read = bounded
+            .read_until(b'\n', text)
+            .map_err(|broken| Trouble::Unreachable(format!("the answer broke off: {broken}")));
+        match read {
+            Ok(0) => Ok(false),
+            Ok(_) if text.ends_with(b"\n") => Ok(true),
+            broken => {
+                text.truncate(before);
+                Err(if broken? as u64 == LONGEST_LINE {
                     Trouble::Nonsense("a line of a pull without an end".to_owned())
                 } else {
                     Trouble::Unreachable("the answer broke off within a line".to_owned())
-                });
-            }
-            if !self.buffer.iter().all(u8::is_ascii_whitespace) {
-                return Line::read(&self.buffer)
-                    .map(Some)
-                    .map_err(|nonsense| Trouble::Nonsense(nonsense.to_string()));
+                })
             }
         }
     }

@@ -8,7 +8,6 @@ use bigdecimal::BigDecimal;
 use serde_json::{Number, Value as Json};
 use uuid::Uuid;
 
-use crate::types::ValueError;
 use crate::{ColumnType, Value};
 
 /// A value as SQLite stores it.
@@ -25,6 +24,14 @@ pub enum Stored {
     /// BLOB.
     Bytes(Vec<u8>),
 }
+
+/// A value of more digits than SQLite keeps.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("SQLite keeps {DECIMAL_DIGITS} digits of a {}", if matches!(.0, Value::Decimal(_)) { "decimal" } else { "number" })]
+pub struct TooExact(
+    /// The value.
+    pub Value,
+);
 
 /// What a REAL keeps of a decimal.
 const DECIMAL_DIGITS: u64 = 15;
@@ -61,9 +68,7 @@ pub fn read(ty: &ColumnType, stored: Stored) -> Value {
         (
             ColumnType::Date | ColumnType::Time | ColumnType::DateTime | ColumnType::Timestamp,
             Stored::Text(text),
-        ) => ty
-            .decode(&Json::String(text.clone()))
-            .unwrap_or(Value::Text(text)),
+        ) => ty.decode_text(&text).unwrap_or(Value::Text(text)),
         (ColumnType::Uuid, Stored::Bytes(bytes)) => match Uuid::from_slice(&bytes) {
             Ok(uuid) => Value::Text(uuid.to_string()),
             Err(_other) => Value::Bytes(bytes),
@@ -80,33 +85,27 @@ pub fn read(ty: &ColumnType, stored: Stored) -> Value {
 ///
 /// # Errors
 /// For a decimal, or a document that is only a number, of more digits than SQLite keeps.
-pub fn store(ty: &ColumnType, value: &Value) -> Result<Stored, ValueError> {
+pub fn store(ty: &ColumnType, value: Value) -> Result<Stored, TooExact> {
     Ok(match (ty, value) {
         (_, Value::Null) => Stored::Null,
-        (_, Value::Bool(b)) => Stored::Int(i64::from(*b)),
-        (_, Value::Int(n)) => Stored::Int(*n),
-        (_, Value::Real(x)) => Stored::Real(*x),
+        (_, Value::Bool(b)) => Stored::Int(i64::from(b)),
+        (_, Value::Int(n)) => Stored::Int(n),
+        (_, Value::Real(x)) => Stored::Real(x),
         (_, Value::Decimal(d)) => {
             let whole = d.normalized();
             let fits_integer = whole.fractional_digit_count() <= 0
                 && whole.to_plain_string().parse::<i64>().is_ok();
             if whole.digits() > DECIMAL_DIGITS && !fits_integer {
-                return Err(ValueError::new(format!(
-                    "SQLite keeps {DECIMAL_DIGITS} digits of a decimal"
-                )));
+                return Err(TooExact(Value::Decimal(d)));
             }
             Stored::Text(d.to_plain_string())
         }
-        (ColumnType::DateTime, Value::Text(text)) => {
-            Stored::Text(short(&text.replacen('T', " ", 1)))
-        }
+        (ColumnType::DateTime, Value::Text(text)) => Stored::Text(short(blank_for_t(text))),
         (ColumnType::Time, Value::Text(text)) => Stored::Text(short(text)),
-        (_, Value::Text(text)) => Stored::Text(text.clone()),
-        (_, Value::Bytes(bytes)) => Stored::Bytes(bytes.clone()),
-        (_, Value::Json(Json::Number(n))) if !survives(n) => {
-            return Err(ValueError::new(format!(
-                "SQLite keeps {DECIMAL_DIGITS} digits of a number"
-            )));
+        (_, Value::Text(text)) => Stored::Text(text),
+        (_, Value::Bytes(bytes)) => Stored::Bytes(bytes),
+        (_, Value::Json(Json::Number(n))) if !survives(&n) => {
+            return Err(TooExact(Value::Json(Json::Number(n))));
         }
         (_, Value::Json(json)) => Stored::Text(json.to_string()),
     })
@@ -119,9 +118,20 @@ fn survives(n: &Number) -> bool {
             .is_ok_and(|n| n.normalized().digits() <= DECIMAL_DIGITS)
 }
 
-/// Without a fraction that is zero, as SQLite's own functions write times.
-fn short(text: &str) -> String {
-    text.strip_suffix(".000000").unwrap_or(text).to_owned()
+/// With a blank between date and time, as SQLite's own functions write them.
+fn blank_for_t(mut text: String) -> String {
+    if let Some(at) = text.find('T') {
+        text.replace_range(at..=at, " ");
+    }
+    text
+}
+
+/// Without a fraction that is zero, as they write times.
+fn short(mut text: String) -> String {
+    if let Some(whole) = text.strip_suffix(".000000") {
+        text.truncate(whole.len());
+    }
+    text
 }
 
 /// The type that a column's declaration means: by its name first, then by the affinity that SQLite gives it.

@@ -4,7 +4,9 @@
 //! fails: a database may hold values that no client could send (NaN, a time of year 12000, text in an
 //! integer column of SQLite), and they must still reach the clients.
 
+mod canonical;
 mod decode;
+mod raw;
 
 use std::cmp::Ordering;
 
@@ -156,6 +158,27 @@ impl ColumnType {
         decode::value(self, json)
     }
 
+    /// As [`ColumnType::decode`] of a JSON string.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn decode_text(&self, text: &str) -> Result<Value, ValueError> {
+        decode::text(self, text)
+    }
+
+    /// As [`ColumnType::decode`] of what the JSON text `raw` stands for, mostly without making that first.
+    ///
+    /// # Errors
+    /// As there; also if `raw` is no JSON.
+    pub fn decode_raw(&self, raw: &str) -> Result<Value, ValueError> {
+        raw::decode(self, raw)
+    }
+
+    /// Writes the JSON text of [`ColumnType::encode`] to `out`, mostly without making that first.
+    pub fn encode_raw(&self, value: &Value, out: &mut Vec<u8>) {
+        raw::encode(self, value, out);
+    }
+
     /// How `value` is written on the wire.
     #[must_use]
     pub fn encode(&self, value: &Value) -> Json {
@@ -186,16 +209,19 @@ impl ColumnType {
         if x.is_infinite() {
             return Json::String(if x > 0.0 { "Infinity" } else { "-Infinity" }.to_owned());
         }
-        // A 32-bit column holds the nearest f32; its own shortest digits are what the user wrote.
+        Number::from_f64(self.exact(x)).map_or(Json::Null, Json::Number)
+    }
+
+    /// A 32-bit column holds the nearest f32; its own shortest digits are what the user wrote.
+    fn exact(&self, x: f64) -> f64 {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the value came from an f32"
         )]
-        let exact = match self {
+        match self {
             ColumnType::Real { bits: 32 } => (x as f32).to_string().parse().unwrap_or(x),
             _ => x,
-        };
-        Number::from_f64(exact).map_or(Json::Null, Json::Number)
+        }
     }
 
     /// Which of two values is the greater, for the policies `max` and `min`. NULL is below all others.

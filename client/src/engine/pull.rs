@@ -10,18 +10,13 @@ use super::session::{Session, cursor_tables};
 use crate::error::Error;
 use crate::file::{File, Meta, text};
 use crate::inbox::apply::{self, Applied};
-use crate::inbox::line::{Change, Line};
+use crate::inbox::page::Page;
 use crate::inbox::pending::PendingRows;
 use crate::inbox::{resync, write};
 use crate::remote::{Pull, Trouble};
 
 /// Rows asked for at once: a slow connection gets through with them before it times out.
-const ROWS: u64 = 50_000;
-
-/// A page is written when it has so many rows,
-const PAGE_ROWS: usize = 5_000;
-/// or so many bytes, with or without a checkpoint.
-const PAGE_BYTES: usize = 4 << 20;
+const ROWS: u64 = 200_000;
 
 /// Broken streams in a row, without a checkpoint between them, before the sync gives up.
 const MOST_CUTS: usize = 3;
@@ -195,73 +190,66 @@ impl Session<'_> {
             Feed::Table(..) => BTreeSet::new(),
         };
         let first = !resync.is_empty() || self.file.meta(Meta::Cursor)?.is_none();
-        (self.progress)(Progress::Pulling {
-            rows: self.report.pulled,
-            first,
-        });
-        let mut page: Vec<Change> = Vec::new();
-        let mut bytes = 0;
+        self.tell_pulling(first);
+        let mut page = Page::default();
         let mut complete = false;
         loop {
-            let line = match stream.next() {
-                Ok(line) => line,
-                Err(trouble) => return Err(Broken::There(trouble)),
-            };
-            let checkpoint = match line {
-                // What came after the last checkpoint comes again.
-                None => return Ok(complete),
-                Some(Line::Row(change)) => {
-                    bytes += stream.length();
-                    page.push(change);
-                    if page.len() < PAGE_ROWS && bytes < PAGE_BYTES {
-                        continue;
+            match page.add(|text| stream.read_line(text)) {
+                Ok(true) if !page.is_full() => continue,
+                Ok(true) => {}
+                ended => {
+                    // What came after the last checkpoint comes again.
+                    if page.checkpoint.is_some() {
+                        *progress = true;
+                        self.take_page(feed, pending, &mut page, &resync, total)?;
                     }
-                    None
+                    return ended.map(|_end| complete).map_err(Broken::There);
                 }
-                Some(Line::Checkpoint {
-                    cursor,
-                    complete: is_last,
-                }) => {
-                    complete = is_last;
-                    *progress = true;
-                    Some(cursor)
-                }
-            };
-            self.go_on()?;
-            let applied = self.write_page(
-                feed,
-                pending,
-                std::mem::take(&mut page),
-                checkpoint.as_deref(),
-                complete,
-                &resync,
-            )?;
-            total.rows += applied.rows;
-            total.removed += applied.removed;
-            total.unknown_columns |= applied.unknown_columns;
-            self.report.pulled += applied.rows;
-            self.report.removed += applied.removed;
-            (self.progress)(Progress::Pulling {
-                rows: self.report.pulled,
-                first,
-            });
-            bytes = 0;
+            }
+            *progress |= page.checkpoint.is_some();
+            complete = self.take_page(feed, pending, &mut page, &resync, total)?;
+            self.tell_pulling(first);
         }
+    }
+
+    fn tell_pulling(&mut self, first: bool) {
+        let rows = self.report.pulled;
+        (self.progress)(Progress::Pulling { rows, first });
+    }
+
+    /// Writes a page and leaves an empty one; whether it was the last.
+    fn take_page(
+        &mut self,
+        feed: &Feed,
+        pending: &mut PendingRows,
+        page: &mut Page,
+        resync: &BTreeSet<i64>,
+        total: &mut Applied,
+    ) -> Result<bool, Error> {
+        self.go_on()?;
+        let page = std::mem::take(page);
+        let applied = self.write_page(feed, pending, &page, resync)?;
+        total.rows += applied.rows;
+        total.removed += applied.removed;
+        total.unknown_columns |= applied.unknown_columns;
+        self.report.pulled += applied.rows;
+        self.report.removed += applied.removed;
+        Ok(page.complete)
     }
 
     fn write_page(
         &mut self,
         feed: &Feed,
         pending: &mut PendingRows,
-        page: Vec<Change>,
-        checkpoint: Option<&str>,
-        complete: bool,
+        page: &Page,
         resync: &BTreeSet<i64>,
     ) -> Result<Applied, Error> {
         let tables = &self.tables;
         let names = self.names();
+        let changes = page.changes()?;
+        let (checkpoint, complete) = (page.checkpoint.as_deref(), page.complete);
         self.file.write(|file| {
-            let mut applied = apply::page(file, tables, pending, page, resync)?;
+            let mut applied = apply::page(file, tables, pending, changes, resync)?;
             if complete {
                 write::without_echo(file, tables, |file| {
                     file.uncaptured(|file| {

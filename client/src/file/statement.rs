@@ -18,6 +18,50 @@ pub(super) struct Statement<'a> {
     pub(super) cached: bool,
 }
 
+/// Statements that are found by their slot.
+pub(super) const SLOTS: usize = 8;
+
+/// A statement that is run for row after row. diesel would find it by its text, made and hashed anew each time;
+/// this one it finds by a type, which stands for one slot of a connection.
+pub(super) struct InSlot<'a, const SLOT: usize> {
+    /// The text between the placeholders, the same for ever.
+    pub(super) pieces: &'a [String],
+    pub(super) binds: &'a [Stored],
+}
+
+impl<const SLOT: usize> QueryId for InSlot<'_, SLOT> {
+    type QueryId = InSlot<'static, SLOT>;
+    const HAS_STATIC_QUERY_ID: bool = true;
+}
+
+impl<const SLOT: usize> RunQueryDsl<SqliteConnection> for InSlot<'_, SLOT> {}
+
+impl<const SLOT: usize> QueryFragment<Sqlite> for InSlot<'_, SLOT> {
+    fn walk_ast<'b>(&'b self, out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        walk(out, self.pieces.iter().map(String::as_str), self.binds)
+    }
+}
+
+/// Runs the statement of a slot; gives the number of rows it changed.
+pub(super) fn execute_in_slot(
+    conn: &mut SqliteConnection,
+    slot: usize,
+    pieces: &[String],
+    binds: &[Stored],
+) -> QueryResult<usize> {
+    match slot {
+        0 => InSlot::<0> { pieces, binds }.execute(conn),
+        1 => InSlot::<1> { pieces, binds }.execute(conn),
+        2 => InSlot::<2> { pieces, binds }.execute(conn),
+        3 => InSlot::<3> { pieces, binds }.execute(conn),
+        4 => InSlot::<4> { pieces, binds }.execute(conn),
+        5 => InSlot::<5> { pieces, binds }.execute(conn),
+        6 => InSlot::<6> { pieces, binds }.execute(conn),
+        7 => InSlot::<7> { pieces, binds }.execute(conn),
+        _ => Err(Error::QueryBuilderError("no such slot".into())),
+    }
+}
+
 /// A row as SQLite gave it, values in the order of the select list.
 pub(super) struct Values(pub(super) Vec<Stored>);
 
@@ -37,26 +81,34 @@ impl QueryFragment<Sqlite> for Statement<'_> {
         if !self.cached {
             out.unsafe_to_cache_prepared();
         }
-        let mut pieces = pieces(self.sql);
-        out.push_sql(pieces.next().unwrap_or_default());
-        let mut binds = self.binds.iter();
-        for piece in pieces {
-            let unequal = || Error::QueryBuilderError("more placeholders than values".into());
-            match binds.next().ok_or_else(unequal)? {
-                Stored::Null => out.push_bind_param::<Nullable<Text>, _>(&None::<String>)?,
-                Stored::Int(n) => out.push_bind_param::<BigInt, _>(n)?,
-                Stored::Real(x) => out.push_bind_param::<Double, _>(x)?,
-                Stored::Text(text) => out.push_bind_param::<Text, _>(text)?,
-                Stored::Bytes(bytes) => out.push_bind_param::<Binary, _>(bytes)?,
-            }
-            out.push_sql(piece);
+        walk(out, pieces(self.sql), self.binds)
+    }
+}
+
+/// Walks from placeholder to placeholder.
+fn walk<'b, 's>(
+    mut out: AstPass<'_, 'b, Sqlite>,
+    mut pieces: impl Iterator<Item = &'s str>,
+    binds: &'b [Stored],
+) -> QueryResult<()> {
+    out.push_sql(pieces.next().unwrap_or_default());
+    let mut binds = binds.iter();
+    for piece in pieces {
+        let unequal = || Error::QueryBuilderError("more placeholders than values".into());
+        match binds.next().ok_or_else(unequal)? {
+            Stored::Null => out.push_bind_param::<Nullable<Text>, _>(&None::<String>)?,
+            Stored::Int(n) => out.push_bind_param::<BigInt, _>(n)?,
+            Stored::Real(x) => out.push_bind_param::<Double, _>(x)?,
+            Stored::Text(text) => out.push_bind_param::<Text, _>(text)?,
+            Stored::Bytes(bytes) => out.push_bind_param::<Binary, _>(bytes)?,
         }
-        if binds.next().is_some() {
-            return Err(Error::QueryBuilderError(
-                "more values than placeholders".into(),
-            ));
-        }
-        Ok(())
+        out.push_sql(piece);
+    }
+    match binds.next() {
+        None => Ok(()),
+        Some(_) => Err(Error::QueryBuilderError(
+            "more values than placeholders".into(),
+        )),
     }
 }
 

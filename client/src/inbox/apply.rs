@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use colsync_shared::sqlite::Stored;
 
 use super::held::{self, Held, LOST};
-use super::line::{Change, What};
+use super::line::{Change, Columns, What};
 use super::pending::{PendingRow, PendingRows};
 use super::versions;
 use super::write::{self, Upsert};
@@ -33,7 +33,7 @@ pub(crate) fn page(
     file: &mut File,
     tables: &[Paired],
     pending: &mut PendingRows,
-    changes: Vec<Change>,
+    changes: Vec<Change<'_>>,
     resync: &BTreeSet<i64>,
 ) -> Result<Applied, Error> {
     pending.refresh(file)?;
@@ -46,7 +46,7 @@ pub(crate) fn page(
         .filter(|table| {
             changes
                 .iter()
-                .any(|c| table.server.as_ref() == Ok(&c.table))
+                .any(|change| table.server.as_deref() == Ok(change.table.as_ref()))
         })
         .cloned()
         .collect();
@@ -69,7 +69,7 @@ pub(crate) fn page(
                 .collect();
             for change in changes {
                 // A table that was just untracked may still be on its way.
-                if let Some((paired, upsert)) = by_name.get(change.table.as_str()) {
+                if let Some((paired, upsert)) = by_name.get(change.table.as_ref()) {
                     page.take(paired, upsert, change)?;
                 }
             }
@@ -89,7 +89,12 @@ struct Page<'a> {
 }
 
 impl Page<'_> {
-    fn take(&mut self, paired: &Paired, upsert: &Upsert<'_>, change: Change) -> Result<(), Error> {
+    fn take(
+        &mut self,
+        paired: &Paired,
+        upsert: &Upsert<'_>,
+        change: Change<'_>,
+    ) -> Result<(), Error> {
         let Some(id) = paired.row_id(&change.id) else {
             log::warn!("{}: the server sent a row of no key of it", change.table);
             return Ok(());
@@ -110,23 +115,17 @@ impl Page<'_> {
                 }
                 // Most rows bring what the table has, and nothing else.
                 if !full || columns.len() > upsert.columns() {
-                    let is_new = |name: &String| {
+                    let is_new = |name: &str| {
                         paired.position(name).is_none() && paired.local.position(name).is_some()
                     };
-                    self.applied.unknown_columns |= columns.keys().any(is_new);
+                    self.applied.unknown_columns |= columns.names().any(is_new);
                 }
-                let incoming = Held {
-                    columns,
-                    full,
-                    version: Some(version),
-                    ..Held::default()
-                };
                 match self.pending.of(&row) {
-                    Some(edits) => self.beside(paired, &row, edits, incoming),
-                    None if full && self.none_held => {
-                        self.whole(paired, upsert, &row, version, incoming)
+                    None if full && self.none_held => self.whole(upsert, &row, version, &columns),
+                    None => self.changed(paired, &row, incoming(version, full, &columns)?),
+                    Some(edits) => {
+                        self.beside(paired, &row, edits, incoming(version, full, &columns)?)
                     }
-                    None => self.changed(paired, &row, incoming),
                 }
             }
         }
@@ -135,18 +134,20 @@ impl Page<'_> {
     /// A whole row that the app has not touched: the way of a first sync.
     fn whole(
         &mut self,
-        paired: &Paired,
         upsert: &Upsert<'_>,
         row: &RowRef,
         version: i64,
-        incoming: Held,
+        columns: &Columns<'_>,
     ) -> Result<(), Error> {
-        match upsert.run(self.file, &row.id, &incoming.columns) {
+        match upsert.run(self.file, &row.id, columns) {
             Ok(()) => {
                 self.applied.rows += 1;
                 self.set_version(row, version)
             }
-            Err(refused) if is_refusal(&refused) => self.hold(paired, row, incoming, &refused),
+            Err(refused) if is_refusal(&refused) => {
+                let incoming = incoming(version, true, columns)?;
+                self.hold(upsert.paired(), row, incoming, &refused)
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -287,6 +288,16 @@ impl Page<'_> {
             Err(failure) => Err(failure),
         }
     }
+}
+
+/// What a line brings, as it is kept.
+fn incoming(version: i64, full: bool, columns: &Columns<'_>) -> Result<Held, Error> {
+    Ok(Held {
+        columns: columns.documents()?,
+        full,
+        version: Some(version),
+        ..Held::default()
+    })
 }
 
 /// Lays what came later over what waits.

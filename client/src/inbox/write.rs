@@ -9,6 +9,7 @@ use colsync_shared::sql::{PLACEHOLDER, quote};
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
+use super::line::Columns;
 use crate::error::Error;
 use crate::file::File;
 use crate::pairing::Paired;
@@ -41,41 +42,44 @@ impl<'a> Upsert<'a> {
         self.positions.len()
     }
 
+    /// Whose rows it writes.
+    pub(crate) fn paired(&self) -> &'a Paired {
+        self.paired
+    }
+
     /// Makes the row, or makes it what the server has.
     pub(crate) fn run(
         &self,
         file: &mut File,
         id: &RowId,
-        columns: &BTreeMap<String, Json>,
+        columns: &impl Values,
     ) -> Result<(), Error> {
         let mut binds = Vec::with_capacity(self.positions.len());
         let mut parts = self.paired.local.parts(id);
-        for &at in &self.positions {
+        for (place, &at) in self.positions.iter().enumerate() {
             let part = self.paired.local.key.iter().position(|&key| key == at);
             binds.push(match part.and_then(|part| parts.get_mut(part)) {
                 Some(part) => std::mem::replace(part, Stored::Null),
                 None => {
-                    let sent = self.paired.column(at).and_then(|c| columns.get(&c.name));
-                    let Some(sent) = sent else {
+                    let Some(sent) = columns.stored(self.paired, at, place) else {
                         // A column that the server did not send is not made NULL.
                         return self.without_missing(file, id, columns);
                     };
-                    self.paired.stored(at, sent)
+                    sent
                 }
             });
         }
-        file.execute(&self.sql, &binds).map(drop)
+        file.execute_often(&self.sql, &binds).map(drop)
     }
 
     fn without_missing(
         &self,
         file: &mut File,
         id: &RowId,
-        columns: &BTreeMap<String, Json>,
+        columns: &impl Values,
     ) -> Result<(), Error> {
         let is_sent = |at: &usize| {
-            let there = self.paired.column(*at);
-            self.paired.local.is_key(*at) || there.is_some_and(|c| columns.contains_key(&c.name))
+            self.paired.local.is_key(*at) || columns.stored(self.paired, *at, *at).is_some()
         };
         let positions: Vec<usize> = self.positions.iter().copied().filter(is_sent).collect();
         let sql = upsert_sql(self.paired, &positions);
@@ -85,6 +89,27 @@ impl<'a> Upsert<'a> {
             sql,
         };
         part.run(file, id, columns)
+    }
+}
+
+/// Values by the server's columns, as they came or as they were kept.
+pub(crate) trait Values {
+    /// What is to be stored in the column at `at`, which is most likely the one at `place`; `None` if the server
+    /// has not sent it.
+    fn stored(&self, paired: &Paired, at: usize, place: usize) -> Option<Stored>;
+}
+
+impl Values for Columns<'_> {
+    fn stored(&self, paired: &Paired, at: usize, place: usize) -> Option<Stored> {
+        let sent = self.get(&paired.column(at)?.name, place)?;
+        Some(paired.stored_raw(at, sent))
+    }
+}
+
+impl Values for BTreeMap<String, Json> {
+    fn stored(&self, paired: &Paired, at: usize, _place: usize) -> Option<Stored> {
+        let sent = self.get(&paired.column(at)?.name)?;
+        Some(paired.stored(at, sent))
     }
 }
 

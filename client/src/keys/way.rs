@@ -108,7 +108,7 @@ impl Servers {
 pub(crate) fn for_page(
     file: &mut File,
     tables: &[Paired],
-    changes: &[Change],
+    changes: &[Change<'_>],
 ) -> Result<Moved, Error> {
     let links = Links::read(file, tables)?;
     if links.is_empty() {
@@ -117,14 +117,16 @@ pub(crate) fn for_page(
     let mut servers = Servers::default();
     for change in changes {
         let mut tables = tables.iter();
-        let Some(paired) = tables.find(|table| table.server.as_ref() == Ok(&change.table)) else {
+        let Some(paired) =
+            tables.find(|table| table.server.as_deref() == Ok(change.table.as_ref()))
+        else {
             continue;
         };
         if let Some(id) = paired.row_id(&change.id) {
             servers.id(&links, paired, &id);
         }
         if let What::Columns { columns, .. } = &change.what {
-            servers.columns(&links, paired, columns.iter());
+            servers.columns(&links, paired, columns.documents()?.iter());
         }
     }
     servers.waiting(file, tables, &links)?;

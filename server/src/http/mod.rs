@@ -8,6 +8,7 @@ pub(crate) mod body;
 mod exchange;
 pub(crate) mod headers;
 mod ops;
+mod packed;
 pub(crate) mod problem;
 mod pull;
 mod push;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actix_web::http::header::{CONTENT_ENCODING, VARY};
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream;
@@ -11,6 +12,7 @@ use tokio::sync::mpsc;
 use super::App;
 use super::exchange::{caller, failed};
 use super::headers::client_push;
+use super::packed::Packed;
 use super::problem::Problem;
 use crate::edges;
 use crate::store::error::StoreError;
@@ -57,8 +59,12 @@ pub(super) async fn pull(
     .await
     .map_err(|_canceled| Problem::internal("a blocking task was cancelled"))?;
     let begun = begun.map_err(|refused| refused_pull(&refused))?;
+    let packed = Packed::wanted(&request)
+        .map_err(|broken| Problem::internal(format!("no zstd to be had: {broken}")))?;
+    let encoding = packed.encoding();
     tokio::task::spawn_blocking(move || {
-        stream_rest(&app, begun, caller.client, page, limit, &sender)
+        let reader = Reader { packed, sender };
+        stream_rest(&app, begun, caller.client, page, limit, reader);
     });
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| {
@@ -68,10 +74,32 @@ pub(super) async fn pull(
             )
         })
     });
-    Ok(HttpResponse::Ok()
+    let mut answer = HttpResponse::Ok();
+    if let Some(encoding) = encoding {
+        answer.insert_header((CONTENT_ENCODING, encoding));
+        answer.insert_header((VARY, "accept-encoding"));
+    }
+    Ok(answer
         .content_type("application/x-ndjson")
         .insert_header(("Server-Time", caller.arrived.to_string()))
         .streaming(chunks))
+}
+
+/// Whoever takes the chunks.
+struct Reader {
+    packed: Packed,
+    sender: mpsc::Sender<Result<Bytes, StoreError>>,
+}
+
+impl Reader {
+    /// Waits until there is room for the chunk; whether more is wanted.
+    fn take(&mut self, chunk: Vec<u8>, is_last: bool) -> bool {
+        let packed = self.packed.pack(chunk, is_last);
+        let goes_on = packed.is_ok() && !is_last;
+        let packed =
+            packed.map_err(|broken| StoreError::Other(format!("compressing a pull: {broken}")));
+        self.sender.blocking_send(packed).is_ok() && goes_on
+    }
 }
 
 fn begin(
@@ -92,7 +120,7 @@ fn stream_rest(
     client: colsync_shared::ClientId,
     page: usize,
     limit: usize,
-    sender: &mpsc::Sender<Result<Bytes, StoreError>>,
+    mut reader: Reader,
 ) {
     let mut sent = first.rows;
     let mut chunk = first;
@@ -107,8 +135,7 @@ fn stream_rest(
                 log::warn!("a pull of {client} was not noted: {failure}");
             }
         }
-        if sender.blocking_send(Ok(Bytes::from(chunk.lines))).is_err() || complete || sent >= limit
-        {
+        if !reader.take(chunk.lines, complete || sent >= limit) {
             return;
         }
         let next = app
@@ -122,7 +149,7 @@ fn stream_rest(
             }
             Err(failure) => {
                 log::warn!("a pull of {client} was cut: {failure}");
-                drop(sender.blocking_send(Err(failure)));
+                drop(reader.sender.blocking_send(Err(failure)));
                 return;
             }
         }

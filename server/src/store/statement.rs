@@ -191,24 +191,28 @@ impl QueryFragment<Sqlite> for Statement {
 
 impl QueryableByName<Pg> for DynRow {
     fn build<'a>(row: &impl NamedRow<'a, Pg>) -> deserialize::Result<Self> {
-        let cells = (0..row.field_count()).map(|at| {
+        let mut cells = Vec::with_capacity(row.field_count());
+        for at in 0..row.field_count() {
             let field = Row::get(row, at).ok_or("a row without the field it counts")?;
-            field.value().map_or(Ok(Cell::Null), |value| {
-                pg_cell(value.get_oid().get(), value.as_bytes())
-            })
-        });
-        cells.collect::<Result<_, _>>().map(DynRow)
+            cells.push(match field.value() {
+                None => Cell::Null,
+                Some(value) => pg_cell(value.get_oid().get(), value.as_bytes())?,
+            });
+        }
+        Ok(DynRow(cells))
     }
 }
 
 impl QueryableByName<Sqlite> for DynRow {
     fn build<'a>(row: &impl NamedRow<'a, Sqlite>) -> deserialize::Result<Self> {
-        let cells = (0..row.field_count()).map(|at| {
+        let mut cells = Vec::with_capacity(row.field_count());
+        for at in 0..row.field_count() {
             let field = Row::get(row, at).ok_or("a row without the field it counts")?;
             let Some(mut value) = field.value() else {
-                return Ok(Cell::Null);
+                cells.push(Cell::Null);
+                continue;
             };
-            Ok(match value.value_type() {
+            cells.push(match value.value_type() {
                 None => Cell::Null,
                 Some(SqliteType::Text) => Cell::Text(value.read_text().to_owned()),
                 Some(SqliteType::Binary) => Cell::Bytes(value.read_blob().to_vec()),
@@ -216,9 +220,9 @@ impl QueryableByName<Sqlite> for DynRow {
                 Some(SqliteType::SmallInt | SqliteType::Integer | SqliteType::Long) => {
                     Cell::Int(value.read_long())
                 }
-            })
-        });
-        cells.collect::<deserialize::Result<_>>().map(DynRow)
+            });
+        }
+        Ok(DynRow(cells))
     }
 }
 

@@ -9,16 +9,15 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use colsync_shared::{ClientId, RowKey, Time};
-use serde_json::{Map, Value as Json, json};
 
 use super::cursor::{Cursor, Pass};
-use super::rowstate::entry;
+use super::line::{self, Lines, View};
 use crate::edges;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::horizon::Horizon;
 use crate::store::internal;
-use crate::store::model::{DELETED, Schema, StoredRow, TableInfo};
+use crate::store::model::{Schema, TableInfo};
 
 /// What a pull asks for.
 #[derive(Debug, Clone)]
@@ -334,10 +333,9 @@ impl Pull {
             limit,
         )?;
         let view = self.view(table);
+        let lines = Lines::of(table);
         for row in &rows {
-            if let Some(line) = line(table, row, &view) {
-                push_line(chunk, &line);
-            }
+            lines.row(row, &view, &mut chunk.lines);
         }
         chunk.rows += rows.len();
         if let Some(row) = rows.last() {
@@ -359,9 +357,9 @@ impl Pull {
             .as_ref()
             .map(|(txid, id)| (*txid, id.as_str()));
         let graves = conn.feed_tombstones(table, self.known(table), after, limit)?;
+        let lines = Lines::of(table);
         for grave in &graves {
-            let line = json!({ "table": table.spec.name, "id": grave.row_id, "removed": "purged" });
-            push_line(chunk, &line);
+            lines.removed(&grave.row_id, "purged", &mut chunk.lines);
         }
         chunk.rows += graves.len();
         if let Some(grave) = graves.last() {
@@ -394,10 +392,7 @@ impl Pull {
                 pass: Some(self.pass.clone()),
             }
         };
-        push_line(
-            chunk,
-            &json!({ "checkpoint": cursor.encode(), "complete": chunk.complete }),
-        );
+        line::checkpoint(&cursor.encode(), chunk.complete, &mut chunk.lines);
     }
 }
 
@@ -414,21 +409,6 @@ fn own_writes(request: &Request, known: i64) -> Result<Option<ClientId>, PullErr
     }
 }
 
-fn push_line(chunk: &mut Chunk, line: &Json) {
-    chunk.lines.extend_from_slice(line.to_string().as_bytes());
-    chunk.lines.push(b'\n');
-}
-
-/// What a client has of a table.
-struct View<'a> {
-    /// Whether it has the table at all.
-    covered: bool,
-    /// What it has of the rows; `None`: perhaps nothing.
-    floor: Option<&'a Horizon>,
-    /// Whose writes need no echo.
-    echo_of: Option<ClientId>,
-}
-
 /// Whether a resumed pass stands at a row that its table can have.
 fn readable(tables: &[Arc<TableInfo>], pass: &Pass) -> Result<(), PullError> {
     let table = tables
@@ -441,46 +421,4 @@ fn readable(tables: &[Arc<TableInfo>], pass: &Pass) -> Result<(), PullError> {
         }
         Some(_) | None => Ok(()),
     }
-}
-
-/// What a pull says of `row`; `None` if nothing.
-fn line(table: &TableInfo, row: &StoredRow, view: &View<'_>) -> Option<Json> {
-    let name = &table.spec.name;
-    let id = row.key.to_string();
-    let is_new = |txid: i64| view.floor.is_none_or(|horizon| !horizon.sees(txid));
-    let flag = entry(row, DELETED);
-    let is_own = |client: Option<ClientId>| view.echo_of.is_some() && client == view.echo_of;
-    let flag_is_own = is_own(flag.stamp.map(|stamp| stamp.client));
-    if row.deleted_at.is_some() {
-        let tell = view.covered && is_new(flag.txid) && !flag_is_own;
-        return tell.then(|| json!({ "table": name, "id": id, "removed": "deleted" }));
-    }
-    let born = is_new(row.stamps.birth_txid) && !is_own(Some(row.default_client));
-    let revived = flag.txid != row.stamps.birth_txid && is_new(flag.txid);
-    let full = born || revived;
-    let columns = table
-        .spec
-        .columns
-        .iter()
-        .zip(&row.values)
-        .enumerate()
-        .filter(|(at, (column, _))| {
-            if full {
-                return true;
-            }
-            let entry = entry(row, &column.name);
-            // What the database filled in when the row was made is its maker's.
-            let writer = entry.stamp.map_or(row.default_client, |stamp| stamp.client);
-            !table.spec.is_key(*at) && is_new(entry.txid) && !is_own(Some(writer))
-        });
-    let columns: Map<String, Json> = columns
-        .map(|(_, (column, value))| (column.name.clone(), column.ty.encode(value)))
-        .collect();
-    if full {
-        return Some(
-            json!({ "table": name, "id": id, "version": row.version, "full": true, "columns": columns }),
-        );
-    }
-    (!columns.is_empty())
-        .then(|| json!({ "table": name, "id": id, "version": row.version, "columns": columns }))
 }

@@ -8,6 +8,7 @@ pub(crate) mod commit;
 pub(crate) mod cursor;
 mod draft;
 pub(crate) mod feed;
+mod line;
 pub(crate) mod patch;
 mod refusal;
 mod repeat;

@@ -9,81 +9,95 @@ use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{ColumnType, ValueError};
+use super::{ColumnType, ValueError, canonical};
 use crate::{Time, Value};
 
 /// PostgreSQL's numeric holds this many digits before and after the point.
 const DECIMAL_DIGITS_BEFORE: i64 = 131_072;
 const DECIMAL_DIGITS_AFTER: i64 = 16_383;
 
+const BOOL: &str = "expected true or false";
+const DECIMAL: &str = "expected a decimal number in a string";
+const UUID: &str = "expected a UUID";
+const DATE: &str = "expected a date such as 2026-11-22";
+const TIME: &str = "expected a time of day such as 10:00:00";
+const DATETIME: &str = "expected a date and time without a zone, such as 2026-11-22T10:00:00";
+const BYTES: &str = "expected bytes in base64";
+
 pub(super) fn value(ty: &ColumnType, json: &Json) -> Result<Value, ValueError> {
-    if json.is_null() {
-        return Ok(Value::Null);
+    let expected = |what: &str| Err(ValueError::new(what));
+    match (ty, json) {
+        (_, Json::Null) => Ok(Value::Null),
+        (ty, Json::String(sent)) => text(ty, sent),
+        (ColumnType::Bool, Json::Bool(b)) => Ok(Value::Bool(*b)),
+        (ColumnType::Bool, _) => expected(BOOL),
+        (ColumnType::Int { bits }, other) => integer(*bits, other.as_i64()),
+        (ColumnType::Real { bits }, other) => real(*bits, other.as_f64()),
+        (ColumnType::Decimal { precision, scale }, Json::Number(n)) => {
+            decimal(*precision, *scale, &n.to_string())
+        }
+        (ColumnType::Decimal { .. }, _) => expected(DECIMAL),
+        (ColumnType::Text { .. }, _) => expected("expected a string"),
+        (ColumnType::Uuid, _) => expected(UUID),
+        (ColumnType::Date, _) => expected(DATE),
+        (ColumnType::Time, _) => expected(TIME),
+        (ColumnType::DateTime, _) => expected(DATETIME),
+        (ColumnType::Timestamp, _) => expected("expected an RFC 3339 time"),
+        (ColumnType::Bytes, _) => expected(BYTES),
+        (ColumnType::Enum { .. }, _) => expected("expected one of the enum's labels"),
+        (ColumnType::Json, other) => document(other).map(Value::Json),
+        (ColumnType::Array(of), other) => array(of, other).map(Value::Json),
     }
+}
+
+/// The value that a JSON string stands for.
+pub(super) fn text(ty: &ColumnType, text: &str) -> Result<Value, ValueError> {
     match ty {
-        ColumnType::Bool => json
-            .as_bool()
-            .map(Value::Bool)
-            .ok_or_else(|| ValueError::new("expected true or false")),
-        ColumnType::Int { bits } => integer(*bits, json),
-        ColumnType::Real { bits } => real(*bits, json),
-        ColumnType::Decimal { precision, scale } => decimal(*precision, *scale, json),
+        ColumnType::Bool => Err(ValueError::new(BOOL)),
+        ColumnType::Int { bits } => integer(*bits, text.parse().ok()),
+        ColumnType::Real { bits } => real(*bits, None),
+        ColumnType::Decimal { precision, scale } => decimal(*precision, *scale, text),
         ColumnType::Text { max_length } => {
-            text(json, "expected a string").and_then(|text| match max_length {
+            no_nul(text)?;
+            match max_length {
                 Some(max) if text.chars().count() > *max as usize => {
                     Err(ValueError::new(format!("longer than {max} characters")))
                 }
                 _ => Ok(Value::Text(text.to_owned())),
-            })
+            }
         }
         ColumnType::Uuid => {
-            let text = text(json, "expected a UUID")?;
-            let uuid =
-                Uuid::parse_str(text).map_err(|_refused| ValueError::new("expected a UUID"))?;
-            Ok(Value::Text(uuid.to_string()))
+            let uuid = Uuid::parse_str(text).map_err(|_refused| ValueError::new(UUID))?;
+            let canonical = &mut Uuid::encode_buffer();
+            Ok(Value::Text(
+                uuid.hyphenated().encode_lower(canonical).to_owned(),
+            ))
         }
-        ColumnType::Date => date(json),
-        ColumnType::Time => {
-            let text = text(json, "expected a time of day such as 10:00:00")?;
-            let time = NaiveTime::parse_from_str(text, "%H:%M:%S%.f")
-                .map_err(|_refused| ValueError::new("expected a time of day such as 10:00:00"))?;
-            micros_only(time)?;
-            Ok(Value::Text(time.format("%H:%M:%S%.6f").to_string()))
-        }
-        ColumnType::DateTime => datetime(json),
-        ColumnType::Timestamp => {
-            let text = text(json, "expected an RFC 3339 time")?;
-            let time =
-                Time::from_str(text).map_err(|refused| ValueError::new(refused.to_string()))?;
-            Ok(Value::Text(time.to_string()))
-        }
+        ColumnType::Date => date(text),
+        ColumnType::Time => time(text),
+        ColumnType::DateTime => datetime(text),
+        ColumnType::Timestamp => timestamp(text),
         ColumnType::Bytes => {
-            let text = text(json, "expected bytes in base64")?;
-            let bytes = BASE64
-                .decode(text)
-                .map_err(|_refused| ValueError::new("expected bytes in base64"))?;
-            Ok(Value::Bytes(bytes))
+            let bytes = BASE64.decode(text);
+            bytes
+                .map(Value::Bytes)
+                .map_err(|_refused| ValueError::new(BYTES))
         }
-        ColumnType::Json => document(json).map(Value::Json),
+        ColumnType::Json => {
+            no_nul(text)?;
+            Ok(Value::Json(Json::String(text.to_owned())))
+        }
         ColumnType::Enum { labels } => {
-            let text = text(json, "expected one of the enum's labels")?;
+            no_nul(text)?;
             if labels.iter().any(|label| label == text) {
                 Ok(Value::Text(text.to_owned()))
             } else {
-                Err(ValueError::new(format!(
-                    "expected one of {}",
-                    labels.join(", ")
-                )))
+                let labels = labels.join(", ");
+                Err(ValueError::new(format!("expected one of {labels}")))
             }
         }
-        ColumnType::Array(of) => array(of, json).map(Value::Json),
+        ColumnType::Array(_) => Err(ValueError::new("expected an array")),
     }
-}
-
-fn text<'a>(json: &'a Json, expected: &str) -> Result<&'a str, ValueError> {
-    let text = json.as_str().ok_or_else(|| ValueError::new(expected))?;
-    no_nul(text)?;
-    Ok(text)
 }
 
 fn no_nul(text: &str) -> Result<(), ValueError> {
@@ -94,13 +108,8 @@ fn no_nul(text: &str) -> Result<(), ValueError> {
     }
 }
 
-fn integer(bits: u8, json: &Json) -> Result<Value, ValueError> {
-    let n = match json {
-        Json::Number(n) => n.as_i64(),
-        Json::String(digits) => digits.parse().ok(),
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
-    }
-    .ok_or_else(|| ValueError::new("expected an integer of at most 64 bits"))?;
+pub(super) fn integer(bits: u8, sent: Option<i64>) -> Result<Value, ValueError> {
+    let n = sent.ok_or_else(|| ValueError::new("expected an integer of at most 64 bits"))?;
     let bound = i64::MAX >> (64 - u32::from(bits));
     if (-bound - 1..=bound).contains(&n) {
         Ok(Value::Int(n))
@@ -111,12 +120,8 @@ fn integer(bits: u8, json: &Json) -> Result<Value, ValueError> {
     }
 }
 
-fn real(bits: u8, json: &Json) -> Result<Value, ValueError> {
-    let x = match json {
-        Json::Number(n) => n.as_f64(),
-        Json::Null | Json::Bool(_) | Json::String(_) | Json::Array(_) | Json::Object(_) => None,
-    }
-    .ok_or_else(|| ValueError::new("expected a number"))?;
+pub(super) fn real(bits: u8, sent: Option<f64>) -> Result<Value, ValueError> {
+    let x = sent.ok_or_else(|| ValueError::new("expected a number"))?;
     #[expect(
         clippy::cast_possible_truncation,
         reason = "a 32-bit column stores the nearest f32"
@@ -129,20 +134,15 @@ fn real(bits: u8, json: &Json) -> Result<Value, ValueError> {
     }
 }
 
-fn decimal(precision: Option<u32>, scale: Option<u32>, json: &Json) -> Result<Value, ValueError> {
-    let expected = || ValueError::new("expected a decimal number in a string");
-    let digits = match json {
-        Json::String(text) => text.clone(),
-        Json::Number(n) => n.to_string(),
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => return Err(expected()),
-    };
+fn decimal(precision: Option<u32>, scale: Option<u32>, digits: &str) -> Result<Value, ValueError> {
+    let expected = || ValueError::new(DECIMAL);
     let plain = digits
         .bytes()
         .all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E'));
     if !plain {
         return Err(expected());
     }
-    let number = BigDecimal::from_str(&digits).map_err(|_refused| expected())?;
+    let number = BigDecimal::from_str(digits).map_err(|_refused| expected())?;
     let (_, exponent) = number.as_bigint_and_exponent();
     if !(-DECIMAL_DIGITS_BEFORE..=DECIMAL_DIGITS_AFTER).contains(&exponent) {
         return Err(ValueError::new("out of range for a decimal"));
@@ -169,24 +169,43 @@ fn decimal(precision: Option<u32>, scale: Option<u32>, json: &Json) -> Result<Va
     Ok(Value::Decimal(number))
 }
 
-fn date(json: &Json) -> Result<Value, ValueError> {
-    let expected = || ValueError::new("expected a date such as 2026-11-22");
-    let text = json.as_str().ok_or_else(expected)?;
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_refused| expected())?;
+fn date(text: &str) -> Result<Value, ValueError> {
+    if canonical::is_date(text) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    let date =
+        NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_refused| ValueError::new(DATE))?;
     in_years(date)?;
     Ok(Value::Text(date.format("%Y-%m-%d").to_string()))
 }
 
-fn datetime(json: &Json) -> Result<Value, ValueError> {
-    let expected =
-        || ValueError::new("expected a date and time without a zone, such as 2026-11-22T10:00:00");
-    let text = json.as_str().ok_or_else(expected)?;
+fn time(text: &str) -> Result<Value, ValueError> {
+    no_nul(text)?;
+    let time =
+        NaiveTime::parse_from_str(text, "%H:%M:%S%.f").map_err(|_refused| ValueError::new(TIME))?;
+    micros_only(time)?;
+    Ok(Value::Text(time.format("%H:%M:%S%.6f").to_string()))
+}
+
+fn datetime(text: &str) -> Result<Value, ValueError> {
+    if let Some(canonical) = canonical::datetime(text) {
+        return Ok(Value::Text(canonical));
+    }
     let at = NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f")
         .or_else(|_no_t| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f"))
-        .map_err(|_refused| expected())?;
+        .map_err(|_refused| ValueError::new(DATETIME))?;
     in_years(at.date())?;
     micros_only(at.time())?;
     Ok(Value::Text(at.format("%Y-%m-%dT%H:%M:%S%.6f").to_string()))
+}
+
+fn timestamp(text: &str) -> Result<Value, ValueError> {
+    no_nul(text)?;
+    if canonical::is_timestamp(text) {
+        return Ok(Value::Text(text.to_owned()));
+    }
+    let time = Time::from_str(text).map_err(|refused| ValueError::new(refused.to_string()))?;
+    Ok(Value::Text(time.to_string()))
 }
 
 fn in_years(date: NaiveDate) -> Result<(), ValueError> {

@@ -6,6 +6,7 @@ use std::str::FromStr as _;
 
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Duration, NaiveDate, NaiveTime};
+use colsync_shared::time::civil;
 use colsync_shared::{ColumnType, Time, Value};
 use serde_json::Value as Json;
 
@@ -56,12 +57,8 @@ pub(crate) fn read(ty: &ColumnType, cell: Cell) -> Result<Value, StoreError> {
             let time = NaiveTime::MIN + Duration::microseconds(micros);
             Value::Text(time.format("%H:%M:%S%.6f").to_string())
         }
-        (ColumnType::DateTime, Cell::Int(micros)) => {
-            Value::Text(instant(micros, "%Y-%m-%dT%H:%M:%S%.6f"))
-        }
-        (ColumnType::Timestamp, Cell::Int(micros)) => {
-            Value::Text(instant(micros, "%Y-%m-%dT%H:%M:%S%.6fZ"))
-        }
+        (ColumnType::DateTime, Cell::Int(micros)) => Value::Text(instant(micros, "")),
+        (ColumnType::Timestamp, Cell::Int(micros)) => Value::Text(instant(micros, "Z")),
         (_, Cell::Int(n)) => Value::Int(n),
         (ColumnType::Array(of), Cell::Text(text)) => {
             Value::Json(array_from_json(of, &json(&text)?))
@@ -79,9 +76,13 @@ fn date(days: i64) -> String {
     )
 }
 
-fn instant(micros: i64, format: &str) -> String {
-    DateTime::from_timestamp_micros(micros)
-        .map_or_else(|| micros.to_string(), |at| at.format(format).to_string())
+/// A date and time with `zone` after it.
+fn instant(micros: i64, zone: &str) -> String {
+    match (civil(micros), DateTime::from_timestamp_micros(micros)) {
+        (Some(civil), _) => civil + zone,
+        (None, Some(at)) => format!("{}{zone}", at.format("%Y-%m-%dT%H:%M:%S%.6f")),
+        (None, None) => micros.to_string(),
+    }
 }
 
 fn json(text: &str) -> Result<Json, StoreError> {

@@ -24,7 +24,7 @@ pub(crate) fn read(ty: &ColumnType, cell: Cell) -> Value {
 /// # Errors
 /// [`StoreError::Refused`] for a decimal with more digits than SQLite keeps.
 pub(crate) fn bind(name: &str, ty: &ColumnType, value: &Value) -> Result<Bind, StoreError> {
-    let stored = sqlite::store(ty, value)
+    let stored = sqlite::store(ty, value.clone())
         .map_err(|refused| StoreError::Refused(format!("{name}: {refused}")))?;
     Ok(match stored {
         Stored::Null => Bind::Null,
