@@ -2,6 +2,7 @@
 //!
 //! Knows SQL and nothing of the network. Which SQL is run is said by the rooms that own it.
 
+mod applying;
 mod meta;
 mod statement;
 
@@ -13,13 +14,15 @@ use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, Transact
 use diesel::result::DatabaseErrorKind;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 
+use applying::Applying;
+pub(crate) use applying::IS_THE_APPS;
 pub(crate) use meta::Meta;
 use statement::{SLOTS, Statement, Values, execute_in_slot};
 
 use crate::error::Error;
 
 /// The version of colsync's own tables; a file of a later one is not touched.
-const FORMAT: i64 = 2;
+const FORMAT: i64 = 3;
 
 /// What a file of the first version lacks.
 const SECOND: &str =
@@ -42,6 +45,7 @@ pub(crate) struct File {
     /// The statements that are run most, each in its slot for as long as the connection lasts: the text, and that
     /// between its placeholders.
     often: Vec<(String, Vec<String>)>,
+    applying: Applying,
 }
 
 impl File {
@@ -71,17 +75,24 @@ impl File {
                 })?;
             }
             Some(Ok(FORMAT)) => {}
-            Some(Ok(1)) => file.write(|file| {
-                // Another process may have been faster.
-                if file.meta(Meta::Format)?.as_deref() == Some("1") {
-                    file.batch(SECOND)?;
-                    file.set_meta(Meta::Format, Some(&FORMAT.to_string()))?;
-                }
-                Ok(())
-            })?,
+            Some(Ok(1..FORMAT)) => file.write(File::bring_up)?,
             Some(_) => return Err(Error::LaterFormat),
         }
         Ok(file)
+    }
+
+    /// Makes a file of an earlier version one of this. The table `colsync_applying`, which the third lacks, stays:
+    /// its triggers are made anew when the schema is looked at, and until then they ask it.
+    fn bring_up(&mut self) -> Result<(), Error> {
+        // Another process may have been faster.
+        let format = self.meta_int(Meta::Format)?;
+        if format == Some(1) {
+            self.batch(SECOND)?;
+        }
+        if format < Some(FORMAT) {
+            self.set_meta(Meta::Format, Some(&FORMAT.to_string()))?;
+        }
+        Ok(())
     }
 
     /// Opens the file without making colsync's tables.
@@ -96,6 +107,7 @@ impl File {
         })?;
         conn.batch_execute(SETTINGS)?;
         Ok(File {
+            applying: Applying::of(&mut conn)?,
             conn,
             path: path.to_owned(),
             often: Vec::new(),
@@ -258,10 +270,8 @@ impl File {
         &mut self,
         work: impl FnOnce(&mut File) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.batch("INSERT INTO colsync_applying (yes) VALUES (1)")?;
-        let done = work(self)?;
-        self.batch("DELETE FROM colsync_applying")?;
-        Ok(done)
+        let _looking_away = self.applying.begin();
+        work(self)
     }
 }
 

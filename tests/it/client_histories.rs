@@ -20,6 +20,7 @@ on_both![
     a_long_backlog_is_worked_off,
     a_row_that_is_deleted_before_the_first_pull_does_not_stay,
     a_file_of_the_first_version_goes_on,
+    a_file_of_the_second_version_gets_new_triggers,
 ];
 
 fn insert(device: &Device, number: u64, title: &str) {
@@ -325,7 +326,36 @@ fn a_file_of_the_first_version_goes_on(backend: Backend) {
     assert_eq!(report.pushed, 1);
     device.assert_equals(&server.anonymous(), "todos");
     // A file of a later version is left alone.
-    device.sql("UPDATE colsync_meta SET value = '3' WHERE name = 'format'");
+    device.sql("UPDATE colsync_meta SET value = '4' WHERE name = 'format'");
     let told = device.run(&["sync"]);
     assert_eq!(told.status.code(), Some(1));
+}
+
+fn a_file_of_the_second_version_gets_new_triggers(backend: Backend) {
+    let server = one_todo(backend);
+    let (other, device) = (device(&server), device(&server));
+    // As the second version had it: a row in a table made its triggers look away.
+    device.sql(
+        "CREATE TABLE colsync_applying (yes INTEGER PRIMARY KEY);
+         DROP TRIGGER colsync_1_insert;
+         CREATE TRIGGER colsync_1_insert AFTER INSERT ON todos FOR EACH ROW
+         WHEN NOT EXISTS (SELECT 1 FROM colsync_applying) BEGIN
+             INSERT INTO colsync_log (op, table_number, row_id, at_ms) VALUES (1, 1, NEW.id, 1700000000000);
+         END;
+         UPDATE colsync_meta SET value = '2' WHERE name = 'format';
+         UPDATE colsync_meta SET value = (SELECT schema_version FROM pragma_schema_version) || '/1'
+         WHERE name = 'schema_version'",
+    );
+    insert(&device, 2, "by the old triggers");
+    insert(&other, 3, "of another");
+    other.client().sync().unwrap();
+    let report = device.client().sync().unwrap();
+    assert_eq!(report.pushed, 1);
+    // What the pull brought is not taken for the app's.
+    assert!(device.client().pending().unwrap().is_empty());
+    let left = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%colsync_applying%'";
+    assert_eq!(device.value(left).as_deref(), Some("0"));
+    insert(&device, 4, "by the new triggers");
+    converge(&server, &[&device, &other]);
+    assert_eq!(device.dump("todos").len(), 4);
 }

@@ -2,23 +2,25 @@
 //!
 //! Plain SQL that SQLite 3.35 understands, so that every program that writes the file is captured. Must not
 //! run any SQL itself.
+//!
+//! Of what a trigger costs, its program's registers and cursors are a part, needed or not: SQLite allocates them
+//! for each statement, and more than 1,200 bytes of them not from the memory that it has at hand. Whether the
+//! writes are the app's is asked last: mostly the conditions before it have told already that there is
+//! nothing to note.
 
 use colsync_shared::sql::{literal, quote};
 
 use super::introspect::{Shape, Term, Unique, What};
 use super::tokens::default_value;
+use crate::file::IS_THE_APPS;
 use crate::table::LocalColumn;
 
 /// How everything of colsync's in the app's file is called.
 pub(super) const PREFIX: &str = "colsync_";
 
-/// Now, ms since 1970.
-pub(super) const NOW_MS: &str =
-    "CAST((julianday('now') - 2440587.5) * 86400000.0 + 0.5 AS INTEGER)";
-
-/// While the server's rows are applied, the triggers look away. It is asked last: mostly the conditions
-/// before it have told already that there is nothing to note.
-const NOT_APPLYING: &str = "NOT EXISTS (SELECT 1 FROM colsync_applying)";
+/// Now, ms since 1970: those of the Julian day, which is now's where none is named, less those until then, rounded. To
+/// read the word `'now'` and to subtract before it multiplies would cost SQLite twice as much.
+pub(super) const NOW_MS: &str = "CAST(julianday() * 86400000.0 - 210866759999999.5 AS INTEGER)";
 
 /// How colsync's triggers on the table of this number begin.
 pub(super) fn prefix(number: i64) -> String {
@@ -89,7 +91,7 @@ impl Names<'_> {
         let name = quote(&column.name);
         format!(
             "AFTER UPDATE OF {name} ON {table} FOR EACH ROW\n\
-             WHEN {differs} AND {NOT_APPLYING}{has_id}\nBEGIN\n    \
+             WHEN {differs} AND {IS_THE_APPS}{has_id}\nBEGIN\n    \
              INSERT INTO colsync_log (op, table_number, row_id, column_name, old, new, at_ms)\n    \
              VALUES (0, {number}, {id}, {literal}, OLD.{name}, NEW.{name}, {NOW_MS});\nEND",
             table = self.table,
@@ -104,7 +106,7 @@ impl Names<'_> {
     fn inserted(&self) -> String {
         format!(
             "AFTER INSERT ON {table} FOR EACH ROW\n\
-             WHEN {NOT_APPLYING}{has_id}\nBEGIN\n    {line}\nEND",
+             WHEN {IS_THE_APPS}{has_id}\nBEGIN\n    {line}\nEND",
             table = self.table,
             has_id = self.and_has_id("NEW"),
             line = self.line_of_new(),
@@ -114,7 +116,7 @@ impl Names<'_> {
     fn deleted(&self) -> String {
         format!(
             "AFTER DELETE ON {table} FOR EACH ROW\n\
-             WHEN {NOT_APPLYING}{has_id}\nBEGIN\n    {lines}\nEND",
+             WHEN {IS_THE_APPS}{has_id}\nBEGIN\n    {lines}\nEND",
             table = self.table,
             has_id = self.and_has_id("OLD"),
             lines = self.lines_of_old(),
@@ -125,7 +127,7 @@ impl Names<'_> {
     fn left_its_key(&self) -> String {
         format!(
             "AFTER UPDATE OF {key} ON {table} FOR EACH ROW\n\
-             WHEN {differs} AND {NOT_APPLYING}{has_id}\nBEGIN\n    {lines}\nEND",
+             WHEN {differs} AND {IS_THE_APPS}{has_id}\nBEGIN\n    {lines}\nEND",
             key = self.names_of_key(),
             table = self.table,
             differs = self.key_differs(),
@@ -138,7 +140,7 @@ impl Names<'_> {
     fn came_to_its_key(&self) -> String {
         format!(
             "AFTER UPDATE OF {key} ON {table} FOR EACH ROW\n\
-             WHEN {differs} AND {NOT_APPLYING}{has_id}\nBEGIN\n    {line}\nEND",
+             WHEN {differs} AND {IS_THE_APPS}{has_id}\nBEGIN\n    {line}\nEND",
             key = self.names_of_key(),
             table = self.table,
             differs = self.key_differs(),
@@ -156,7 +158,7 @@ impl Names<'_> {
             .collect();
         format!(
             "BEFORE INSERT ON {table} FOR EACH ROW\n\
-             WHEN ({exists}) AND {NOT_APPLYING}\nBEGIN\n    {lines}\nEND",
+             WHEN ({exists}) AND {IS_THE_APPS}\nBEGIN\n    {lines}\nEND",
             table = self.table,
             // SQLite has -1 there before it chooses one.
             exists = self.any_exists(&ways, |unique| {
@@ -184,7 +186,7 @@ impl Names<'_> {
             .collect();
         format!(
             "BEFORE UPDATE{of} ON {table} FOR EACH ROW\n\
-             WHEN ({exists}) AND {NOT_APPLYING}\nBEGIN\n    {lines}\nEND",
+             WHEN ({exists}) AND {IS_THE_APPS}\nBEGIN\n    {lines}\nEND",
             of = self.of_unique_columns(),
             table = self.table,
             exists = self.any_exists(&ways, |unique| {

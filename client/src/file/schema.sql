@@ -7,11 +7,6 @@ CREATE TABLE IF NOT EXISTS colsync_meta (
     value TEXT
 ) WITHOUT ROWID;
 
--- While it has a row, the triggers look away. Set and cleared within one transaction.
-CREATE TABLE IF NOT EXISTS colsync_applying (
-    yes INTEGER PRIMARY KEY
-);
-
 -- The tracked tables. columns: the names of the captured columns, a JSON list. met: those that the server
 -- has, too, as of the last pull. backfill: where a pull of this table from its beginning is, if one is needed.
 CREATE TABLE IF NOT EXISTS colsync_tables (

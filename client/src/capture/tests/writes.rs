@@ -1,7 +1,7 @@
 //! A story for each thing that SQL can do to the rows of a tracked table.
 
 use super::{Story, app};
-use crate::file::text;
+use crate::file::{IS_THE_APPS, text};
 use diesel::connection::SimpleConnection as _;
 
 const NOTES: &str = "
@@ -154,7 +154,9 @@ fn lookups_for_replaced_rows_go_through_the_indexes() {
         );
         let sql = text(&sql.unwrap()[0][0]).unwrap().to_owned();
         let (_, condition) = sql.split_once("WHEN (").unwrap();
-        let (condition, _) = condition.split_once(") AND NOT EXISTS (").unwrap();
+        let (condition, _) = condition
+            .split_once(&format!(") AND {IS_THE_APPS}"))
+            .unwrap();
         let condition = condition.replace("NEW.", "n.").replace("OLD.", "n.");
         let plan = format!("EXPLAIN QUERY PLAN SELECT {condition} FROM users AS n");
         let plan = format!("{:?}", story.file.load(&plan, &[]).unwrap());
