@@ -4,11 +4,12 @@ use std::time::{Duration, Instant};
 
 use colsync_tests::Backend;
 use diesel::RunQueryDsl as _;
-use diesel::sql_types::{Array, BigInt};
+use diesel::sql_types::{Array, BigInt, Uuid as PgUuid};
+use uuid::Uuid;
 
 use crate::load::Work;
 use crate::random::Random;
-use crate::subject::{Subject, VALUES, set_quantity};
+use crate::subject::{Subject, VALUES, key, set_quantity};
 
 /// Rows of one statement on PostgreSQL.
 const STATEMENT_ROWS: usize = 500;
@@ -23,14 +24,16 @@ pub(crate) fn updates(subject: &Subject, time: Duration) -> Work {
     let rows = subject.shape.rows;
     let mut random = Random::new(rows);
     let (together, mut update) = update(subject);
+    let keys: Vec<String> = (1..=rows).map(key).collect();
     let start = Instant::now();
     let mut done = 0;
     while start.elapsed() < time {
         // A stride that is prime to the number of rows meets none twice.
         let first = random.below(rows);
-        let ids = (0..together as u64).map(|step| 1 + ((first + step * 7_919) % rows) as i64);
+        let places = (0..together as u64).map(|step| ((first + step * 7_919) % rows) as usize);
+        let ids = places.map(|place| keys[place].as_str());
         let values = (0..together).map(|_| random.below(VALUES) as i64);
-        update(ids.collect(), values.collect());
+        update(&ids.collect::<Vec<_>>(), &values.collect::<Vec<_>>());
         done += together as u64;
     }
     Work {
@@ -40,7 +43,7 @@ pub(crate) fn updates(subject: &Subject, time: Duration) -> Work {
     }
 }
 
-type Update = Box<dyn FnMut(Vec<i64>, Vec<i64>)>;
+type Update = Box<dyn FnMut(&[&str], &[i64])>;
 
 /// What sets the columns of so many rows to these values, on one connection to the plain table.
 fn update(subject: &Subject) -> (usize, Update) {
@@ -48,8 +51,9 @@ fn update(subject: &Subject) -> (usize, Update) {
         Backend::Postgres => {
             let mut conn = subject.pg();
             let update: Update = Box::new(move |ids, values| {
+                let ids: Vec<Uuid> = ids.iter().map(|id| id.parse().unwrap()).collect();
                 let updated = diesel::sql_query(BULK)
-                    .bind::<Array<BigInt>, _>(ids)
+                    .bind::<Array<PgUuid>, _>(ids)
                     .bind::<Array<BigInt>, _>(values)
                     .execute(&mut conn);
                 assert_eq!(updated, Ok(STATEMENT_ROWS));
@@ -60,8 +64,8 @@ fn update(subject: &Subject) -> (usize, Update) {
             let mut conn = subject.plain_file();
             let update: Update = Box::new(move |ids, values| {
                 let committed: diesel::QueryResult<()> = conn.immediate_transaction(|conn| {
-                    for (id, value) in ids.iter().zip(&values) {
-                        set_quantity(conn, *id, *value);
+                    for (id, value) in ids.iter().zip(values) {
+                        set_quantity(conn, id, *value);
                     }
                     Ok(())
                 });

@@ -22,7 +22,7 @@ type Database = Pool<ConnectionManager<PgConnection>>;
 
 diesel::table! {
     plain (id) {
-        id -> BigInt,
+        id -> Uuid,
         quantity -> BigInt,
     }
 }
@@ -35,7 +35,7 @@ struct Quantity {
 #[patch("/plain/{id}")]
 async fn update(
     pool: web::Data<Database>,
-    id: web::Path<i64>,
+    id: web::Path<uuid::Uuid>,
     body: web::Json<Quantity>,
 ) -> HttpResponse {
     let quantity = body.quantity;

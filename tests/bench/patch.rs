@@ -10,7 +10,7 @@ use crate::by_hand::ByHand;
 use crate::http::Connection;
 use crate::load::{Load, Work, repeat};
 use crate::random::Random;
-use crate::subject::{Subject, VALUES, set_quantity};
+use crate::subject::{Subject, VALUES, key, set_quantity};
 
 /// What stands beside the server.
 #[derive(Clone, Copy)]
@@ -144,7 +144,7 @@ struct Quantity<'a> {
 impl Patcher {
     /// Gives the µs from the request to its answer.
     async fn send(&mut self) -> u32 {
-        let id = 1 + self.random.below(self.rows);
+        let id = key(1 + self.random.below(self.rows));
         let value = self.random.below(VALUES);
         let (line, media_type) = match self.door {
             Door::Colsync => (
@@ -177,7 +177,8 @@ fn pgbench(subject: &Subject, time: Duration) -> Work {
     let script = subject.folder.path().join("update.sql");
     let text = format!(
         "\\set id random(1, {})\n\\set value random(0, {VALUES})\n\
-         UPDATE plain SET quantity = :value WHERE id = :id;\n",
+         UPDATE plain SET quantity = :value \
+         WHERE id = ('018f0000-0000-7000-8000-' || lpad(to_hex(:id::bigint), 12, '0'))::uuid;\n",
         subject.shape.rows
     );
     std::fs::write(&script, text).unwrap();
@@ -211,9 +212,9 @@ fn updates(subject: &Subject, time: Duration) -> Work {
     let start = Instant::now();
     let mut done = 0;
     while start.elapsed() < time {
-        let id = 1 + random.below(subject.shape.rows) as i64;
+        let id = key(1 + random.below(subject.shape.rows));
         let value = random.below(VALUES) as i64;
-        set_quantity(&mut conn, id, value);
+        set_quantity(&mut conn, &id, value);
         done += 1;
     }
     Work {

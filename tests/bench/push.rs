@@ -17,7 +17,7 @@ use crate::bulk;
 use crate::caller::Caller;
 use crate::load::{Load, Work, repeat};
 use crate::random::Random;
-use crate::subject::{Subject, VALUES};
+use crate::subject::{Subject, VALUES, key};
 
 /// Edits of one push before the measurement.
 const FIRST_ROWS: usize = 2_500;
@@ -195,7 +195,7 @@ impl Pusher {
         for places in places.chunks(FIRST_ROWS) {
             let rows: Vec<(String, u64)> = places
                 .iter()
-                .map(|&place| (self.shared.borrow()[place].id.to_string(), VALUES))
+                .map(|&place| (key(self.shared.borrow()[place].id), VALUES))
                 .collect();
             self.caller.set_quantities("items", &rows).await;
             for &place in places {
@@ -249,6 +249,7 @@ impl Pusher {
                     Edit::Wins(place) => (shared[place].id, shared[place].version - 1, &now),
                     Edit::Loses(place) => (shared[place].id, shared[place].version - 1, &earlier),
                 };
+                let id = key(id);
                 let comma = if at == 0 { "" } else { "," };
                 let value = random.below(VALUES);
                 write!(

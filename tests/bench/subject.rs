@@ -14,22 +14,30 @@ use crate::served::{Place, Served, sqlite};
 /// Values written are below this: two in a row are hardly ever the same.
 pub(crate) const VALUES: u64 = 1 << 40;
 
-const POSTGRES: &str = "CREATE TABLE $ (id bigint PRIMARY KEY, title text NOT NULL, notes text,
+const POSTGRES: &str = "CREATE TABLE $ (id uuid PRIMARY KEY, title text NOT NULL, notes text,
     state text NOT NULL, label text, priority bigint NOT NULL, quantity bigint NOT NULL,
     stock bigint NOT NULL, price double precision NOT NULL, done boolean NOT NULL);
-    INSERT INTO $ SELECT n, 'title ' || n, 'notes that are somewhat longer than the title ' || n,
+    INSERT INTO $ SELECT ('018f0000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid,
+    'title ' || n, 'notes that are somewhat longer than the title ' || n,
     'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM generate_series(1, #) AS g(n);";
-const SQLITE: &str = "CREATE TABLE $ (id INTEGER PRIMARY KEY, title TEXT NOT NULL, notes TEXT,
+const SQLITE: &str =
+    "CREATE TABLE $ (id UUID PRIMARY KEY NOT NULL, title TEXT NOT NULL, notes TEXT,
     state TEXT NOT NULL, label TEXT, priority INTEGER NOT NULL, quantity INTEGER NOT NULL,
     stock INTEGER NOT NULL, price REAL NOT NULL, done BOOLEAN NOT NULL);
     WITH RECURSIVE g(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM g WHERE n < #)
-    INSERT INTO $ SELECT n, 'title ' || n, 'notes that are somewhat longer than the title ' || n,
+    INSERT INTO $ SELECT printf('018f0000-0000-7000-8000-%012x', n),
+    'title ' || n, 'notes that are somewhat longer than the title ' || n,
     'open', NULL, n % 5, n, 2 * n, n / 4.0, n % 2 = 0 FROM g;";
+
+/// The key of the row of this number: a UUID, as most tables have that are to be synced.
+pub(crate) fn key(number: u64) -> String {
+    format!("018f0000-0000-7000-8000-{number:012x}")
+}
 
 /// The size of both tables.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shape {
-    /// Rows, whose keys are 1 to this.
+    /// Rows, whose keys are [`key`] of 1 to this.
     pub(crate) rows: u64,
     /// Columns, no fewer than ten. The further ones are integers.
     pub(crate) columns: u64,
@@ -72,8 +80,8 @@ impl Sql for SetQuantity {
 }
 
 /// Writes one row of the plain table in SQLite.
-pub(crate) fn set_quantity(conn: &mut SqliteConnection, id: i64, quantity: i64) {
-    let updated = execute::<SetQuantity>(conn, &[Bind::Int(quantity), Bind::Int(id)]);
+pub(crate) fn set_quantity(conn: &mut SqliteConnection, id: &str, quantity: i64) {
+    let updated = execute::<SetQuantity>(conn, &[Bind::Int(quantity), Bind::Text(id)]);
     assert_eq!(updated, 1);
 }
 
