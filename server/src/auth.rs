@@ -161,6 +161,8 @@ struct Known {
     principal: Principal,
     noted: Time,
     skew: Option<i64>,
+    /// The anchor up to which it was given everything, and when that was noted.
+    pulled: Option<(String, Time)>,
 }
 
 /// Clients remembered at the most: enough for all that are active, bounded whatever is sent.
@@ -208,14 +210,36 @@ impl Owners {
         if owners.len() >= OWNERS_KEPT {
             owners.clear();
         }
+        let pulled = owners.remove(&client).and_then(|known| known.pulled);
         owners.insert(
             client,
             Known {
                 principal: principal.clone(),
                 noted: now,
                 skew,
+                pulled,
             },
         );
+    }
+
+    /// Whether it is to be noted that `client` was given everything up to `anchor`: if that is news, or was noted
+    /// long ago. Then it is taken as noted.
+    pub(crate) fn is_to_be_noted(&self, client: ClientId, anchor: &str, now: Time) -> bool {
+        let is_known = |known: &Known| {
+            known.pulled.as_ref().is_some_and(|(known, noted)| {
+                known == anchor && now.since(*noted) < NOTED_AGAIN_AFTER
+            })
+        };
+        let owners = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if owners.get(&client).is_some_and(is_known) {
+            return false;
+        }
+        drop(owners);
+        let mut owners = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = owners.get_mut(&client) {
+            known.pulled = Some((anchor.to_owned(), now));
+        }
+        true
     }
 }
 

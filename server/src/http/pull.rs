@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::{CONTENT_ENCODING, VARY};
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
+use colsync_shared::ClientId;
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -15,10 +16,13 @@ use super::headers::client_push;
 use super::packed::Packed;
 use super::problem::Problem;
 use crate::edges;
+use crate::store::conn::Conn;
 use crate::store::error::StoreError;
+use crate::store::internal;
 use crate::store::model::TableInfo;
 use crate::sync::cursor::Cursor;
 use crate::sync::feed::{Chunk, Pull, PullError, Request};
+use crate::sync::idle;
 
 /// Chunks that wait for a slow reader.
 const CHUNKS_AHEAD: usize = 2;
@@ -50,21 +54,31 @@ pub(super) async fn pull(
         client: caller.client,
         client_push: client_push(&request)?,
     };
-    let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
+    let packed = Packed::wanted(&request)
+        .map_err(|broken| Problem::internal(format!("no zstd to be had: {broken}")))?;
+    let mut answer = HttpResponse::Ok();
+    if let Some(encoding) = packed.encoding() {
+        answer.insert_header((CONTENT_ENCODING, encoding));
+        answer.insert_header((VARY, "accept-encoding"));
+    }
+    answer
+        .content_type("application/x-ndjson")
+        .insert_header(("Server-Time", caller.arrived.to_string()));
     let page = app.config.limits.page_rows;
     let begun = web::block({
         let app = app.clone();
-        move || begin(&app, wanted, page, limit)
+        move || begin(&app, wanted, page.min(limit), packed)
     })
     .await
     .map_err(|_canceled| Problem::internal("a blocking task was cancelled"))?;
-    let begun = begun.map_err(|refused| refused_pull(&refused))?;
-    let packed = Packed::wanted(&request)
-        .map_err(|broken| Problem::internal(format!("no zstd to be had: {broken}")))?;
-    let encoding = packed.encoding();
+    let (pull, first, packed) = match begun.map_err(|refused| refused_pull(&refused))? {
+        Begun::Whole(lines) => return Ok(answer.body(lines)),
+        Begun::Part(pull, first, packed) => (pull, first, packed),
+    };
+    let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let reader = Reader { packed, sender };
-        stream_rest(&app, begun, caller.client, page, limit, reader);
+        stream_rest(&app, (pull, first), caller.client, page, limit, reader);
     });
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| {
@@ -74,15 +88,15 @@ pub(super) async fn pull(
             )
         })
     });
-    let mut answer = HttpResponse::Ok();
-    if let Some(encoding) = encoding {
-        answer.insert_header((CONTENT_ENCODING, encoding));
-        answer.insert_header((VARY, "accept-encoding"));
-    }
-    Ok(answer
-        .content_type("application/x-ndjson")
-        .insert_header(("Server-Time", caller.arrived.to_string()))
-        .streaming(chunks))
+    Ok(answer.streaming(chunks))
+}
+
+/// What the first look gave.
+enum Begun {
+    /// All of the answer.
+    Whole(Bytes),
+    /// Its first chunk, and how it goes on.
+    Part(Pull, Chunk, Packed),
 }
 
 /// Whoever takes the chunks.
@@ -96,20 +110,44 @@ impl Reader {
     fn take(&mut self, chunk: Vec<u8>, is_last: bool) -> bool {
         let packed = self.packed.pack(chunk, is_last);
         let goes_on = packed.is_ok() && !is_last;
-        let packed =
-            packed.map_err(|broken| StoreError::Other(format!("compressing a pull: {broken}")));
+        let packed = packed.map_err(|broken| unpacked(&broken));
         self.sender.blocking_send(packed).is_ok() && goes_on
     }
 }
 
-fn begin(
-    app: &App,
-    wanted: Request,
-    page: usize,
-    limit: usize,
-) -> Result<(Pull, Chunk), PullError> {
+fn begin(app: &App, wanted: Request, limit: usize, mut packed: Packed) -> Result<Begun, PullError> {
+    let client = wanted.client;
     let mut conn = app.store.connect()?;
-    Pull::begin(&mut conn, app.store.schema(), wanted, page.min(limit))
+    let (chunk, anchor) = match idle::answer(&mut conn, app.store.horizons(), &wanted)? {
+        Some(answer) => answer,
+        None => {
+            let (pull, chunk) = Pull::begin(&mut conn, app.store.schema(), wanted, limit)?;
+            if !chunk.complete {
+                return Ok(Begun::Part(pull, chunk, packed));
+            }
+            (chunk, pull.leads_to().to_owned())
+        }
+    };
+    note(app, &mut conn, client, &anchor);
+    packed
+        .pack(chunk.lines, true)
+        .map(Begun::Whole)
+        .map_err(|broken| unpacked(&broken).into())
+}
+
+fn unpacked(broken: &std::io::Error) -> StoreError {
+    StoreError::Other(format!("compressing a pull: {broken}"))
+}
+
+/// Notes that the client has been given everything up to `anchor`. The answer does not depend on that.
+fn note(app: &App, conn: &mut Conn, client: ClientId, anchor: &str) {
+    let now = edges::now();
+    if client == ClientId::ANONYMOUS || !app.owners.is_to_be_noted(client, anchor, now) {
+        return;
+    }
+    if let Err(failure) = internal::client_pulled(conn, client, anchor, now) {
+        log::warn!("a pull of {client} was not noted: {failure}");
+    }
 }
 
 /// Sends the chunks as the reader takes them; holds no connection while it waits. A failure ends the
@@ -117,7 +155,7 @@ fn begin(
 fn stream_rest(
     app: &App,
     (mut pull, first): (Pull, Chunk),
-    client: colsync_shared::ClientId,
+    client: ClientId,
     page: usize,
     limit: usize,
     mut reader: Reader,
@@ -127,12 +165,9 @@ fn stream_rest(
     loop {
         let complete = chunk.complete;
         if complete {
-            let noted = app
-                .store
-                .connect()
-                .and_then(|mut conn| pull.finished(&mut conn, client, edges::now()));
-            if let Err(failure) = noted {
-                log::warn!("a pull of {client} was not noted: {failure}");
+            match app.store.connect() {
+                Ok(mut conn) => note(app, &mut conn, client, pull.leads_to()),
+                Err(failure) => log::warn!("a pull of {client} was not noted: {failure}"),
             }
         }
         if !reader.take(chunk.lines, complete || sent >= limit) {

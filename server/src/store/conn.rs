@@ -67,7 +67,11 @@ impl r2d2::ManageConnection for Manager {
     }
 
     fn is_valid(&self, conn: &mut Conn) -> Result<()> {
-        conn.ping()
+        match conn {
+            Conn::Pg(_) => conn.ping(),
+            // A file does not go away.
+            Conn::Sqlite(_) => Ok(()),
+        }
     }
 
     fn has_broken(&self, conn: &mut Conn) -> bool {

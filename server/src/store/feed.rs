@@ -1,6 +1,8 @@
 //! Pages of rows: by key for whoever lists them, by position in the feed for whoever pulls.
 
-use colsync_shared::RowKey;
+use std::sync::Arc;
+
+use colsync_shared::{ClientId, RowKey};
 
 use super::conn::{Backend, Conn, Grave};
 use super::error::StoreError;
@@ -148,29 +150,77 @@ impl Conn {
 
     /// Whether any of `tables` has a change that is not visible at `horizon`.
     pub(crate) fn moved_since(&mut self, tables: &[&TableInfo], horizon: &Horizon) -> Result<bool> {
-        let backend = self.backend();
-        let mut parts = Vec::with_capacity(tables.len() + 1);
-        let mut binds = Vec::new();
-        for table in tables {
-            let mut only = Conditions::default();
-            only.unseen(backend, "sync_txid", Some(horizon));
-            // Not an EXISTS: of that PostgreSQL would read a large table to its end to find nothing.
-            parts.push(format!(
-                "(SELECT 1 FROM {} {} ORDER BY sync_txid LIMIT 1) IS NOT NULL",
-                quote(&table.spec.name),
-                only.clause()
-            ));
-            binds.extend(only.binds);
-        }
+        let (moved, binds) = moved(self.backend(), tables.iter().copied(), horizon);
+        let rows = self.load(Statement::new(format!("SELECT {moved}"), binds))?;
+        Ok(rows.first().and_then(|row| row.0.first()?.int()) != Some(0))
+    }
+
+    /// Whether a client at `anchor`, whose horizon is given, has everything, in one statement.
+    pub(crate) fn still(
+        &mut self,
+        tables: &[Arc<TableInfo>],
+        anchor: &str,
+        horizon: &Horizon,
+        client: ClientId,
+    ) -> Result<Still> {
+        let tables = tables.iter().map(AsRef::as_ref);
+        let (moved, mut binds) = moved(self.backend(), tables, horizon);
+        let sql = format!(
+            "SELECT {moved}, (SELECT count(*) FROM colsync_anchors WHERE id = :?), \
+             (SELECT last_push FROM colsync_clients WHERE id = :?)"
+        );
+        binds.extend([
+            Bind::Text(anchor.to_owned()),
+            Bind::Text(client.to_string()),
+        ]);
+        let rows = self.load(Statement::new(sql, binds))?;
+        let cell = |at: usize| rows.first().and_then(|row| row.0.get(at)?.int());
+        Ok(Still {
+            has_moved: cell(0) != Some(0),
+            has_anchor: cell(1) == Some(1),
+            last_push: cell(2).unwrap_or(0),
+        })
+    }
+}
+
+/// What is known of a client that perhaps has everything.
+pub(crate) struct Still {
+    /// Whether there is something that it does not have.
+    pub(crate) has_moved: bool,
+    /// Whether the database knows its anchor.
+    pub(crate) has_anchor: bool,
+    /// The number of its last push.
+    pub(crate) last_push: i64,
+}
+
+/// An expression that is 1 if any of `tables` has a change that is not visible at `horizon`, else 0.
+fn moved<'a>(
+    backend: Backend,
+    tables: impl Iterator<Item = &'a TableInfo>,
+    horizon: &Horizon,
+) -> (String, Vec<Bind>) {
+    let mut parts = Vec::new();
+    let mut binds = Vec::new();
+    for table in tables {
         let mut only = Conditions::default();
-        only.unseen(backend, "txid", Some(horizon));
+        only.unseen(backend, "sync_txid", Some(horizon));
+        // Not an EXISTS: of that PostgreSQL would read a large table to its end to find nothing.
         parts.push(format!(
-            "EXISTS (SELECT 1 FROM colsync_tombstones {})",
+            "(SELECT 1 FROM {} {} ORDER BY sync_txid LIMIT 1) IS NOT NULL",
+            quote(&table.spec.name),
             only.clause()
         ));
         binds.extend(only.binds);
-        let sql = format!("SELECT CASE WHEN {} THEN 1 ELSE 0 END", parts.join(" OR "));
-        let rows = self.load(Statement::new(sql, binds))?;
-        Ok(rows.first().and_then(|row| row.0.first()?.int()) != Some(0))
     }
+    let mut only = Conditions::default();
+    only.unseen(backend, "txid", Some(horizon));
+    parts.push(format!(
+        "EXISTS (SELECT 1 FROM colsync_tombstones {})",
+        only.clause()
+    ));
+    binds.extend(only.binds);
+    (
+        format!("CASE WHEN {} THEN 1 ELSE 0 END", parts.join(" OR ")),
+        binds,
+    )
 }

@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use conn::Manager;
 use error::StoreError;
+use horizon::Horizons;
 use model::Schema;
 
 use crate::config::{Database, TableConfig};
@@ -43,6 +44,7 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Store {
     pool: r2d2::Pool<Manager>,
     schema: RwLock<Arc<Schema>>,
+    horizons: Horizons,
 }
 
 impl Store {
@@ -63,6 +65,7 @@ impl Store {
         let store = Store {
             pool,
             schema: RwLock::default(),
+            horizons: Horizons::default(),
         };
         let mut conn = store.connect()?;
         conn.migrate()?;
@@ -85,6 +88,11 @@ impl Store {
         let mut conn = self.connect()?;
         conn.prepare_to_write()?;
         Ok(conn)
+    }
+
+    /// What is known of anchors.
+    pub(crate) fn horizons(&self) -> &Horizons {
+        &self.horizons
     }
 
     /// The synced tables.

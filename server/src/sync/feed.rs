@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use colsync_shared::{ClientId, RowKey, Time};
+use colsync_shared::{ClientId, RowKey};
 
 use super::cursor::{Cursor, Pass};
 use super::line::{self, Lines, View};
@@ -117,18 +117,9 @@ impl Pull {
         conn.snapshot_read(|conn| self.read(conn, limit))
     }
 
-    /// Notes that the client has been given everything up to the pass's anchor.
-    pub(crate) fn finished(
-        &self,
-        conn: &mut Conn,
-        client: ClientId,
-        now: Time,
-    ) -> Result<(), StoreError> {
-        if client == ClientId::ANONYMOUS {
-            Ok(())
-        } else {
-            internal::client_pulled(conn, client, &self.pass.to, now)
-        }
+    /// The anchor up to which whoever takes all of it has everything.
+    pub(crate) fn leads_to(&self) -> &str {
+        &self.pass.to
     }
 
     fn positioned(
@@ -397,7 +388,7 @@ impl Pull {
 }
 
 /// Whose writes need no echo: the caller's, if it has the receipts of everything it pushed.
-fn own_writes(request: &Request, known: i64) -> Result<Option<ClientId>, PullError> {
+pub(super) fn own_writes(request: &Request, known: i64) -> Result<Option<ClientId>, PullError> {
     match request.client_push {
         None => Ok(None),
         Some(_) if request.client == ClientId::ANONYMOUS => Ok(None),

@@ -8,6 +8,7 @@ pub(crate) mod commit;
 pub(crate) mod cursor;
 mod draft;
 pub(crate) mod feed;
+pub(crate) mod idle;
 mod line;
 pub(crate) mod patch;
 mod refusal;

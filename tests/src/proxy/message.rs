@@ -66,11 +66,16 @@ impl Message {
     /// and tells whether to stop at the end of a line. None if the answer is no stream of lines.
     pub(super) fn shortened(&self, mut at: impl FnMut(usize) -> (usize, bool)) -> Option<Vec<u8>> {
         let lines = header(&self.head, "content-type").as_deref() == Some("application/x-ndjson");
-        if status(&self.head) != 200 || !lines || !is_chunked(&self.head) {
+        if status(&self.head) != 200 || !lines {
             return None;
         }
+        let chunked = is_chunked(&self.head);
+        let body = match chunked {
+            true => unchunked(&self.body).ok()?,
+            false => self.body.clone(),
+        };
         let coding = header(&self.head, "content-encoding");
-        let plain = decoded(&unchunked(&self.body).ok()?, coding.as_deref())?;
+        let plain = decoded(&body, coding.as_deref())?;
         if plain.is_empty() {
             return None;
         }
@@ -80,6 +85,9 @@ impl Message {
             end = newline.map_or(0, |newline| newline + 1);
         }
         let body = encoded(&plain[..end], coding.as_deref())?;
+        if !chunked {
+            return Some([&with_length(&self.head, body.len())[..], &body[..]].concat());
+        }
         let mut short = self.head.clone();
         for part in body.chunks(body.len().div_ceil(2).max(1)) {
             short.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
@@ -179,6 +187,19 @@ fn header(head: &[u8], name: &str) -> Option<String> {
             .eq_ignore_ascii_case(name)
             .then(|| value.trim().to_owned())
     })
+}
+
+/// The head of a body of this length.
+fn with_length(head: &[u8], length: usize) -> Vec<u8> {
+    let head = String::from_utf8_lossy(head);
+    let lines = head.split_inclusive("\r\n");
+    let lines = lines.map(|line| match line.split_once(':') {
+        Some((name, _)) if name.eq_ignore_ascii_case("content-length") => {
+            format!("{name}: {length}\r\n")
+        }
+        _ => line.to_owned(),
+    });
+    lines.collect::<String>().into_bytes()
 }
 
 fn is_chunked(head: &[u8]) -> bool {
