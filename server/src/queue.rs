@@ -19,8 +19,7 @@ use crate::sync::submission::{Answer, Refusal, Submission};
 
 /// Edits that one transaction takes at the most; a larger submission goes by itself.
 const BATCH_EDITS: usize = 4_096;
-/// Edits that are worth a transaction of their own. Fewer wait while another small one is under way: two small
-/// commits at the same time cost more than one of both.
+/// Edits that are worth a transaction of their own, without more company.
 const WORTHWHILE_EDITS: usize = 64;
 /// How long a writer waits, at the most, for those that it has just answered to ask again.
 const GATHERING: Duration = Duration::from_millis(2);
@@ -42,8 +41,6 @@ struct State {
     waiting: VecDeque<Waiting>,
     /// Edits of all that waits.
     edits: usize,
-    /// Small transactions under way.
-    small: usize,
     /// Submissions that the last transaction committed, and how long that took.
     last: (usize, Duration),
     /// So many submissions a writer waits for, a little while.
@@ -135,11 +132,11 @@ impl Shared {
                 drop(state);
                 self.changed.notify_all();
             }
-            None if state.may_begin() => {
+            None => {
                 drop(state);
                 self.changed.notify_one();
             }
-            Some(_) | None => {}
+            Some(_) => {}
         }
         true
     }
@@ -148,20 +145,17 @@ impl Shared {
     fn take(&self) -> Option<(Vec<Waiting>, Work<'_>)> {
         let mut state = self.lock();
         loop {
-            if state.may_begin() && state.awaited.is_none() {
+            if !state.waiting.is_empty() && state.awaited.is_none() {
                 state = self.gather(state);
                 let batch = state.take_batch();
                 let edits: usize = batch.iter().map(Waiting::edits).sum();
-                let is_small = edits < WORTHWHILE_EDITS;
-                state.small += usize::from(is_small);
-                if state.may_begin() {
+                if !state.waiting.is_empty() {
                     self.changed.notify_one();
                 }
                 let work = Work {
                     shared: self,
                     submissions: batch.len(),
                     edits,
-                    is_small,
                     begun: Instant::now(),
                 };
                 return Some((batch, work));
@@ -174,10 +168,12 @@ impl Shared {
         }
     }
 
-    /// Waits for as many submissions as the last transaction answered, but not longer than half of what that
-    /// took: whoever was answered is likely to ask again, and then shares the commit.
+    /// Waits for half as many submissions as the last transaction answered, but not longer than half of what that
+    /// took: whoever was answered is likely to ask again, and then shares the commit. The other half come while
+    /// this one is committed.
     fn gather<'a>(&'a self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let (many, took) = state.last;
+        let (answered, took) = state.last;
+        let many = answered / 2;
         let until = Instant::now() + GATHERING.min(took / 2);
         state.awaited = Some(many);
         while state.waiting.len() < many && !state.is_worthwhile() && !state.closed {
@@ -198,11 +194,6 @@ impl State {
         self.edits >= WORTHWHILE_EDITS
     }
 
-    /// Whether a writer without work has something to do.
-    fn may_begin(&self) -> bool {
-        !self.waiting.is_empty() && (self.small == 0 || self.is_worthwhile() || self.closed)
-    }
-
     /// All that is waiting, up to the bound.
     fn take_batch(&mut self) -> Vec<Waiting> {
         let mut batch = Vec::with_capacity(self.waiting.len());
@@ -218,24 +209,17 @@ impl State {
     }
 }
 
-/// A transaction under way; its end lets the next one begin, also where it ends by a panic.
+/// A transaction under way. What it has taken is known when it ends, also where it ends by a panic.
 struct Work<'a> {
     shared: &'a Shared,
     submissions: usize,
     edits: usize,
-    is_small: bool,
     begun: Instant,
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.small -= usize::from(self.is_small);
-        state.last = (self.submissions, self.begun.elapsed());
-        if state.may_begin() {
-            drop(state);
-            self.shared.changed.notify_one();
-        }
+        self.shared.lock().last = (self.submissions, self.begun.elapsed());
     }
 }
 

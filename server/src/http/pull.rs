@@ -78,7 +78,7 @@ pub(super) async fn pull(
     let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let reader = Reader { packed, sender };
-        stream_rest(&app, (pull, first), caller.client, page, limit, reader);
+        stream_rest(&app, (*pull, first), caller.client, page, limit, reader);
     });
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| {
@@ -96,7 +96,7 @@ enum Begun {
     /// All of the answer.
     Whole(Bytes),
     /// Its first chunk, and how it goes on.
-    Part(Pull, Chunk, Packed),
+    Part(Box<Pull>, Chunk, Packed),
 }
 
 /// Whoever takes the chunks.
@@ -123,7 +123,7 @@ fn begin(app: &App, wanted: Request, limit: usize, mut packed: Packed) -> Result
         None => {
             let (pull, chunk) = Pull::begin(&mut conn, app.store.schema(), wanted, limit)?;
             if !chunk.complete {
-                return Ok(Begun::Part(pull, chunk, packed));
+                return Ok(Begun::Part(Box::new(pull), chunk, packed));
             }
             (chunk, pull.leads_to().to_owned())
         }

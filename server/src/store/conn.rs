@@ -1,5 +1,8 @@
 //! Connections: which backend, how they are opened and pooled, and how transactions run on them.
 
+use std::ops::{Deref, DerefMut};
+use std::time::{Duration, Instant};
+
 use diesel::connection::{AnsiTransactionManager, SimpleConnection as _, TransactionManager as _};
 use diesel::prelude::*;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
@@ -59,23 +62,51 @@ pub(crate) struct Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Conn;
+    type Connection = Kept;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<Conn> {
-        Conn::open(&self.url)
+    fn connect(&self) -> Result<Kept> {
+        Ok(Kept {
+            conn: Conn::open(&self.url)?,
+            checked: Instant::now(),
+        })
     }
 
-    fn is_valid(&self, conn: &mut Conn) -> Result<()> {
-        match conn {
-            Conn::Pg(_) => conn.ping(),
+    fn is_valid(&self, kept: &mut Kept) -> Result<()> {
+        match kept.conn {
+            Conn::Pg(_) if kept.checked.elapsed() > CHECKED_FOR => kept.conn.ping()?,
             // A file does not go away.
-            Conn::Sqlite(_) => Ok(()),
+            Conn::Pg(_) | Conn::Sqlite(_) => return Ok(()),
         }
+        kept.checked = Instant::now();
+        Ok(())
     }
 
-    fn has_broken(&self, conn: &mut Conn) -> bool {
-        conn.in_transaction()
+    fn has_broken(&self, kept: &mut Kept) -> bool {
+        kept.conn.in_transaction()
+    }
+}
+
+/// A connection of the pool, and when it was last seen to work.
+pub(crate) struct Kept {
+    conn: Conn,
+    checked: Instant,
+}
+
+/// For so long a connection is lent out again without a question, which would be one more round trip.
+const CHECKED_FOR: Duration = Duration::from_secs(1);
+
+impl Deref for Kept {
+    type Target = Conn;
+
+    fn deref(&self) -> &Conn {
+        &self.conn
+    }
+}
+
+impl DerefMut for Kept {
+    fn deref_mut(&mut self) -> &mut Conn {
+        &mut self.conn
     }
 }
 
