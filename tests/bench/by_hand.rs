@@ -3,6 +3,7 @@
 //! It merges nothing and keeps nothing of what was there. It runs in a process of its own, as the server does.
 
 use std::process::Command;
+use std::time::Duration;
 
 use actix_web::{App, HttpResponse, HttpServer, patch, web};
 use colsync_tests::process::Process;
@@ -14,6 +15,9 @@ use crate::subject::Subject;
 
 /// As many as it has requests at once: with fewer it is slower.
 const CONNECTIONS: u32 = 32;
+
+/// Longer than its clients stand idle while the other side is measured.
+const KEEP_ALIVE: Duration = Duration::from_secs(75);
 
 /// The option of this program that makes it serve.
 const OPTION: &str = "--serve-by-hand";
@@ -62,7 +66,8 @@ pub(crate) fn serve(url: &str) {
     let pool = web::Data::new(pool);
     let app = move || App::new().app_data(pool.clone()).service(update);
     actix_web::rt::System::new().block_on(async {
-        let server = HttpServer::new(app).bind("127.0.0.1:0").unwrap();
+        let server = HttpServer::new(app).keep_alive(KEEP_ALIVE);
+        let server = server.bind("127.0.0.1:0").unwrap();
         println!("listening on http://{}", server.addrs()[0]);
         server.shutdown_timeout(1).run().await.unwrap();
     });

@@ -13,6 +13,7 @@ on_both![
     the_first_pull_brings_every_live_row_whole,
     later_pulls_bring_only_the_columns_that_changed,
     a_pull_with_nothing_new_brings_a_checkpoint_alone,
+    who_has_everything_still_hears_of_what_happens,
     a_client_does_not_get_its_own_writes_back,
     a_client_whose_push_number_is_not_the_servers_is_told,
     a_deleted_row_is_removed_and_a_revived_one_comes_whole,
@@ -72,6 +73,38 @@ fn a_pull_with_nothing_new_brings_a_checkpoint_alone(backend: Backend) {
         let pulled = reader.pull();
         assert_eq!((pulled.rows.len(), pulled.complete), (0, true));
     }
+}
+
+/// Such a pull is answered by what is remembered of its cursor and one question to the database.
+fn who_has_everything_still_hears_of_what_happens(backend: Backend) {
+    let server = one_todo(backend);
+    make_todo(&server, 2);
+    let mut reader = reader(&server);
+    let up_to_date = |reader: &mut Client| {
+        for _again in 0..2 {
+            assert_eq!(reader.pull().rows, Vec::<Json>::new());
+        }
+    };
+    up_to_date(&mut reader);
+    server.sql("UPDATE todos SET title = 'by SQL' ");
+    assert_eq!(reader.pull().rows.len(), 2);
+    up_to_date(&mut reader);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(2)));
+    assert_eq!(reader.pull().row(&id(2))["removed"], "purged");
+    up_to_date(&mut reader);
+    let ahead = reader
+        .request(
+            "GET",
+            &format!("/v1/sync/pull?cursor={}", reader.cursor().unwrap()),
+        )
+        .header("Client-Push", "7")
+        .send();
+    let _ = ahead.problem(409, "push_out_of_order");
+    // As after 90 days.
+    server.sql("DELETE FROM colsync_anchors");
+    let _ = reader
+        .try_pull(reader.cursor(), "")
+        .problem(410, "cursor_expired");
 }
 
 fn a_client_does_not_get_its_own_writes_back(backend: Backend) {
