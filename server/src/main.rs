@@ -10,10 +10,6 @@ use colsync_server::cli::{Cli, Command};
 use colsync_server::config::{Config, DatabaseUrl, Overrides};
 use colsync_server::serve;
 
-/// Rows and requests are made on one thread and dropped on another, in small pieces.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let log = env_logger::Env::default().default_filter_or("info");
     env_logger::Builder::from_env(log).init();
