@@ -29,6 +29,7 @@ mod progress;
 mod pull;
 mod push;
 mod random;
+mod receipt;
 mod report;
 mod rounds;
 mod served;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use colsync_tests::Cluster;
-use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::by_hand::ByHand;
 use crate::http::Connection;
 use crate::load::{Load, Work, repeat};
 use crate::random::Random;
+use crate::receipt::Receipt;
 use crate::subject::{Subject, VALUES, key, set_quantity};
 
 /// What stands beside the server.
@@ -121,24 +121,6 @@ struct Patcher {
     door: Door,
     rows: u64,
     applied: u64,
-}
-
-/// What is read of an answer.
-#[derive(Deserialize)]
-struct Receipt<'a> {
-    #[serde(borrow)]
-    columns: Columns<'a>,
-}
-
-#[derive(Deserialize)]
-struct Columns<'a> {
-    #[serde(borrow)]
-    quantity: Quantity<'a>,
-}
-
-#[derive(Deserialize)]
-struct Quantity<'a> {
-    outcome: &'a str,
 }
 
 impl Patcher {

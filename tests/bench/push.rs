@@ -17,6 +17,7 @@ use crate::bulk;
 use crate::caller::Caller;
 use crate::load::{Load, Work, repeat};
 use crate::random::Random;
+use crate::receipt::Receipt;
 use crate::subject::{Subject, VALUES, key};
 
 /// Edits of one push before the measurement.
@@ -94,25 +95,6 @@ pub(crate) struct Pushers {
 struct Answer<'a> {
     #[serde(borrow)]
     receipts: Vec<Receipt<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Receipt<'a> {
-    version: i64,
-    #[serde(borrow)]
-    columns: Columns<'a>,
-}
-
-#[derive(Deserialize)]
-struct Columns<'a> {
-    #[serde(borrow)]
-    quantity: Quantity<'a>,
-}
-
-#[derive(Deserialize)]
-struct Quantity<'a> {
-    outcome: &'a str,
-    conflict: Option<&'a str>,
 }
 
 impl Pushers {
