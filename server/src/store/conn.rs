@@ -62,33 +62,33 @@ pub(crate) struct Manager {
 }
 
 impl r2d2::ManageConnection for Manager {
-    type Connection = Kept;
+    type Connection = Lent;
     type Error = StoreError;
 
-    fn connect(&self) -> Result<Kept> {
-        Ok(Kept {
+    fn connect(&self) -> Result<Lent> {
+        Ok(Lent {
             conn: Conn::open(&self.url)?,
             checked: Instant::now(),
         })
     }
 
-    fn is_valid(&self, kept: &mut Kept) -> Result<()> {
-        match kept.conn {
-            Conn::Pg(_) if kept.checked.elapsed() > CHECKED_FOR => kept.conn.ping()?,
+    fn is_valid(&self, lent: &mut Lent) -> Result<()> {
+        match lent.conn {
+            Conn::Pg(_) if lent.checked.elapsed() > CHECKED_FOR => lent.conn.ping()?,
             // A file does not go away.
             Conn::Pg(_) | Conn::Sqlite(_) => return Ok(()),
         }
-        kept.checked = Instant::now();
+        lent.checked = Instant::now();
         Ok(())
     }
 
-    fn has_broken(&self, kept: &mut Kept) -> bool {
-        kept.conn.in_transaction()
+    fn has_broken(&self, lent: &mut Lent) -> bool {
+        lent.conn.in_transaction()
     }
 }
 
 /// A connection of the pool, and when it was last seen to work.
-pub(crate) struct Kept {
+pub(crate) struct Lent {
     conn: Conn,
     checked: Instant,
 }
@@ -96,7 +96,7 @@ pub(crate) struct Kept {
 /// For so long a connection is lent out again without a question, which would be one more round trip.
 const CHECKED_FOR: Duration = Duration::from_secs(1);
 
-impl Deref for Kept {
+impl Deref for Lent {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
@@ -104,7 +104,7 @@ impl Deref for Kept {
     }
 }
 
-impl DerefMut for Kept {
+impl DerefMut for Lent {
     fn deref_mut(&mut self) -> &mut Conn {
         &mut self.conn
     }

@@ -143,7 +143,7 @@ pub(crate) fn insert_conflicts(conn: &mut Conn, conflicts: Vec<NewConflict>) -> 
             let arrays = vec![":?"; COLUMNS.len()].join(", ");
             let sql =
                 format!("INSERT INTO colsync_conflicts ({names}) SELECT * FROM unnest({arrays})");
-            conn.execute(Statement::new(sql, by_column(&rows)))?;
+            conn.execute(Statement::new(sql, by_column(rows)))?;
         }
         Conn::Sqlite(_) => {
             for some in portions(&rows, COLUMNS.len()) {
@@ -157,29 +157,23 @@ pub(crate) fn insert_conflicts(conn: &mut Conn, conflicts: Vec<NewConflict>) -> 
 }
 
 /// An array a column.
-fn by_column(rows: &[[Bind; COLUMNS.len()]]) -> Vec<Bind> {
-    let array = |(at, (_, holds)): (usize, &(&str, Holds))| {
-        let cells = rows.iter().map(|row| row.get(at));
-        match holds {
-            Holds::Text => Bind::Texts(
-                cells
-                    .map(|cell| match cell {
-                        Some(Bind::Text(text)) => Some(text.clone()),
-                        _ => None,
-                    })
-                    .collect(),
-            ),
-            Holds::Int => Bind::Ints(
-                cells
-                    .map(|cell| match cell {
-                        Some(Bind::Int(int)) => Some(*int),
-                        _ => None,
-                    })
-                    .collect(),
-            ),
+fn by_column(rows: Vec<[Bind; COLUMNS.len()]>) -> Vec<Bind> {
+    let mut columns = COLUMNS.map(|(_, holds)| match holds {
+        Holds::Text => Bind::Texts(Vec::with_capacity(rows.len())),
+        Holds::Int => Bind::Ints(Vec::with_capacity(rows.len())),
+    });
+    for row in rows {
+        for (column, cell) in columns.iter_mut().zip(row) {
+            match (column, cell) {
+                (Bind::Texts(texts), Bind::Text(text)) => texts.push(Some(text)),
+                (Bind::Texts(texts), _) => texts.push(None),
+                (Bind::Ints(ints), Bind::Int(int)) => ints.push(Some(int)),
+                (Bind::Ints(ints), _) => ints.push(None),
+                _ => {}
+            }
         }
-    };
-    COLUMNS.iter().enumerate().map(array).collect()
+    }
+    columns.into()
 }
 
 /// An id below those of all entries made since `since`, µs since 1970: ids are in the order of time (RFC 9562,

@@ -3,6 +3,7 @@
 use super::conn::Conn;
 use super::error::StoreError;
 use super::internal;
+use super::pg::rows::POSITION;
 use super::statement::Statement;
 use colsync_shared::sql::quote;
 
@@ -54,15 +55,15 @@ impl Conn {
         for (table, _) in internal::adopted_tables(self)? {
             // The birth and every column's change happened at this transaction, as far as the feed goes.
             let sql = format!(
-                "UPDATE {} SET sync_txid = pg_current_xact_id()::text::bigint, sync_stamps = (\
+                "UPDATE {} SET sync_txid = {POSITION}, sync_stamps = (\
                  SELECT jsonb_object_agg(key, jsonb_set(value, ARRAY[(jsonb_array_length(value) - 1)::text], \
-                 to_jsonb(pg_current_xact_id()::text::bigint))) FROM jsonb_each(sync_stamps))",
+                 to_jsonb({POSITION}))) FROM jsonb_each(sync_stamps))",
                 quote(&table)
             );
             self.execute(Statement::once(sql, Vec::new()))?;
         }
-        self.batch(
-            "UPDATE colsync_tombstones SET txid = pg_current_xact_id()::text::bigint; DELETE FROM colsync_anchors",
-        )
+        self.batch(&format!(
+            "UPDATE colsync_tombstones SET txid = {POSITION}; DELETE FROM colsync_anchors"
+        ))
     }
 }
