@@ -12,6 +12,7 @@ pub mod schema_wire;
 pub mod sql;
 pub mod sqlite;
 pub mod stamp;
+pub mod step;
 pub mod time;
 pub mod types;
 pub mod value;
