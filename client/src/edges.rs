@@ -28,6 +28,10 @@ impl Clock {
         reason = "the one place that reads the clock"
     )]
     pub(crate) fn now(self) -> Time {
+        #[cfg(feature = "simulation")]
+        if let Some(set) = colsync_shared::simulation::now() {
+            return set.shifted(self.ahead_us);
+        }
         Time::from(chrono::Utc::now()).shifted(self.ahead_us)
     }
 }
@@ -38,6 +42,10 @@ impl Clock {
     reason = "the one place that makes random ids"
 )]
 pub(crate) fn client_id() -> ClientId {
+    #[cfg(feature = "simulation")]
+    if let Some(made) = colsync_shared::simulation::uuid4() {
+        return ClientId(made);
+    }
     ClientId(Uuid::new_v4())
 }
 

@@ -30,6 +30,8 @@ mod outbox;
 mod pairing;
 mod plain;
 mod remote;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod table;
 mod undo;
 mod values;

@@ -11,6 +11,10 @@ use uuid::Uuid;
     reason = "the one place that reads the clock"
 )]
 pub(crate) fn now() -> Time {
+    #[cfg(feature = "simulation")]
+    if let Some(set) = colsync_shared::simulation::now() {
+        return set;
+    }
     Time::from(chrono::Utc::now())
 }
 
@@ -20,6 +24,10 @@ pub(crate) fn now() -> Time {
     reason = "the one place that makes random ids"
 )]
 pub(crate) fn uuid7() -> Uuid {
+    #[cfg(feature = "simulation")]
+    if let Some(made) = colsync_shared::simulation::uuid7() {
+        return made;
+    }
     Uuid::now_v7()
 }
 
@@ -29,6 +37,10 @@ pub(crate) fn uuid7() -> Uuid {
     reason = "the one place that makes random ids"
 )]
 pub(crate) fn uuid4() -> Uuid {
+    #[cfg(feature = "simulation")]
+    if let Some(made) = colsync_shared::simulation::uuid4() {
+        return made;
+    }
     Uuid::new_v4()
 }
 

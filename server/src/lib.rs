@@ -12,5 +12,7 @@ mod metrics;
 mod queue;
 mod retention;
 pub mod serve;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 mod store;
 mod sync;

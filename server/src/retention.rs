@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::edges;
 use crate::store::Store;
+use crate::store::error::StoreError;
 
 const EVERY: Duration = Duration::from_secs(3_600);
 const DAY_MICROS: i64 = 86_400_000_000;
@@ -22,8 +23,7 @@ pub(crate) fn start(store: Arc<Store>, days: u32) -> Housekeeper {
     let (stop, stopped) = channel();
     let thread = std::thread::spawn(move || {
         loop {
-            let cutoff = edges::now().shifted(-i64::from(days) * DAY_MICROS);
-            if let Err(failure) = store.connect().and_then(|mut conn| conn.purge(cutoff)) {
+            if let Err(failure) = purge(&store, days) {
                 log::warn!("purging what is older than {days} days: {failure}");
             }
             if stopped.recv_timeout(EVERY) != Err(RecvTimeoutError::Timeout) {
@@ -32,6 +32,12 @@ pub(crate) fn start(store: Arc<Store>, days: u32) -> Housekeeper {
         }
     });
     Housekeeper { stop, thread }
+}
+
+/// Forgets what is older than `days`.
+pub(crate) fn purge(store: &Store, days: u32) -> Result<(), StoreError> {
+    let cutoff = edges::now().shifted(-i64::from(days) * DAY_MICROS);
+    store.connect()?.purge(cutoff)
 }
 
 impl Housekeeper {

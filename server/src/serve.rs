@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceFactory, ServiceRequest, ServiceResponse};
 use actix_web::middleware::from_fn;
 use actix_web::web::Data;
 use actix_web::{App as Actix, HttpServer};
@@ -77,21 +79,13 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
         // From here on a signal means a clean stop; whoever reads the address may send one at once.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let server = HttpServer::new(move || {
-            Actix::new()
-                .app_data(factory_app.clone())
-                .wrap(from_fn(problem::only_problems))
-                .wrap(http::compress())
-                .wrap(http::answer_headers())
-                .wrap(from_fn(http::measured))
-                .configure(http::routes)
-        })
-        .client_request_timeout(head_deadline)
-        .keep_alive(std::time::Duration::from_secs(KEEP_ALIVE_SECONDS))
-        // An answer in chunks would wait for acknowledgements that its reader delays.
-        .tcp_nodelay(true)
-        .disable_signals()
-        .bind(listen)?;
+        let server = HttpServer::new(move || application(factory_app.clone()))
+            .client_request_timeout(head_deadline)
+            .keep_alive(std::time::Duration::from_secs(KEEP_ALIVE_SECONDS))
+            // An answer in chunks would wait for acknowledgements that its reader delays.
+            .tcp_nodelay(true)
+            .disable_signals()
+            .bind(listen)?;
         if let Some(address) = server.addrs().first() {
             ready(&address.to_string());
         }
@@ -111,6 +105,27 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
     writers.join();
     housekeeper.stop();
     Ok(done?)
+}
+
+/// All that answers a request, one for each of actix's threads.
+pub(crate) fn application(
+    app: Data<App>,
+) -> Actix<
+    impl ServiceFactory<
+        ServiceRequest,
+        Config = (),
+        Response = ServiceResponse<impl MessageBody>,
+        Error = actix_web::Error,
+        InitError = (),
+    >,
+> {
+    Actix::new()
+        .app_data(app)
+        .wrap(from_fn(problem::only_problems))
+        .wrap(http::compress())
+        .wrap(http::answer_headers())
+        .wrap(from_fn(http::measured))
+        .configure(http::routes)
 }
 
 /// Adds colsync's columns and triggers to `tables`; gives back the SQL.

@@ -9,6 +9,8 @@ pub mod merge;
 pub mod receipt;
 pub mod schema;
 pub mod schema_wire;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod sql;
 pub mod sqlite;
 pub mod stamp;

@@ -285,7 +285,10 @@ impl Http {
 
 /// How every server is spoken to: its statuses are answers, and nobody is followed elsewhere.
 pub(crate) fn agent(timeout: Duration) -> Agent {
-    let config = Agent::config_builder()
+    let config = Agent::config_builder();
+    #[cfg(feature = "simulation")]
+    let config = config.middleware(crate::simulation::Instead);
+    let config = config
         .http_status_as_error(false)
         .max_redirects(0)
         .timeout_connect(Some(timeout))

@@ -1,0 +1,147 @@
+//! A server without sockets and without a housekeeper of its own, for simulations: requests go in and answers come
+//! out, one after the other, in one process.
+//!
+//! Behind the feature `simulation`, with which no program is shipped. All of the server but the sockets takes part.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use actix_web::body::{BoxBody, MessageBody as _};
+use actix_web::dev::{Service, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::rt::Runtime;
+use actix_web::test::{TestRequest, init_service};
+use actix_web::web::Data;
+
+use crate::auth::Owners;
+use crate::config::Config;
+use crate::http::App;
+use crate::metrics::Metrics;
+use crate::queue::{self, Writers};
+use crate::serve::{Failure, application};
+use crate::store::Store;
+use crate::{edges, retention};
+
+type Answering = Pin<Box<dyn Future<Output = Result<ServiceResponse<BoxBody>, actix_web::Error>>>>;
+
+/// A server's part of a simulation.
+pub struct Node {
+    runtime: Runtime,
+    service: Box<dyn Fn(TestRequest) -> Answering>,
+    store: Arc<Store>,
+    retention_days: u32,
+    writers: Writers,
+}
+
+/// A request's answer.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Names, in lower case, and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body, encoded as the headers say.
+    pub body: Vec<u8>,
+    /// Whether the server broke off within the body.
+    pub cut: bool,
+}
+
+impl Node {
+    /// Opens the database and answers from now on.
+    ///
+    /// # Errors
+    /// As [`crate::serve::serve`].
+    pub fn open(config: Config) -> Result<Node, Failure> {
+        let store = Arc::new(Store::open(&config.database, &config.tables)?);
+        let metrics = Arc::new(Metrics::new(edges::now())?);
+        let (queue, writers) = queue::open(&store, &metrics, config.limits.queue_submissions, 1);
+        let retention_days = config.retention_days;
+        let app = Data::new(App {
+            config,
+            store: store.clone(),
+            queue,
+            metrics,
+            owners: Owners::default(),
+        });
+        let runtime = Runtime::new()?;
+        let service = runtime.block_on(init_service(application(app)));
+        let service = Arc::new(service);
+        Ok(Node {
+            runtime,
+            service: Box::new(move |request| {
+                let service = service.clone();
+                Box::pin(async move {
+                    let response = service.call(request.to_request()).await?;
+                    Ok(response.map_into_boxed_body())
+                })
+            }),
+            store,
+            retention_days,
+            writers,
+        })
+    }
+
+    /// Answers a request. `between` is called whenever a piece of the body is there, before the next is made.
+    ///
+    /// # Errors
+    /// If `method` is none.
+    pub fn call(
+        &self,
+        (method, path): (&str, &str),
+        headers: &[(String, String)],
+        body: Vec<u8>,
+        mut between: impl FnMut(),
+    ) -> Result<Answer, actix_web::Error> {
+        let method =
+            Method::from_bytes(method.as_bytes()).map_err(actix_web::error::ErrorBadRequest)?;
+        let mut request = TestRequest::default()
+            .method(method)
+            .uri(path)
+            .peer_addr(([127, 0, 0, 1], 1).into())
+            .set_payload(body);
+        for (name, value) in headers {
+            request = request.append_header((name.as_str(), value.as_str()));
+        }
+        let response = self.runtime.block_on((self.service)(request))?;
+        let status = response.status().as_u16();
+        let headers = response.headers().iter();
+        let headers = headers
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect();
+        let mut body: Pin<Box<BoxBody>> = Box::pin(response.into_body());
+        let mut bytes = Vec::new();
+        let cut = loop {
+            let piece = self
+                .runtime
+                .block_on(poll_fn(|context| body.as_mut().poll_next(context)));
+            match piece {
+                None => break false,
+                Some(Ok(piece)) => bytes.extend_from_slice(&piece),
+                Some(Err(_broken)) => break true,
+            }
+            between();
+        };
+        Ok(Answer {
+            status,
+            headers,
+            body: bytes,
+            cut,
+        })
+    }
+
+    /// Forgets what is older than the configured retention, as the housekeeper does once an hour.
+    ///
+    /// # Errors
+    /// If the database is out of reach.
+    pub fn keep_house(&self) -> Result<(), Failure> {
+        Ok(retention::purge(&self.store, self.retention_days)?)
+    }
+
+    /// Ends it; whatever it has accepted is committed.
+    pub fn close(self) {
+        drop(self.service);
+        drop(self.runtime);
+        self.writers.join();
+    }
+}
