@@ -11,6 +11,7 @@
 )]
 
 mod report;
+mod simulation;
 
 use std::process::ExitCode;
 
@@ -35,13 +36,25 @@ struct Arguments {
     /// Run again what a line of JSON tells of [default: a new one]
     #[arg(long)]
     seed: Option<u64>,
+    /// How many seeds the simulation runs [default: 60, the long form 100000]
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// How many steps each has [default: 200, the long form 500]
+    #[arg(long)]
+    steps: Option<usize>,
+    /// Run a part of a simulation; what the suite starts
+    #[arg(long, hide = true)]
+    simulate: Option<String>,
     /// Only what runs on this database
     #[arg(long, value_enum)]
     on: Option<On>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {}
+enum Suite {
+    /// Many clients and the server in one process, with virtual time and a virtual network
+    Simulation,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -55,12 +68,20 @@ enum On {
 struct Options {
     long: bool,
     seed: u64,
+    seeds: Option<u64>,
+    steps: Option<usize>,
     backends: Vec<Backend>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(part) = &arguments.simulate {
+        simulation::part(part);
+        return ExitCode::SUCCESS;
+    }
     let options = Options {
+        seeds: arguments.seeds,
+        steps: arguments.steps,
         long: arguments.long,
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..)),
         backends: match arguments.on {
@@ -89,6 +110,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs a suite, on each backend where it has one.
-fn run(suite: Suite, _options: &Options) -> Vec<Outcome> {
-    match suite {}
+fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
+    match suite {
+        Suite::Simulation => vec![simulation::run(options)],
+    }
 }

@@ -1,0 +1,248 @@
+//! A client: an app that writes plain SQL to its file, and the SDK that syncs it in a thread of its own.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use colsync_client::simulation::{Arrived, set_network};
+use colsync_client::{Client, Report, Settings, Time};
+use colsync_shared::simulation::set_own_now;
+use serde_json::Value as Json;
+use ureq::http;
+
+use super::clock::Clock;
+use super::crash::{self, Death};
+use super::file::{Columns, File};
+use super::journal::{Journal, Writer};
+use super::plan::{Sync, Table};
+use super::tables::literal;
+
+/// A client's file, its clock, and copies of it.
+pub(super) struct Device {
+    pub(super) number: usize,
+    pub(super) file: File,
+    pub(super) clock: Clock,
+    /// How far its clock is ahead of the true time, µs.
+    pub(super) ahead: i64,
+    /// A copy, and how much was written when it was made.
+    pub(super) kept: Option<(PathBuf, usize)>,
+    written: u64,
+}
+
+/// What a call is answered, or that it is not.
+pub(super) type Reply = io::Result<http::Response<Arrived>>;
+
+/// A call that waits for its answer.
+pub(super) struct Call {
+    pub(super) request: http::Request<Vec<u8>>,
+    reply: Sender<(Reply, i64)>,
+}
+
+/// How a sync ended.
+pub(super) enum Ended {
+    /// The client died.
+    Killed,
+    Well(Report),
+    /// The SDK's error.
+    Badly(colsync_client::Error),
+}
+
+/// A sync under way.
+pub(super) struct Syncing {
+    calls: Receiver<Call>,
+    thread: JoinHandle<Ended>,
+}
+
+impl Device {
+    pub(super) fn new(number: usize, path: PathBuf) -> Device {
+        let clock = Clock::default();
+        Device {
+            number,
+            file: File::open(path, &clock),
+            clock,
+            ahead: 0,
+            kept: None,
+            written: 0,
+        }
+    }
+
+    /// The true time is `now`.
+    pub(super) fn set_clock(&self, now: i64) {
+        self.clock.store(now + self.ahead, Ordering::SeqCst);
+    }
+
+    pub(super) fn rows(&mut self, table: Table) -> BTreeMap<String, Columns> {
+        self.file.rows(table, "true")
+    }
+
+    fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
+        let writer = format!("d{}", self.number);
+        let columns = table.columns().iter().enumerate();
+        let named = columns.filter(|(at, _)| mask & (1 << at) != 0);
+        let values = named.map(|(_, column)| {
+            self.written += 1;
+            let before = now.get(column.name).unwrap_or(&Json::Null);
+            (column.name, column.value(&writer, self.written, before))
+        });
+        values.collect()
+    }
+
+    /// The app makes a row; nothing where it has it already.
+    pub(super) fn insert(
+        &mut self,
+        journal: &mut Journal,
+        table: Table,
+        row: u8,
+        mask: u8,
+    ) -> Result<(), String> {
+        let id = table.id(row);
+        if self.rows(table).contains_key(&id) {
+            return Ok(());
+        }
+        let values = self.new_values(table, mask, &Columns::new());
+        self.file.execute(&insertion(table, &id, &values))?;
+        journal.make(table, &id);
+        self.note(journal, &id, &Columns::new(), &values);
+        Ok(())
+    }
+
+    /// The app changes columns of the row at `place`.
+    pub(super) fn update(
+        &mut self,
+        journal: &mut Journal,
+        table: Table,
+        place: u8,
+        mask: u8,
+    ) -> Result<(), String> {
+        let Some((id, now)) = at(self.rows(table), place) else {
+            return Ok(());
+        };
+        let values = self.new_values(table, mask, &now);
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.file.execute(&update(table, &id, &values))?;
+        self.note(journal, &id, &now, &values);
+        Ok(())
+    }
+
+    /// The app deletes the row at `place`.
+    pub(super) fn delete(
+        &mut self,
+        journal: &mut Journal,
+        table: Table,
+        place: u8,
+    ) -> Result<(), String> {
+        let Some((id, now)) = at(self.rows(table), place) else {
+            return Ok(());
+        };
+        let name = table.name();
+        self.file
+            .execute(&format!("DELETE FROM {name} WHERE id = '{id}'"))?;
+        journal.delete(table, &id);
+        now.values().for_each(|value| journal.see(value));
+        Ok(())
+    }
+
+    fn note(&self, journal: &mut Journal, id: &str, now: &Columns, values: &[(&str, Json)]) {
+        for (name, value) in values {
+            let before = now.get(name).unwrap_or(&Json::Null);
+            let place = format!("{id}.{name}");
+            match *name {
+                "stock" => {
+                    let number = |value: &Json| value.as_i64().unwrap_or(0);
+                    journal.count(id, number(value) - number(before));
+                }
+                _ => journal.write(Writer::Device(self.number), &place, before, value),
+            }
+        }
+    }
+
+    /// Starts a sync; the client dies by `death`.
+    pub(super) fn sync(&self, sync: &Sync, death: Option<Death>) -> Syncing {
+        let (calling, calls) = channel();
+        let settings = Settings {
+            server: Some("http://server.test".to_owned()),
+            batch: sync.batch,
+            compress: sync.compress,
+            ..Settings::default()
+        };
+        let (path, clock) = (self.file.path.clone(), self.clock.clone());
+        let thread = std::thread::spawn(move || {
+            crash::of_client(death);
+            set_own_now(Time::from_micros(clock.load(Ordering::SeqCst)));
+            set_network(Box::new(move |request| {
+                let (reply, replied) = channel();
+                drop(calling.send(Call { request, reply }));
+                let gone = |_| io::Error::from(io::ErrorKind::ConnectionAborted);
+                let (answer, now) = replied.recv().map_err(gone)?;
+                set_own_now(Time::from_micros(now));
+                answer
+            }));
+            let work = || Client::open(&path, settings).and_then(|client| client.sync());
+            let ended = match catch_unwind(AssertUnwindSafe(work)) {
+                Err(_killed) => Ended::Killed,
+                Ok(Ok(report)) => Ended::Well(report),
+                Ok(Err(failure)) => Ended::Badly(failure),
+            };
+            // The channel goes with the network, and its end is the sync's.
+            set_network(Box::new(|_| Err(io::ErrorKind::NotConnected.into())));
+            ended
+        });
+        Syncing { calls, thread }
+    }
+
+    /// What the SDK still has to do, and what it was refused.
+    pub(super) fn client(&self) -> Client {
+        Client::open(&self.file.path, Settings::default()).unwrap()
+    }
+}
+
+impl Syncing {
+    /// The next call; none when the sync is at its end.
+    pub(super) fn call(&self) -> Option<Call> {
+        self.calls.recv().ok()
+    }
+
+    pub(super) fn end(self) -> Ended {
+        self.thread.join().unwrap_or(Ended::Killed)
+    }
+}
+
+impl Call {
+    /// Answers it; the client's clock is then at `now`.
+    pub(super) fn answer(self, reply: Reply, now: i64) {
+        drop(self.reply.send((reply, now)));
+    }
+}
+
+/// The row at a place, if there is any.
+pub(super) fn at(rows: BTreeMap<String, Columns>, place: u8) -> Option<(String, Columns)> {
+    let many = rows.len();
+    rows.into_iter().nth(usize::from(place) % many.max(1))
+}
+
+pub(super) fn insertion(table: Table, id: &str, values: &[(&str, Json)]) -> String {
+    let names: String = values.iter().map(|(name, _)| format!(", {name}")).collect();
+    let values = values.iter();
+    let values: String = values
+        .map(|(_, value)| format!(", {}", literal(value)))
+        .collect();
+    format!(
+        "INSERT INTO {} (id{names}) VALUES ('{id}'{values})",
+        table.name()
+    )
+}
+
+pub(super) fn update(table: Table, id: &str, values: &[(&str, Json)]) -> String {
+    let values = values
+        .iter()
+        .map(|(name, value)| format!("{name} = {}", literal(value)));
+    let values: Vec<String> = values.collect();
+    let (name, values) = (table.name(), values.join(", "));
+    format!("UPDATE {name} SET {values} WHERE id = '{id}'")
+}

@@ -1,0 +1,146 @@
+//! What was written where, what was in view when it was written over, and what nobody could have kept.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use serde_json::Value as Json;
+
+use super::plan::Table;
+
+/// Who wrote a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    Device(usize),
+    /// A program that talks to the server, or to its database.
+    There,
+}
+
+/// A value that no other write has.
+#[derive(Debug, Clone)]
+pub(super) struct Mark {
+    pub(super) text: String,
+    pub(super) writer: Writer,
+    pub(super) place: String,
+}
+
+/// All that was written in a simulation.
+#[derive(Debug, Default)]
+pub(super) struct Journal {
+    pub(super) written: Vec<Mark>,
+    /// Values that stood in view of whoever replaced or deleted them.
+    pub(super) seen: HashSet<String>,
+    /// Values that the server has accepted.
+    pub(super) accepted: HashSet<String>,
+    /// Values that a copy put back took with it.
+    excused: HashSet<String>,
+    /// Rows that were made, and rows that anyone deleted.
+    made: BTreeSet<(Table, String)>,
+    deleted: BTreeSet<(Table, String)>,
+    /// What apps have added to counters.
+    counted: BTreeMap<String, i64>,
+    /// Rows whose counter cannot be told from that.
+    uncountable: HashSet<String>,
+}
+
+impl Journal {
+    /// A value is written over another.
+    pub(super) fn write(&mut self, writer: Writer, place: &str, over: &Json, value: &Json) {
+        self.see(over);
+        if let Json::String(text) = value {
+            self.written.push(Mark {
+                text: text.clone(),
+                writer,
+                place: place.to_owned(),
+            });
+        }
+    }
+
+    /// A value is in view of whoever ends it.
+    pub(super) fn see(&mut self, value: &Json) {
+        if let Json::String(text) = value {
+            self.seen.insert(text.clone());
+        }
+    }
+
+    /// The server has accepted all texts within `body`.
+    pub(super) fn accept(&mut self, body: &Json) {
+        texts(body, &mut self.accepted);
+    }
+
+    pub(super) fn make(&mut self, table: Table, id: &str) {
+        if !self.made.insert((table, id.to_owned())) {
+            self.uncountable.insert(id.to_owned());
+        }
+    }
+
+    pub(super) fn delete(&mut self, table: Table, id: &str) {
+        self.deleted.insert((table, id.to_owned()));
+        self.uncountable.insert(id.to_owned());
+    }
+
+    pub(super) fn count(&mut self, id: &str, added: i64) {
+        *self.counted.entry(id.to_owned()).or_default() += added;
+    }
+
+    pub(super) fn cannot_count(&mut self, id: &str) {
+        self.uncountable.insert(id.to_owned());
+    }
+
+    /// How much was written so far.
+    pub(super) fn now(&self) -> usize {
+        self.written.len()
+    }
+
+    /// A file is put back to where it was when so much was written: what it had beside that is gone, but for what
+    /// the server has.
+    pub(super) fn put_back(&mut self, device: usize, since: usize) {
+        let of_device = self.written.iter().skip(since);
+        let of_device = of_device.filter(|mark| mark.writer == Writer::Device(device));
+        let gone: Vec<_> = of_device
+            .filter(|mark| !self.accepted.contains(&mark.text))
+            .map(|mark| mark.text.clone())
+            .collect();
+        self.excused.extend(gone);
+    }
+
+    /// The server's database is put back: what programs had written there since is nowhere else.
+    pub(super) fn restore(&mut self, since: usize) {
+        let there = self.written.iter().skip(since);
+        let there = there.filter(|mark| mark.writer == Writer::There);
+        self.excused.extend(there.map(|mark| mark.text.clone()));
+    }
+
+    /// Values that are in none of `places`, nor otherwise accounted for.
+    pub(super) fn vanished(&self, places: &HashSet<String>) -> Vec<&Mark> {
+        let known = |text: &String| {
+            places.contains(text) || self.seen.contains(text) || self.excused.contains(text)
+        };
+        self.written
+            .iter()
+            .filter(|mark| !known(&mark.text))
+            .collect()
+    }
+
+    /// Rows that nobody deleted.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &(Table, String)> {
+        self.made.difference(&self.deleted)
+    }
+
+    /// What the counters of rows should have come to, where that can be told.
+    pub(super) fn counts(&self) -> impl Iterator<Item = (&String, i64)> {
+        let told = self
+            .counted
+            .iter()
+            .filter(|(id, _)| !self.uncountable.contains(*id));
+        told.map(|(id, sum)| (id, *sum))
+    }
+}
+
+/// Every text within `json`.
+pub(super) fn texts(json: &Json, into: &mut HashSet<String>) {
+    match json {
+        Json::String(text) => drop(into.insert(text.clone())),
+        Json::Array(items) => items.iter().for_each(|item| texts(item, into)),
+        Json::Object(members) => members.values().for_each(|member| texts(member, into)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => {}
+    }
+}

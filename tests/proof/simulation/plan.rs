@@ -1,0 +1,328 @@
+//! What happens in a simulation, as data: drawn from a seed, run step by step, and cut shorter where it finds
+//! something.
+//!
+//! A step that has no meaning where it stands (an edit of a row that is not there any more) does nothing, so that any
+//! part of a plan is a plan.
+
+use fastrand::Rng;
+
+/// What one simulation is made of.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) devices: usize,
+    pub(super) perils: Perils,
+    pub(super) steps: Vec<Step>,
+}
+
+/// Which kinds of faults a plan has. Not all go together: an edit that only a lost copy of a file had, and that only a
+/// lost database had accepted, is gone, and nobody could keep it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Perils {
+    /// Requests and answers are lost, cut, late, doubled.
+    pub(super) network: bool,
+    /// Clients and the server are killed.
+    pub(super) crashes: bool,
+    /// Clocks are wrong by up to a day, and jump.
+    pub(super) clocks: bool,
+    /// Clients' files are copied, and put back.
+    pub(super) files: bool,
+    /// The server's database is put back.
+    pub(super) restores: bool,
+    /// Months go by, and the server forgets.
+    pub(super) purges: bool,
+}
+
+/// A table of the simulation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Table {
+    /// Deleted rows stay deleted.
+    Notes,
+    /// A later edit revives its row.
+    Tasks,
+}
+
+/// One thing that happens.
+#[derive(Debug, Clone)]
+pub(super) enum Step {
+    /// Time goes by, µs.
+    Wait(i64),
+    /// An app makes a row; `row` is its id, which two may choose alike.
+    Insert {
+        device: usize,
+        table: Table,
+        row: u8,
+        columns: u8,
+    },
+    /// An app changes columns of the row at a place of its table.
+    Update {
+        device: usize,
+        table: Table,
+        place: u8,
+        columns: u8,
+    },
+    /// An app deletes the row at a place of its table.
+    Delete {
+        device: usize,
+        table: Table,
+        place: u8,
+    },
+    /// Another program makes a row at the server.
+    DirectInsert { table: Table, row: u8, columns: u8 },
+    /// Another program changes a row at the server.
+    DirectUpdate {
+        table: Table,
+        place: u8,
+        columns: u8,
+    },
+    /// Another program deletes a row at the server.
+    DirectDelete { table: Table, place: u8 },
+    /// A program sends a bare PATCH, which may name a version.
+    Patch {
+        table: Table,
+        place: u8,
+        columns: u8,
+        based: bool,
+    },
+    /// A program sends a bare DELETE.
+    RestDelete { table: Table, place: u8 },
+    /// A client syncs.
+    Sync(Sync),
+    /// A client's clock is set, to so many µs before or after the true time.
+    Clock { device: usize, ahead: i64 },
+    /// The server is stopped and started.
+    Restart,
+    /// The server dies at a step of its work, at its next chance.
+    Kill { step: usize, nth: u8 },
+    /// A request that was late, or came twice, arrives.
+    Deliver(u8),
+    /// A copy of the server's database is made.
+    Backup,
+    /// The last copy is put back.
+    Restore,
+    /// A copy of a client's file is made.
+    Keep { device: usize },
+    /// A client's file is put back.
+    PutBack { device: usize },
+    /// A client's file is replaced by a copy of another's.
+    Clone { from: usize, to: usize },
+    /// The server forgets what is older than its retention.
+    Housekeeping,
+}
+
+/// A client's sync, and what goes wrong in it.
+#[derive(Debug, Clone)]
+pub(super) struct Sync {
+    pub(super) device: usize,
+    /// The most edits of a push.
+    pub(super) batch: usize,
+    /// Whether pushes are compressed.
+    pub(super) compress: bool,
+    /// What becomes of each of its calls; those beyond go well.
+    pub(super) calls: Vec<Fault>,
+    /// What happens while the call of this number is under way: before it arrives, or after it was answered.
+    pub(super) meanwhile: Vec<(u8, bool, Step)>,
+    /// The client dies where this step of its work is reached for the nth time.
+    pub(super) killed: Option<(usize, u8)>,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Well,
+    /// The request never arrives.
+    RequestLost,
+    /// The request arrives later, when nobody waits for its answer any more.
+    RequestLate,
+    /// It arrives twice at once.
+    RequestTwice,
+    /// It arrives again later.
+    RequestAgain,
+    /// The answer never arrives.
+    AnswerLost,
+    /// The answer is cut after so many 255ths of its bytes.
+    AnswerCut(u8),
+    /// Something between them answers 502.
+    Gateway,
+}
+
+const DAY: i64 = 86_400_000_000;
+
+impl Plan {
+    /// The plan of `seed`, of so many steps.
+    pub(super) fn draw(seed: u64, steps: usize) -> Plan {
+        let mut random = Rng::with_seed(seed);
+        let restores = random.u8(..4) == 0;
+        let perils = Perils {
+            network: random.u8(..8) > 0,
+            crashes: random.bool(),
+            clocks: random.u8(..3) > 0,
+            files: !restores && random.u8(..4) == 0,
+            restores,
+            purges: !restores && random.u8(..4) == 0,
+        };
+        let devices = random.usize(2..=4);
+        let mut draw = Draw {
+            random,
+            devices,
+            perils,
+        };
+        let steps = (0..steps).map(|_| draw.step(true)).collect();
+        Plan {
+            seed,
+            devices,
+            perils,
+            steps,
+        }
+    }
+}
+
+struct Draw {
+    random: Rng,
+    devices: usize,
+    perils: Perils,
+}
+
+impl Draw {
+    fn device(&mut self) -> usize {
+        self.random.usize(..self.devices)
+    }
+
+    fn table(&mut self) -> Table {
+        if self.random.bool() {
+            Table::Notes
+        } else {
+            Table::Tasks
+        }
+    }
+
+    /// At least one column.
+    fn columns(&mut self) -> u8 {
+        match self.random.u8(..3) {
+            0 => self.random.u8(1..),
+            _ => 1 << self.random.u8(..5),
+        }
+    }
+
+    fn step(&mut self, may_sync: bool) -> Step {
+        let (device, table) = (self.device(), self.table());
+        let (place, columns) = (self.random.u8(..), self.columns());
+        let row = self.random.u8(..24);
+        match self.random.u8(..100) {
+            0..6 => Step::Wait(self.wait()),
+            6..16 => Step::Insert {
+                device,
+                table,
+                row,
+                columns: self.random.u8(..),
+            },
+            16..42 => Step::Update {
+                device,
+                table,
+                place,
+                columns,
+            },
+            42..47 => Step::Delete {
+                device,
+                table,
+                place,
+            },
+            47..49 => Step::DirectInsert {
+                table,
+                row,
+                columns: self.random.u8(..),
+            },
+            49..53 => Step::DirectUpdate {
+                table,
+                place,
+                columns,
+            },
+            53..54 => Step::DirectDelete { table, place },
+            54..58 => Step::Patch {
+                table,
+                place,
+                columns,
+                based: self.random.bool(),
+            },
+            58..59 => Step::RestDelete { table, place },
+            59..88 if may_sync => Step::Sync(self.sync()),
+            88..91 if self.perils.clocks => Step::Clock {
+                device,
+                ahead: self.ahead(),
+            },
+            91..93 if self.perils.network => Step::Deliver(place),
+            93..95 if self.perils.crashes && may_sync => Step::Restart,
+            95..96 if self.perils.crashes && may_sync => Step::Kill {
+                step: self.random.usize(..64),
+                nth: self.random.u8(1..4),
+            },
+            96..100 => self.rare(device, may_sync),
+            _ => Step::Wait(self.random.i64(0..2_000_000)),
+        }
+    }
+
+    fn rare(&mut self, device: usize, may_sync: bool) -> Step {
+        let to = self.device();
+        match self.random.u8(..4) {
+            0 if self.perils.restores && may_sync => Step::Backup,
+            1 if self.perils.restores && may_sync && self.random.bool() => Step::Restore,
+            0 if self.perils.files && may_sync => Step::Keep { device },
+            1 if self.perils.files && may_sync => Step::PutBack { device },
+            2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },
+            3 if self.perils.purges && may_sync => Step::Housekeeping,
+            _ => Step::Wait(self.wait()),
+        }
+    }
+
+    /// Mostly moments; where the server forgets, now and then a few months.
+    fn wait(&mut self) -> i64 {
+        match self.random.u8(..10) {
+            0 if self.perils.purges => self.random.i64(DAY..120 * DAY),
+            0..3 => self.random.i64(0..DAY / 24),
+            _ => self.random.i64(0..5_000_000),
+        }
+    }
+
+    fn ahead(&mut self) -> i64 {
+        match self.random.u8(..3) {
+            0 => 0,
+            1 => self.random.i64(-3_000_000..3_000_000),
+            _ => self.random.i64(-DAY..DAY),
+        }
+    }
+
+    fn sync(&mut self) -> Sync {
+        let mut calls = Vec::new();
+        if self.perils.network && self.random.u8(..3) == 0 {
+            let many = self.random.usize(1..6);
+            calls = (0..many).map(|_| self.fault()).collect();
+        }
+        let mut meanwhile = Vec::new();
+        while meanwhile.len() < 4 && self.random.u8(..4) == 0 {
+            let (call, after) = (self.random.u8(..4), self.random.bool());
+            meanwhile.push((call, after, self.step(false)));
+        }
+        Sync {
+            device: self.device(),
+            batch: *self.random.choice(&[1, 2, 3, 5, 1_000]).unwrap_or(&1_000),
+            compress: self.random.bool(),
+            calls,
+            meanwhile,
+            killed: (self.perils.crashes && self.random.u8(..5) == 0)
+                .then(|| (self.random.usize(..64), self.random.u8(1..4))),
+        }
+    }
+
+    fn fault(&mut self) -> Fault {
+        match self.random.u8(..10) {
+            0..3 => Fault::Well,
+            3 => Fault::RequestLost,
+            4 => Fault::RequestLate,
+            5 => Fault::RequestTwice,
+            6 => Fault::RequestAgain,
+            7 => Fault::AnswerLost,
+            8 => Fault::AnswerCut(self.random.u8(..)),
+            _ => Fault::Gateway,
+        }
+    }
+}

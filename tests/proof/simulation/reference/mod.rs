@@ -1,0 +1,282 @@
+//! What the server should hold and answer, worked out from DESIGN.md and the ADRs a second time: by whoever reads
+//! the requests as they arrive, and shares no code with the merge.
+//!
+//! Values are JSON as on the wire, clients are text, times are µs.
+
+mod column;
+mod row;
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::{Value as Json, json};
+
+use super::plan::Table;
+pub(super) use row::Ledgered;
+
+/// What wrote a value last, and when.
+pub(super) type Stamp = (i64, String);
+
+/// The writer of what another program writes with SQL.
+pub(super) const DIRECT: &str = "00000000-0000-0000-0000-000000000001";
+/// Whoever does not say who it is.
+pub(super) const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+
+/// A column, or a row's deleted flag.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Cell {
+    pub(super) value: Json,
+    pub(super) stamp: Option<Stamp>,
+    /// The row's version at its last change; 0 of what nobody ever wrote.
+    pub(super) version: i64,
+}
+
+/// A row, soft-deleted or not.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Row {
+    pub(super) version: i64,
+    /// The version at which it was made.
+    pub(super) birth: i64,
+    pub(super) deleted: Cell,
+    pub(super) cells: BTreeMap<&'static str, Cell>,
+}
+
+/// All that the server keeps.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reference {
+    pub(super) rows: BTreeMap<(Table, String), Row>,
+    /// Versions of rows that another program removed.
+    pub(super) gone: HashMap<(Table, String), i64>,
+    /// Of each client, its pushes: what was sent, and what was answered where that is known.
+    pushes: HashMap<String, Vec<Kept>>,
+}
+
+#[derive(Debug, Clone)]
+struct Kept {
+    body: Json,
+    receipts: Option<Json>,
+    /// Whether the server may have forgotten it.
+    old: bool,
+}
+
+/// A request, as far as the merge is concerned.
+#[derive(Debug, Clone)]
+pub(super) struct Request {
+    pub(super) client: String,
+    /// The client's clock less the server's, µs, where it told.
+    pub(super) skew: Option<i64>,
+    /// By the server's clock.
+    pub(super) arrived: i64,
+    pub(super) body: Json,
+}
+
+/// What a push should be answered.
+#[derive(Debug)]
+pub(super) enum Expected {
+    /// These receipts, as far as they are known beforehand, and these entries of the ledger.
+    Receipts(Vec<Receipt>, Vec<Ledgered>),
+    /// What it was answered before.
+    Again(Json),
+    /// 200, with whatever it was answered before.
+    AgainUnknown,
+    /// Refused by this status and code.
+    Refused(u16, &'static str),
+    /// Either of the two above: the server may have forgotten.
+    AgainOrForked(Option<Json>),
+}
+
+/// What an edit should be answered.
+#[derive(Debug, PartialEq)]
+pub(super) struct Receipt {
+    pub(super) code: Option<&'static str>,
+    pub(super) version: Option<i64>,
+    pub(super) created: bool,
+    pub(super) deleted: bool,
+    /// Of each column of the edit what became of it, and the value that stands.
+    pub(super) columns: BTreeMap<String, (&'static str, Json)>,
+    /// All that has to be told beside, by name.
+    pub(super) changed: BTreeMap<String, Json>,
+}
+
+/// What the clock allows: more is shifted.
+const BOUND: i64 = 2_000_000;
+
+impl Request {
+    /// A time of the request by the server's clock.
+    fn adjusted(&self, at: i64) -> i64 {
+        let skew = self.skew.unwrap_or(0);
+        let shift = if skew.abs() > BOUND { skew } else { 0 };
+        (at - shift).min(self.arrived)
+    }
+
+    fn time(&self, of: &Json) -> Option<i64> {
+        of.as_str().map(|text| self.adjusted(micros(text)))
+    }
+}
+
+/// The µs of an RFC 3339 time.
+pub(super) fn micros(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text)
+        .unwrap_or_else(|wrong| panic!("{text}: {wrong}"))
+        .timestamp_micros()
+}
+
+impl Reference {
+    /// Takes a push, and says what it should be answered.
+    pub(super) fn push(&mut self, request: &Request) -> Expected {
+        let number = request.body["push"].as_u64().unwrap() as usize;
+        let known = self.pushes.entry(request.client.clone()).or_default();
+        if number > known.len() + 1 {
+            return Expected::Refused(409, "push_out_of_order");
+        }
+        if let Some(kept) = known.get(number - 1) {
+            return match (kept.body == request.body, &kept.receipts) {
+                (false, _) => Expected::Refused(409, "client_forked"),
+                (true, receipts) if kept.old && number < known.len() => {
+                    Expected::AgainOrForked(receipts.clone())
+                }
+                (true, Some(receipts)) => Expected::Again(receipts.clone()),
+                (true, None) => Expected::AgainUnknown,
+            };
+        }
+        known.push(Kept {
+            body: request.body.clone(),
+            receipts: None,
+            old: false,
+        });
+        let mut own = HashMap::new();
+        let mut ledger = Vec::new();
+        let edits = request.body["edits"].as_array().unwrap().clone();
+        let receipts = edits.iter();
+        let receipts = receipts.map(|edit| self.edit(request, edit, &mut own, &mut ledger));
+        let receipts = receipts.collect();
+        Expected::Receipts(receipts, ledger)
+    }
+
+    /// Notes what a push was answered.
+    pub(super) fn answered(&mut self, request: &Request, receipts: &Json) {
+        let number = request.body["push"].as_u64().unwrap() as usize;
+        let kept = self.pushes.get_mut(&request.client);
+        if let Some(kept) = kept.and_then(|pushes| pushes.get_mut(number - 1)) {
+            kept.receipts = Some(receipts.clone());
+        }
+    }
+
+    /// Takes a single edit that is no push's.
+    pub(super) fn alone(&mut self, request: &Request) -> (Receipt, Vec<Ledgered>) {
+        let mut ledger = Vec::new();
+        let receipt = self.edit(request, &request.body, &mut HashMap::new(), &mut ledger);
+        (receipt, ledger)
+    }
+
+    /// The server has kept house: what it was sent so far, it may have forgotten.
+    pub(super) fn forget(&mut self) {
+        let pushes = self.pushes.values_mut().flatten();
+        pushes.for_each(|kept| kept.old = true);
+    }
+
+    fn edit(
+        &mut self,
+        request: &Request,
+        edit: &Json,
+        own: &mut HashMap<(Table, String), Vec<i64>>,
+        ledger: &mut Vec<Ledgered>,
+    ) -> Receipt {
+        let table = Table::of_name(edit["table"].as_str().unwrap()).unwrap();
+        let key = (table, edit["id"].as_str().unwrap().to_owned());
+        let own = own.entry(key.clone()).or_default();
+        let Some(row) = self.rows.get_mut(&key) else {
+            if edit["op"] != "insert" {
+                let code = if self.gone.contains_key(&key) {
+                    "row_gone"
+                } else {
+                    "row_not_found"
+                };
+                return Receipt::rejected(code);
+            }
+            let version = self.gone.remove(&key).map_or(1, |version| version + 1);
+            let (row, receipt) = row::made(request, table, edit, version);
+            own.push(version);
+            self.rows.insert(key, row);
+            return receipt;
+        };
+        row::merged(request, (&key.0, &key.1), row, edit, own, ledger)
+    }
+
+    /// Another program changes columns of a row; those that have the value already are not changed.
+    pub(super) fn direct_update(
+        &mut self,
+        key: &(Table, String),
+        values: &[(&'static str, Json)],
+        now: i64,
+    ) {
+        let Some(row) = self.rows.get_mut(key) else {
+            return;
+        };
+        let next = row.version + 1;
+        for (name, value) in values {
+            let cell = row.cells.get_mut(name).unwrap();
+            if cell.value != *value {
+                *cell = Cell {
+                    value: value.clone(),
+                    stamp: Some((now, DIRECT.to_owned())),
+                    version: next,
+                };
+                row.version = next;
+            }
+        }
+    }
+
+    /// Another program makes a row that is not there.
+    pub(super) fn direct_insert(
+        &mut self,
+        key: &(Table, String),
+        values: &[(&'static str, Json)],
+        now: i64,
+    ) {
+        let version = self.gone.remove(key).map_or(1, |version| version + 1);
+        let stamp = Some((now, DIRECT.to_owned()));
+        let written = |value: Json| Cell {
+            stamp: stamp.clone().filter(|_| !value.is_null()),
+            version: if value.is_null() { 0 } else { version },
+            value,
+        };
+        let cells = key.0.columns().iter().map(|column| {
+            let given = values.iter().find(|(name, _)| *name == column.name);
+            (
+                column.name,
+                written(given.map_or(Json::Null, |(_, value)| value.clone())),
+            )
+        });
+        let row = Row {
+            version,
+            birth: version,
+            deleted: Cell {
+                value: json!(false),
+                stamp: stamp.clone(),
+                version,
+            },
+            cells: cells.collect(),
+        };
+        self.rows.insert(key.clone(), row);
+    }
+
+    /// Another program removes a row.
+    pub(super) fn direct_delete(&mut self, key: &(Table, String)) {
+        if let Some(row) = self.rows.remove(key) {
+            self.gone.insert(key.clone(), row.version + 1);
+        }
+    }
+}
+
+impl Receipt {
+    fn rejected(code: &'static str) -> Receipt {
+        Receipt {
+            code: Some(code),
+            version: None,
+            created: false,
+            deleted: false,
+            columns: BTreeMap::new(),
+            changed: BTreeMap::new(),
+        }
+    }
+}

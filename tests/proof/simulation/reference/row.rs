@@ -1,0 +1,325 @@
+//! A whole edit: its columns, and the row's deleted flag.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use super::column::{self, Wanted, is_by, saw};
+use super::{Cell, Receipt, Request, Row, Stamp};
+use crate::simulation::plan::Table;
+
+/// An entry that the ledger should have.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Ledgered {
+    pub(crate) table: &'static str,
+    pub(crate) row: String,
+    /// None of one about the row.
+    pub(crate) column: Option<String>,
+    /// The value that lost, of a column's.
+    pub(crate) lost: Option<String>,
+}
+
+/// The edit's time, and each column's.
+fn times(request: &Request, edit: &Json) -> (i64, BTreeMap<String, i64>) {
+    let whole = request.time(&edit["at"]).unwrap_or(request.arrived);
+    let columns = edit["columns"].as_object();
+    let columns = columns.into_iter().flatten();
+    let columns =
+        columns.map(|(name, column)| (name.clone(), request.time(&column["at"]).unwrap_or(whole)));
+    (whole, columns.collect())
+}
+
+/// The row that an insert makes, at `version`.
+pub(super) fn made(request: &Request, table: Table, edit: &Json, version: i64) -> (Row, Receipt) {
+    let (whole, times) = times(request, edit);
+    let by = |time: i64| Some((time, request.client.clone()));
+    let mut receipt = Receipt {
+        code: None,
+        version: Some(version),
+        created: true,
+        deleted: false,
+        columns: BTreeMap::new(),
+        changed: BTreeMap::new(),
+    };
+    let mut cells = BTreeMap::new();
+    for known in table.columns() {
+        let sent = edit["columns"].get(known.name);
+        let value = sent.map_or(Json::Null, |sent| sent["value"].clone());
+        match sent {
+            Some(_) => {
+                let became = ("applied", value.clone());
+                receipt.columns.insert(known.name.to_owned(), became);
+            }
+            None => drop(receipt.changed.insert(known.name.to_owned(), Json::Null)),
+        }
+        let time = times.get(known.name).copied();
+        // A NULL that came with the row is what any column holds that nobody wrote.
+        let nobodys = value.is_null() && time.is_none_or(|time| time == whole);
+        let cell = Cell {
+            value,
+            stamp: if nobodys {
+                None
+            } else {
+                by(time.unwrap_or(whole))
+            },
+            version: if nobodys { 0 } else { version },
+        };
+        cells.insert(known.name, cell);
+    }
+    let deleted = Cell {
+        value: json!(false),
+        stamp: by(whole),
+        version,
+    };
+    let row = Row {
+        version,
+        birth: version,
+        deleted,
+        cells,
+    };
+    (row, receipt)
+}
+
+struct Merging<'a> {
+    request: &'a Request,
+    table: Table,
+    id: &'a str,
+    row: &'a mut Row,
+    edit: &'a Json,
+    own: &'a [i64],
+    /// The version before the edit.
+    before: i64,
+    base: Option<i64>,
+    whole: i64,
+    times: BTreeMap<String, i64>,
+    ledger: &'a mut Vec<Ledgered>,
+}
+
+/// Merges an edit into its row.
+pub(super) fn merged(
+    request: &Request,
+    (table, id): (&Table, &str),
+    row: &mut Row,
+    edit: &Json,
+    own: &mut Vec<i64>,
+    ledger: &mut Vec<Ledgered>,
+) -> Receipt {
+    let (whole, times) = times(request, edit);
+    let mut merging = Merging {
+        request,
+        table: *table,
+        id,
+        before: row.version,
+        row,
+        edit,
+        own,
+        base: edit["base_version"].as_i64(),
+        whole,
+        times,
+        ledger,
+    };
+    let (columns, changed) = match edit["op"].as_str().unwrap() {
+        "insert" => merging.insert(),
+        "update" => merging.update(),
+        "delete" => (BTreeMap::new(), merging.delete()),
+        other => panic!("{other}"),
+    };
+    let before = merging.before;
+    if changed {
+        row.version = before + 1;
+        own.push(row.version);
+    }
+    let base = edit["base_version"].as_i64().filter(|&base| base <= before);
+    let unseen = row.cells.iter().filter(|(name, cell)| {
+        !columns.contains_key(**name) && base.is_none_or(|base| cell.version > base)
+    });
+    let changed = unseen.map(|(name, cell)| ((*name).to_owned(), cell.value.clone()));
+    Receipt {
+        code: None,
+        version: Some(row.version),
+        created: false,
+        deleted: row.deleted.value == json!(true),
+        changed: changed.collect(),
+        columns,
+    }
+}
+
+type Columns = BTreeMap<String, (&'static str, Json)>;
+
+impl Merging<'_> {
+    fn client(&self) -> &str {
+        &self.request.client
+    }
+
+    fn stamp(&self, time: i64) -> Stamp {
+        (time, self.request.client.clone())
+    }
+
+    /// The latest time among the edit's columns.
+    fn latest(&self) -> Stamp {
+        self.stamp(self.times.values().copied().max().unwrap_or(self.whole))
+    }
+
+    /// Merges the columns; whether any value changed, and whether the edit left any trace.
+    fn columns(&mut self, base: Option<i64>) -> (Columns, bool, bool) {
+        let (mut columns, mut changed, mut wrote) = (BTreeMap::new(), false, false);
+        let sent = self.edit["columns"]
+            .as_object()
+            .cloned()
+            .unwrap_or_default();
+        for known in self.table.columns() {
+            let Some(sent) = sent.get(known.name) else {
+                continue;
+            };
+            let current = &self.row.cells[known.name];
+            let wanted = Wanted {
+                value: &sent["value"],
+                base: sent.get("base"),
+                base_version: sent["base_version"].as_i64().or(base),
+                stamp: self.stamp(self.times[known.name]),
+            };
+            let mut became = column::merge(known.rule, current, &wanted, self.before, self.own);
+            changed |= became.cell.version > self.before;
+            wrote |= became.cell.version > self.before || became.cell.stamp != current.stamp;
+            if became.cell.version == 0 && became.cell.stamp.is_some() {
+                // Someone has written the NULL that was there: it counts as made with the row.
+                became.cell.version = self.row.birth;
+            }
+            if let Some(lost) = &became.lost {
+                self.ledger.push(Ledgered {
+                    table: self.table.name(),
+                    row: self.id.to_owned(),
+                    column: Some(known.name.to_owned()),
+                    lost: Some(lost.to_string()),
+                });
+            }
+            let told = (became.outcome, became.cell.value.clone());
+            columns.insert(known.name.to_owned(), told);
+            self.row.cells.insert(known.name, became.cell);
+        }
+        (columns, changed, wrote)
+    }
+
+    fn is_deleted(&self) -> bool {
+        self.row.deleted.value == json!(true)
+    }
+
+    fn saw_delete(&self, base: Option<i64>) -> bool {
+        let flag = &self.row.deleted;
+        is_by(flag.stamp.as_ref(), self.client())
+            || saw(flag.version, base, self.before, self.own) == Some(true)
+    }
+
+    fn about_the_row(&mut self) {
+        self.ledger.push(Ledgered {
+            table: self.table.name(),
+            row: self.id.to_owned(),
+            column: None,
+            lost: None,
+        });
+    }
+
+    fn set_deleted(&mut self, deleted: bool, stamp: Stamp) {
+        self.row.deleted = Cell {
+            value: json!(deleted),
+            stamp: Some(stamp),
+            version: self.before + 1,
+        };
+    }
+
+    fn update(&mut self) -> (Columns, bool) {
+        let (columns, mut changed, wrote) = self.columns(self.base);
+        if self.is_deleted() && wrote && !self.saw_delete(self.base) {
+            let stamp = self.latest();
+            let is_later = self
+                .row
+                .deleted
+                .stamp
+                .as_ref()
+                .is_none_or(|flag| stamp > *flag);
+            self.about_the_row();
+            if self.table.revives() && is_later {
+                self.set_deleted(false, stamp);
+                changed = true;
+            }
+        }
+        (columns, changed)
+    }
+
+    fn insert(&mut self) -> (Columns, bool) {
+        let base = self.base.or(Some(0));
+        let was_deleted = self.is_deleted();
+        let knew = self.saw_delete(base);
+        let (columns, mut changed, _) = self.columns(base);
+        if was_deleted {
+            let stamp = self.latest();
+            let flag = self.row.deleted.stamp.clone();
+            if knew {
+                let after = flag.map_or(i64::MIN, |(time, _)| time + 1);
+                self.set_deleted(false, (stamp.0.max(after), stamp.1));
+                changed = true;
+            } else {
+                self.about_the_row();
+                if flag.is_none_or(|flag| stamp >= flag) {
+                    self.set_deleted(false, stamp);
+                    changed = true;
+                }
+            }
+        }
+        (columns, changed)
+    }
+
+    /// The latest stamp of what others changed and the delete had not in view; whether there is any.
+    fn unseen(&self) -> Option<Option<Stamp>> {
+        let own_stamp = self.stamp(self.whole);
+        let unseen = self.row.cells.values().filter(|cell| {
+            let seen = saw(cell.version, self.base, self.before, self.own).unwrap_or_else(|| {
+                self.base.is_none() && cell.stamp.as_ref().is_some_and(|stamp| *stamp <= own_stamp)
+            });
+            !seen && !is_by(cell.stamp.as_ref(), self.client())
+        });
+        unseen.map(|cell| cell.stamp.clone()).max()
+    }
+
+    fn delete(&mut self) -> bool {
+        let stamp = self.stamp(self.whole);
+        let flag = self.row.deleted.clone();
+        let unseen = self.unseen();
+        if self.is_deleted() {
+            let later = flag.stamp.as_ref().is_none_or(|known| stamp > *known);
+            if later {
+                self.row.deleted.stamp = Some(stamp);
+            }
+            return false;
+        }
+        let told = saw(flag.version, self.base, self.before, self.own);
+        let is_bare = told.is_none() && self.base.is_none();
+        let in_order = flag.stamp.as_ref().is_some_and(|known| *known <= stamp);
+        let (stamp, contested) = if told == Some(true) {
+            let after = flag.stamp.as_ref().map_or(i64::MIN, |(time, _)| time + 1);
+            ((stamp.0.max(after), stamp.1), false)
+        } else if is_bare && in_order {
+            (stamp, false)
+        } else if flag.stamp.as_ref().is_some_and(|known| *known > stamp) {
+            // Someone brought the row back after this delete was made.
+            self.about_the_row();
+            return false;
+        } else {
+            (stamp, true)
+        };
+        let own_stamp = self.stamp(self.whole);
+        let outlived = unseen
+            .clone()
+            .flatten()
+            .is_some_and(|edited| edited > own_stamp);
+        if self.table.revives() && outlived {
+            self.about_the_row();
+            return false;
+        }
+        if contested || unseen.is_some() {
+            self.about_the_row();
+        }
+        self.set_deleted(true, stamp);
+        true
+    }
+}

@@ -1,0 +1,240 @@
+//! The suite: many seeds, in as many processes as there are processors.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use colsync_client::{Client, Settings};
+use colsync_server::simulation::Node;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+
+use super::clock::Clock;
+use super::crash;
+use super::file::File;
+use super::plan::{Plan, Table};
+use super::server::configuration;
+use super::shrink::shrink;
+use super::world::{Counts, Seedlings, World};
+use crate::Options;
+use crate::report::Outcome;
+
+/// Seeds and steps of the short form.
+const SHORT: (u64, usize) = (60, 200);
+/// Seeds and steps of the long form.
+const LONG: (u64, usize) = (100_000, 500);
+
+/// A range of seeds, for one process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) first: u64,
+    pub(crate) seeds: u64,
+    pub(crate) steps: usize,
+}
+
+/// Runs the suite.
+pub(crate) fn run(options: &Options) -> Outcome {
+    let (seeds, steps) = if options.long { LONG } else { SHORT };
+    let (seeds, steps) = (
+        options.seeds.unwrap_or(seeds),
+        options.steps.unwrap_or(steps),
+    );
+    let started = Instant::now();
+    let processes = std::thread::available_parallelism()
+        .map_or(1, |n| n.get() as u64)
+        .min(seeds);
+    let children: Vec<_> = (0..processes)
+        .map(|number| {
+            let share = seeds / processes + u64::from(number < seeds % processes);
+            let before = (0..number).map(|n| seeds / processes + u64::from(n < seeds % processes));
+            let part = Part {
+                first: options.seed.wrapping_add(before.sum()),
+                seeds: share,
+                steps,
+            };
+            let text = format!("{},{},{}", part.first, part.seeds, part.steps);
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--simulate", &text])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut outcome = Outcome::new("simulation", options.seed);
+    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    let mut done = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        let Ok(told) = serde_json::from_str::<Json>(told.trim()) else {
+            outcome.found(format!("a part ended by {} and said {told}", output.status));
+            continue;
+        };
+        done += told["seeds"].as_u64().unwrap();
+        if let Some(found) = told["found"].as_str() {
+            outcome.found(found);
+            outcome.figure("seeds_until_found", told["seeds"].clone());
+        }
+        for (name, many) in told["counts"].as_object().unwrap() {
+            *counts.entry(name.clone()).or_default() += many.as_u64().unwrap();
+        }
+    }
+    outcome.size("seeds", done);
+    outcome.size("steps", steps);
+    for name in [
+        "pushes",
+        "conflicts",
+        "repeats",
+        "values written",
+        "meanwhile",
+    ] {
+        outcome.figure(name, counts.remove(name).unwrap_or(0));
+    }
+    for name in FAULTS {
+        let injected = counts.remove(*name).unwrap_or(0);
+        // Where hardly any seeds were asked for, not every fault can have its turn.
+        outcome.fault(
+            name,
+            injected,
+            u64::from(seeds >= SHORT.0 && steps >= SHORT.1),
+        );
+    }
+    outcome.figure("seconds", started.elapsed().as_secs());
+    outcome
+}
+
+/// What goes wrong, as it is counted.
+const FAULTS: &[&str] = &[
+    "request lost",
+    "request late",
+    "request arrived late",
+    "request twice",
+    "request again",
+    "answer lost",
+    "answer cut",
+    "502",
+    "client killed",
+    "server killed",
+    "server restarted",
+    "clock set",
+    "file put back",
+    "file cloned",
+    "database put back",
+    "house kept",
+    "direct write",
+    "bare write",
+];
+
+/// Runs a range of seeds in this process, and prints what came of it.
+pub(crate) fn part(text: &str) {
+    let numbers: Vec<u64> = text.split(',').map(|n| n.parse().unwrap()).collect();
+    let [first, seeds, steps] = numbers[..] else {
+        panic!("{text}");
+    };
+    // Many plans panic alike while one is cut; the last message is told with it.
+    std::panic::set_hook(Box::new(|panic| {
+        *SAID.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
+    }));
+    let ground = Ground::new();
+    let mut counts = Counts::new();
+    let mut found = None;
+    let mut done = 0;
+    for number in 0..seeds {
+        let seed = first.wrapping_add(number);
+        let plan = Plan::draw(seed, steps as usize);
+        done += 1;
+        let (broken, of_plan) = ground.play(&plan);
+        for (name, many) in of_plan {
+            *counts.entry(name).or_default() += many;
+        }
+        if let Some(broken) = broken {
+            let (plan, broken) = shrink(plan, broken, |plan| ground.play(plan).0);
+            found = Some(format!("seed {seed}: {broken}\n{plan:#?}"));
+            break;
+        }
+    }
+    println!(
+        "{}",
+        json!({ "seeds": done, "found": found, "counts": counts })
+    );
+}
+
+static SAID: Mutex<String> = Mutex::new(String::new());
+
+/// What the last panic said.
+fn said() -> String {
+    SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
+/// Where simulations are run: a folder in memory, and the files that they begin with.
+struct Ground {
+    seedlings: Seedlings,
+    memory: PathBuf,
+    _folder: TempDir,
+}
+
+impl Ground {
+    fn new() -> Ground {
+        crash::listen();
+        let memory = Path::new("/dev/shm");
+        let memory = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
+        let seedlings = Seedlings {
+            server: folder.path().join("server.db"),
+            client: folder.path().join("client.db"),
+        };
+        let create: Vec<String> = Table::ALL.iter().map(|table| table.create()).collect();
+        let create = create.join("; ");
+        let clock = Clock::default();
+        let mut server = File::open(seedlings.server.clone(), &clock);
+        server.execute(&create).unwrap();
+        let names: Vec<String> = Table::ALL.iter().map(|t| t.name().to_owned()).collect();
+        let config = configuration(&seedlings.server);
+        colsync_server::serve::adopt(&config, &names, false).unwrap();
+        Node::open(config).unwrap().close();
+        drop(server);
+        let mut client = File::open(seedlings.client.clone(), &clock);
+        client
+            .execute("PRAGMA journal_mode = WAL")
+            .unwrap_or_default();
+        client.execute(&create).unwrap();
+        let tracking = Client::open(&seedlings.client, Settings::default()).unwrap();
+        names
+            .iter()
+            .for_each(|name| drop(tracking.track(name).unwrap()));
+        // Each device makes an identity of its own.
+        client
+            .execute("DELETE FROM colsync_meta WHERE name = 'client_id'")
+            .unwrap();
+        Ground {
+            seedlings,
+            memory,
+            _folder: folder,
+        }
+    }
+
+    /// What a plan breaks, if anything, and what it did.
+    fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
+        let mut world = World::new(plan, &self.seedlings, &self.memory);
+        let play = AssertUnwindSafe(|| {
+            for (number, step) in plan.steps.iter().enumerate() {
+                world
+                    .step(step)
+                    .map_err(|broken| format!("step {number}: {broken}"))?;
+            }
+            world.come_to_rest()?;
+            world.check()
+        });
+        let broken = match catch_unwind(play) {
+            Ok(done) => done.err(),
+            Err(_panic) => Some(format!("a panic: {}", said())),
+        };
+        (broken, world.end())
+    }
+}

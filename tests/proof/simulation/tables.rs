@@ -1,0 +1,155 @@
+//! The tables of the simulation: their columns, and the values that are written to them.
+
+use serde_json::{Value as Json, json};
+
+use super::plan::Table;
+
+/// How a column merges, in the simulation's own words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    Later,
+    Server,
+    Client,
+    Greatest,
+    Least,
+    Count,
+    Set,
+    Hold,
+}
+
+/// A column.
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    sql: &'static str,
+    policy: &'static str,
+    pub(super) rule: Rule,
+}
+
+const fn column(name: &'static str, sql: &'static str, policy: &'static str, rule: Rule) -> Column {
+    Column {
+        name,
+        sql,
+        policy,
+        rule,
+    }
+}
+
+const NOTES: [Column; 5] = [
+    column("title", "TEXT", "last_writer_wins", Rule::Later),
+    column("body", "TEXT", "last_writer_wins", Rule::Later),
+    column("draft", "TEXT", "manual", Rule::Hold),
+    column("stock", "INTEGER", "counter", Rule::Count),
+    column("best", "INTEGER", "max", Rule::Greatest),
+];
+
+const TASKS: [Column; 5] = [
+    column("title", "TEXT", "last_writer_wins", Rule::Later),
+    column("state", "TEXT", "server_wins", Rule::Server),
+    column("owner", "TEXT", "client_wins", Rule::Client),
+    column("tags", "JSON", "set", Rule::Set),
+    column("least", "INTEGER", "min", Rule::Least),
+];
+
+impl Table {
+    pub(super) const ALL: [Table; 2] = [Table::Notes, Table::Tasks];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Table::Notes => "notes",
+            Table::Tasks => "tasks",
+        }
+    }
+
+    pub(super) fn of_name(name: &str) -> Option<Table> {
+        Table::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    pub(super) fn columns(self) -> &'static [Column; 5] {
+        match self {
+            Table::Notes => &NOTES,
+            Table::Tasks => &TASKS,
+        }
+    }
+
+    /// Whether a later edit brings a deleted row back.
+    pub(super) fn revives(self) -> bool {
+        self == Table::Tasks
+    }
+
+    pub(super) fn create(self) -> String {
+        let columns = self.columns().iter();
+        let columns: String = columns.map(|c| format!(", {} {}", c.name, c.sql)).collect();
+        format!(
+            "CREATE TABLE {} (id UUID PRIMARY KEY NOT NULL{columns})",
+            self.name()
+        )
+    }
+
+    /// Its part of the server's configuration.
+    pub(super) fn configuration(self) -> String {
+        let after = if self.revives() {
+            "revive"
+        } else {
+            "keep_deleted"
+        };
+        let columns = self.columns().iter();
+        let columns: String = columns
+            .map(|c| format!("{} = '{}'\n", c.name, c.policy))
+            .collect();
+        let name = self.name();
+        format!(
+            "[tables.{name}]\nedit_after_delete = '{after}'\n[tables.{name}.columns]\n{columns}"
+        )
+    }
+
+    /// The id that goes by a number: the same on every device.
+    pub(super) fn id(self, row: u8) -> String {
+        let table = self as u8;
+        format!("018f0000-0000-7000-8000-0000{table:04x}{row:04x}")
+    }
+}
+
+impl Column {
+    /// Whether each value that is written to it is another, and does not come of other values.
+    pub(super) fn is_marked(&self) -> bool {
+        matches!(
+            self.rule,
+            Rule::Later | Rule::Server | Rule::Client | Rule::Hold
+        )
+    }
+
+    /// A new value, made from the one that stands there; `number` is another each time.
+    pub(super) fn value(&self, writer: &str, number: u64, now: &Json) -> Json {
+        match self.rule {
+            Rule::Later | Rule::Server | Rule::Client | Rule::Hold if number % 13 == 0 => {
+                Json::Null
+            }
+            Rule::Later | Rule::Server | Rule::Client | Rule::Hold => {
+                json!(format!("{writer}-{number}"))
+            }
+            Rule::Greatest | Rule::Least => json!(number * 7919 % 1000),
+            Rule::Count => json!(now.as_i64().unwrap_or(0) + (number % 9) as i64 - 3),
+            Rule::Set => {
+                let mut items = now.as_array().cloned().unwrap_or_default();
+                if items.len() > 2 && number % 3 == 0 {
+                    items.remove(number as usize % items.len());
+                }
+                let new = json!(number % 17);
+                if !items.contains(&new) {
+                    items.push(new);
+                }
+                Json::Array(items)
+            }
+        }
+    }
+}
+
+/// A value as SQL writes it.
+pub(super) fn literal(value: &Json) -> String {
+    match value {
+        Json::Null => "NULL".to_owned(),
+        Json::Number(number) => number.to_string(),
+        Json::String(text) => format!("'{text}'"),
+        other => format!("'{other}'"),
+    }
+}
