@@ -10,5 +10,24 @@ fn main() -> ExitCode {
         // What it would trace are the bytes of requests, and the key is among them.
         .filter_module("ureq_proto", log::LevelFilter::Warn)
         .init();
+    #[cfg(feature = "steps")]
+    if let Err(nonsense) = end_at_step() {
+        eprintln!("colsync-client: {nonsense}");
+        return ExitCode::FAILURE;
+    }
     cli::main()
+}
+
+/// Ends the program as a power cut would, at the step that a test names.
+#[cfg(feature = "steps")]
+fn end_at_step() -> Result<(), String> {
+    let Ok(at) = std::env::var("COLSYNC_KILL_AT") else {
+        return Ok(());
+    };
+    let end = || drop(signal_hook::low_level::raise(signal_hook::consts::SIGKILL));
+    if colsync_shared::step::on_nth(&at, end) {
+        Ok(())
+    } else {
+        Err(format!("COLSYNC_KILL_AT={at} names no step"))
+    }
 }

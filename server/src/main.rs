@@ -13,12 +13,31 @@ use colsync_server::serve;
 fn main() -> ExitCode {
     let log = env_logger::Env::default().default_filter_or("info");
     env_logger::Builder::from_env(log).init();
+    #[cfg(feature = "steps")]
+    if let Err(nonsense) = end_at_step() {
+        eprintln!("colsync: {nonsense}");
+        return ExitCode::FAILURE;
+    }
     match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("colsync: {failure}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Ends the program as a power cut would, at the step that a test names.
+#[cfg(feature = "steps")]
+fn end_at_step() -> Result<(), String> {
+    let Ok(at) = std::env::var("COLSYNC_KILL_AT") else {
+        return Ok(());
+    };
+    let end = || drop(signal_hook::low_level::raise(signal_hook::consts::SIGKILL));
+    if colsync_shared::step::on_nth(&at, end) {
+        Ok(())
+    } else {
+        Err(format!("COLSYNC_KILL_AT={at} names no step"))
     }
 }
 

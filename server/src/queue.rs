@@ -8,6 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use colsync_shared::step;
 use tokio::sync::oneshot;
 
 use crate::edges;
@@ -91,6 +92,7 @@ impl Queue {
         if !self.0.0.add(Waiting { submission, answer }) {
             return Err(Refusal::Busy);
         }
+        step::reach("push.queued");
         committed.await.unwrap_or(Err(Refusal::Internal))
     }
 }
@@ -226,6 +228,7 @@ impl Drop for Work<'_> {
 fn write(shared: &Shared, store: &Store, metrics: &Metrics) {
     let mut conn = None;
     while let Some((batch, work)) = shared.take() {
+        step::reach("push.taken");
         metrics.queued(shared.lock().waiting.len());
         let answers = commit_batch(&mut conn, store, &batch);
         metrics.committed(work.edits, work.begun.elapsed());
@@ -238,6 +241,7 @@ fn write(shared: &Shared, store: &Store, metrics: &Metrics) {
             // A requester that went away has its edits committed all the same.
             drop(waiting.answer.send(answer));
         }
+        step::reach("push.answered");
     }
 }
 

@@ -5,10 +5,59 @@
 //! feature, which no program is shipped with, reaching one does nothing.
 
 #[cfg(feature = "steps")]
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[cfg(feature = "steps")]
 static HOOK: std::sync::OnceLock<Box<dyn Fn(&'static str) + Send + Sync>> =
     std::sync::OnceLock::new();
 
-/// Tells that the work has come to `step`, named as in docs/reliability.md.
+/// The server's steps, in the order in which a push and then a pull come to them. From `push.begun` to
+/// `push.before_commit` a transaction is open.
+pub const OF_SERVER: [&str; 18] = [
+    "push.read",
+    "push.queued",
+    "push.taken",
+    "push.begun",
+    "push.locked",
+    "push.merged",
+    "push.flushed",
+    "push.ledger",
+    "push.receipts",
+    "push.before_commit",
+    "push.committed",
+    "push.answered",
+    "push.sending",
+    "pull.read",
+    "pull.first_chunk",
+    "pull.anchored",
+    "pull.between_chunks",
+    "pull.last_chunk",
+];
+
+/// The client's steps, in the order in which a sync comes to them. The last four are those of a client whose cursor
+/// the server does not know any more, and of a copied file.
+pub const OF_CLIENT: [&str; 18] = [
+    "log.read",
+    "freeze.before_commit",
+    "freeze.frozen",
+    "send.before",
+    "send.answered",
+    "settle.begun",
+    "settle.row",
+    "settle.before_commit",
+    "settle.settled",
+    "page.asked",
+    "page.read",
+    "page.row",
+    "page.before_commit",
+    "page.applied",
+    "resync.begun",
+    "resync.finished",
+    "identity.before_commit",
+    "identity.renewed",
+];
+
+/// Tells that the work has come to `step`, one of [`OF_SERVER`] or [`OF_CLIENT`].
 #[inline]
 pub fn reach(step: &'static str) {
     #[cfg(feature = "steps")]
@@ -23,4 +72,27 @@ pub fn reach(step: &'static str) {
 #[cfg(feature = "steps")]
 pub fn on_each(hook: impl Fn(&'static str) + Send + Sync + 'static) {
     drop(HOOK.set(Box::new(hook)));
+}
+
+/// Has `end` called when a step is reached for the nth time, as `at` tells in the form `push.merged:2`; false if it
+/// names no step, or no number from 1 on.
+#[cfg(feature = "steps")]
+#[must_use]
+pub fn on_nth(at: &str, end: impl Fn() + Send + Sync + 'static) -> bool {
+    let named = at.split_once(':').and_then(|(name, number)| {
+        let mut all = OF_SERVER.into_iter().chain(OF_CLIENT);
+        let step = all.find(|step| *step == name)?;
+        let number: u64 = number.parse().ok()?;
+        (number > 0).then_some((step, number))
+    });
+    let Some((awaited, number)) = named else {
+        return false;
+    };
+    let reached = AtomicU64::new(0);
+    on_each(move |step| {
+        if step == awaited && reached.fetch_add(1, Ordering::SeqCst) + 1 == number {
+            end();
+        }
+    });
+    true
 }

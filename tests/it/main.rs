@@ -43,6 +43,7 @@ mod push;
 mod push_rejections;
 mod rows;
 mod schema_call;
+mod steps;
 mod torn_pulls;
 mod types;
 mod whole_rows;

@@ -159,6 +159,12 @@ impl Process {
         );
     }
 
+    /// Whether it has ended by itself, and how.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()?;
+        Some(self.wait())
+    }
+
     /// Waits until it has ended, and kills it if that takes too long.
     ///
     /// # Panics

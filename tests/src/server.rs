@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, ExitStatus, Output};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
@@ -277,7 +277,19 @@ impl Server {
     /// Starts the process.
     #[track_caller]
     pub fn resume(&mut self) {
+        self.start(self.command());
+    }
+
+    /// Starts the process so that it kills itself when it comes to `step` for the `nth` time.
+    #[track_caller]
+    pub fn resume_until(&mut self, step: &str, nth: u64) {
         let mut command = self.command();
+        command.env("COLSYNC_KILL_AT", format!("{step}:{nth}"));
+        self.start(command);
+    }
+
+    #[track_caller]
+    fn start(&mut self, mut command: Command) {
         command.arg("serve");
         let process = Process::start(command);
         self.address.lock().unwrap().clone_from(&process.address);
@@ -305,6 +317,13 @@ impl Server {
             process.signal("KILL");
             process.wait();
         }
+    }
+
+    /// Whether the process has ended by itself, and how; it is gone from then on.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let status = self.process.as_mut()?.ended()?;
+        self.process = None;
+        Some(status)
     }
 
     /// Asks the process to stop and does not wait.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use colsync_shared::sqlite::Stored;
+use colsync_shared::step;
 
 use super::report::Progress;
 use super::session::{Session, cursor_tables};
@@ -107,6 +108,7 @@ impl Session<'_> {
         let mut restarts = 0;
         loop {
             self.go_on()?;
+            step::reach("page.asked");
             let trouble = match self.open(feed) {
                 Ok(mut stream) => {
                     let mut progress = false;
@@ -168,7 +170,11 @@ impl Session<'_> {
 
     fn start_over(&mut self, feed: &Feed) -> Result<(), Error> {
         match feed {
-            Feed::All => self.file.write(resync::begin),
+            Feed::All => {
+                self.file.write(resync::begin)?;
+                step::reach("resync.begun");
+                Ok(())
+            }
             Feed::Table(number, _) => {
                 let number = *number;
                 self.file.write(|file| set_backfill(file, number, Some("")))
@@ -228,7 +234,9 @@ impl Session<'_> {
     ) -> Result<bool, Error> {
         self.go_on()?;
         let page = std::mem::take(page);
+        step::reach("page.read");
         let applied = self.write_page(feed, pending, &page, resync)?;
+        step::reach("page.applied");
         total.rows += applied.rows;
         total.removed += applied.removed;
         total.unknown_columns |= applied.unknown_columns;
@@ -255,6 +263,7 @@ impl Session<'_> {
                     file.uncaptured(|file| {
                         if !resync.is_empty() {
                             applied.removed += resync::finish(file, tables, pending)?;
+                            step::reach("resync.finished");
                         }
                         apply::release_all(file, tables, pending)
                     })
@@ -277,6 +286,7 @@ impl Session<'_> {
                     set_backfill(file, *number, Some(cursor))?;
                 }
             }
+            step::reach("page.before_commit");
             Ok(applied)
         })
     }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use colsync_shared::receipt::{Receipt, Rejection, Status};
+use colsync_shared::step;
 
 use super::report::Progress;
 use super::session::Session;
@@ -183,9 +184,11 @@ impl Session<'_> {
             sent: self.report.pushed,
             left: u64::try_from(left).unwrap_or(0),
         });
+        step::reach("send.before");
         let answer = self
             .remote
             .push(self.client, frozen, self.settings.compress);
+        step::reach("send.answered");
         let trouble = match answer {
             Ok(answer) if answer.push == frozen.number => {
                 let terms = Terms {

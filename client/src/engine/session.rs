@@ -3,9 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use colsync_shared::ClientId;
 use colsync_shared::schema_wire::SchemaWire;
 use colsync_shared::sqlite::Stored;
+use colsync_shared::{ClientId, step};
 
 use super::lock::SyncLock;
 use super::report::{Progress, Report};
@@ -247,8 +247,11 @@ impl Session<'_> {
             freeze::thaw(file)?;
             file.execute("DELETE FROM colsync_pushes", &[])?;
             file.set_meta(Meta::ClientId, Some(&new.to_string()))?;
-            file.set_meta(Meta::Push, None)
+            file.set_meta(Meta::Push, None)?;
+            step::reach("identity.before_commit");
+            Ok(())
         })?;
+        step::reach("identity.renewed");
         self.client = new;
         Ok(())
     }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use colsync_shared::sqlite::Stored;
+use colsync_shared::step;
 
 use super::held::{self, Held, LOST};
 use super::line::{Change, Columns, What};
@@ -71,6 +72,7 @@ pub(crate) fn page(
                 // A table that was just untracked may still be on its way.
                 if let Some((paired, upsert)) = by_name.get(change.table.as_ref()) {
                     page.take(paired, upsert, change)?;
+                    step::reach("page.row");
                 }
             }
             Ok(page.applied)

@@ -5,8 +5,8 @@ mod row;
 
 use std::collections::HashSet;
 
-use colsync_shared::Time;
 use colsync_shared::sqlite::Stored;
+use colsync_shared::{Time, step};
 use serde::Serialize;
 
 use super::body::Body;
@@ -88,7 +88,7 @@ pub(crate) fn freeze(
     terms: Terms<'_>,
     choice: &Choice<'_>,
 ) -> Result<Frost, Error> {
-    file.write(|file| {
+    let frost = file.write(|file| {
         let links = keys::Links::read(file, tables)?;
         let locals = keys::Locals::read(file, tables, &links)?;
         let mut ids = Ids {
@@ -106,6 +106,7 @@ pub(crate) fn freeze(
         let mut load = Load::default();
         let mut undone = Vec::new();
         let histories = history::of(file, &rows)?;
+        step::reach("log.read");
         let rows: Vec<RowRef> = histories.iter().map(|one| one.row.clone()).collect();
         let mut lines = match terms.mode {
             Mode::TransactionLog => history::lines_of(file, &rows)?,
@@ -154,9 +155,14 @@ pub(crate) fn freeze(
         }
         if !load.rows.is_empty() {
             frost.push = Some(store(file, terms, load)?);
+            step::reach("freeze.before_commit");
         }
         Ok(frost)
-    })
+    })?;
+    if frost.push.is_some() {
+        step::reach("freeze.frozen");
+    }
+    Ok(frost)
 }
 
 /// The rows of a push in the making.

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use colsync_shared::receipt::{Outcome, Receipt, Status};
 use colsync_shared::sqlite::Stored;
-use colsync_shared::{Op, Time};
+use colsync_shared::{Op, Time, step};
 use serde_json::Value as Json;
 
 use super::edit::WireEdit;
@@ -69,7 +69,7 @@ pub(crate) fn settle(
         )));
     }
     let folded = fold::fold(edits, receipts);
-    file.write(|file| {
+    let settled = file.write(|file| {
         let mut batch = keys::Batch::begin(file, tables, &folded)?;
         let sent = freeze::sent(file)?;
         if sent.len() != folded.len() {
@@ -78,6 +78,7 @@ pub(crate) fn settle(
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
         let mut settled = Settled::default();
+        step::reach("settle.begun");
         write::without_echo(file, tables, |file| {
             file.uncaptured(|file| {
                 let mut histories = histories.into_iter().peekable();
@@ -125,6 +126,7 @@ pub(crate) fn settle(
                             return Err(Error::Nonsense("a receipt of an atomic push".to_owned()));
                         }
                     }
+                    step::reach("settle.row");
                 }
                 settled.keys = batch.finish(file, frozen)?;
                 Ok(())
@@ -135,8 +137,11 @@ pub(crate) fn settle(
         } else {
             freeze::thaw(file)?;
         }
+        step::reach("settle.before_commit");
         Ok(settled)
-    })
+    })?;
+    step::reach("settle.settled");
+    Ok(settled)
 }
 
 /// One edit and what is known of its row.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::http::header::{CONTENT_ENCODING, VARY};
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use colsync_shared::ClientId;
+use colsync_shared::{ClientId, step};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -54,6 +54,7 @@ pub(super) async fn pull(
         client: caller.client,
         client_push: client_push(&request)?,
     };
+    step::reach("pull.read");
     let packed = Packed::wanted(&request)
         .map_err(|broken| Problem::internal(format!("no zstd to be had: {broken}")))?;
     let mut answer = HttpResponse::Ok();
@@ -129,6 +130,7 @@ fn begin(app: &App, wanted: Request, limit: usize, mut packed: Packed) -> Result
         }
     };
     note(app, &mut conn, client, &anchor);
+    step::reach("pull.last_chunk");
     packed
         .pack(chunk.lines, true)
         .map(Begun::Whole)
@@ -165,6 +167,7 @@ fn stream_rest(
     loop {
         let complete = chunk.complete;
         if complete {
+            step::reach("pull.last_chunk");
             match app.store.connect() {
                 Ok(mut conn) => note(app, &mut conn, client, pull.leads_to()),
                 Err(failure) => log::warn!("a pull of {client} was not noted: {failure}"),
@@ -173,6 +176,7 @@ fn stream_rest(
         if !reader.take(chunk.lines, complete || sent >= limit) {
             return;
         }
+        step::reach("pull.between_chunks");
         let next = app
             .store
             .connect()

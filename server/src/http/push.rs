@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use colsync_shared::receipt::Rejection;
-use colsync_shared::{ClientId, Op, Receipt, RowKey, wire};
+use colsync_shared::{ClientId, Op, Receipt, RowKey, step, wire};
 use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
@@ -101,6 +101,7 @@ async fn take(
     let (_bytes, json) = document(&app, &request, payload).await?;
     let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
     let hash = hash_of(&json);
+    step::reach("push.read");
     let schema = app.store.schema();
     let items = edits
         .iter()
@@ -114,6 +115,7 @@ async fn take(
         items,
     )
     .await?;
+    step::reach("push.sending");
     Ok(HttpResponse::Ok()
         .insert_header(("Server-Time", caller.arrived.to_string()))
         .json(Pushed {

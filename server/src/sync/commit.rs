@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use colsync_shared::receipt::{Rejection, Status};
-use colsync_shared::{Edit, Receipt, RowKey, Time};
+use colsync_shared::{Edit, Receipt, RowKey, Time, step};
 
 use super::draft::{self, Draft};
 use super::patch;
@@ -66,11 +66,18 @@ pub(super) fn commit(
     loop {
         tries += 1;
         conn.begin_write()?;
+        step::reach("push.begun");
         let last_try = tries == TRIES;
-        let done = Transaction::run(conn, schema, batch, now, (pace, last_try))
-            .and_then(|answers| conn.commit_write().map(|()| answers));
+        let done =
+            Transaction::run(conn, schema, batch, now, (pace, last_try)).and_then(|answers| {
+                step::reach("push.before_commit");
+                conn.commit_write().map(|()| answers)
+            });
         let failure = match done {
-            Ok(answers) => return Ok(answers),
+            Ok(answers) => {
+                step::reach("push.committed");
+                return Ok(answers);
+            }
             Err(failure) => failure,
         };
         conn.rollback();
@@ -126,6 +133,7 @@ impl Transaction<'_> {
             .flat_map(|submission| submission.items.iter().filter_map(Item::target));
         let decided = resolutions.values().filter_map(Resolution::target);
         let space = Workspace::lock(conn, schema, named.chain(decided), now)?;
+        step::reach("push.locked");
         let mut this = Transaction {
             conn,
             schema,
@@ -142,8 +150,11 @@ impl Transaction<'_> {
             let plan = this.plan(submission, batch.get(..position).unwrap_or_default())?;
             plans.push(plan);
         }
+        step::reach("push.merged");
         this.space.flush(this.conn, this.schema)?;
+        step::reach("push.flushed");
         ledger::insert_conflicts(this.conn, std::mem::take(&mut this.conflicts))?;
+        step::reach("push.ledger");
         this.settle(batch, plans)
     }
 
@@ -490,6 +501,7 @@ impl Transaction<'_> {
             };
             answers.push(answer);
         }
+        step::reach("push.receipts");
         repeats.settle(conn)?;
         Ok(answers)
     }

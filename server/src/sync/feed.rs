@@ -8,7 +8,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use colsync_shared::{ClientId, RowKey};
+use colsync_shared::{ClientId, RowKey, step};
 
 use super::cursor::{Cursor, Pass};
 use super::line::{self, Lines, View};
@@ -104,9 +104,11 @@ impl Pull {
                 Err(refused) => Err(refused),
             })
         })??;
+        step::reach("pull.first_chunk");
         if let Some(horizon) = new_anchor {
             // Recorded after its snapshot was taken: a backup that holds it holds all that is visible there.
             internal::insert_anchor(conn, &pull.pass.to, &horizon, edges::now())?;
+            step::reach("pull.anchored");
         }
         Ok((pull, chunk))
     }
