@@ -122,6 +122,7 @@ impl Remote for Plain {
         &mut self,
         client: ClientId,
         push: &Frozen,
+        _position: Option<&str>,
         _compress: bool,
     ) -> Result<PushAnswer, Trouble> {
         let push = freeze::body(&push.body)?;

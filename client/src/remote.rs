@@ -31,11 +31,14 @@ pub(crate) trait Remote {
         false
     }
 
-    /// Sends a push. One that was sent before gets the same receipts.
+    /// Sends a push. One that was sent before gets the same receipts. `position` is the cursor that its base versions
+    /// were known at, or something else where they are of a history that was lost; `None` of a file that has never
+    /// pulled.
     fn push(
         &mut self,
         client: ClientId,
         push: &Frozen,
+        position: Option<&str>,
         compress: bool,
     ) -> Result<PushAnswer, Trouble>;
 

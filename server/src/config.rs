@@ -38,7 +38,7 @@ pub struct Config {
     pub auth: Option<Auth>,
     /// How far a client's clock may be off before its times are shifted, in µs (default 2 s).
     pub clock_skew: i64,
-    /// How long tombstones, anchors and stored receipts are kept, in days (default 90).
+    /// How long anchors and stored receipts are kept, in days (default 90).
     pub retention_days: u32,
 }
 

@@ -34,17 +34,23 @@ pub struct Node {
     writers: Writers,
 }
 
-/// A request's answer.
-#[derive(Debug, Clone)]
+/// A request's answer, its body still to be read.
 pub struct Answer {
     /// The status code.
     pub status: u16,
     /// Names, in lower case, and values.
     pub headers: Vec<(String, Vec<u8>)>,
-    /// The body, encoded as the headers say.
-    pub body: Vec<u8>,
-    /// Whether the server broke off within the body.
-    pub cut: bool,
+    body: Pin<Box<BoxBody>>,
+}
+
+/// What there is next of a body.
+pub enum Piece {
+    /// Bytes, encoded as the headers say.
+    Bytes(Vec<u8>),
+    /// Nothing: it has come to its end.
+    End,
+    /// Nothing: the server broke off.
+    Cut,
 }
 
 impl Node {
@@ -82,7 +88,7 @@ impl Node {
         })
     }
 
-    /// Answers a request. `between` is called whenever a piece of the body is there, before the next is made.
+    /// Answers a request.
     ///
     /// # Errors
     /// If `method` is none.
@@ -91,7 +97,6 @@ impl Node {
         (method, path): (&str, &str),
         headers: &[(String, String)],
         body: Vec<u8>,
-        mut between: impl FnMut(),
     ) -> Result<Answer, actix_web::Error> {
         let method =
             Method::from_bytes(method.as_bytes()).map_err(actix_web::error::ErrorBadRequest)?;
@@ -104,30 +109,25 @@ impl Node {
             request = request.append_header((name.as_str(), value.as_str()));
         }
         let response = self.runtime.block_on((self.service)(request))?;
-        let status = response.status().as_u16();
-        let headers = response.headers().iter();
-        let headers = headers
-            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-            .collect();
-        let mut body: Pin<Box<BoxBody>> = Box::pin(response.into_body());
-        let mut bytes = Vec::new();
-        let cut = loop {
-            let piece = self
-                .runtime
-                .block_on(poll_fn(|context| body.as_mut().poll_next(context)));
-            match piece {
-                None => break false,
-                Some(Ok(piece)) => bytes.extend_from_slice(&piece),
-                Some(Err(_broken)) => break true,
-            }
-            between();
-        };
+        let named = response.headers().iter();
+        let named =
+            named.map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()));
         Ok(Answer {
-            status,
-            headers,
-            body: bytes,
-            cut,
+            status: response.status().as_u16(),
+            headers: named.collect(),
+            body: Box::pin(response.into_body()),
         })
+    }
+
+    /// Makes the next piece of an answer's body. Others may be answered between two pieces.
+    pub fn piece(&self, answer: &mut Answer) -> Piece {
+        let body = &mut answer.body;
+        let next = poll_fn(|context| body.as_mut().poll_next(context));
+        match self.runtime.block_on(next) {
+            None => Piece::End,
+            Some(Ok(bytes)) => Piece::Bytes(bytes.to_vec()),
+            Some(Err(_broken)) => Piece::Cut,
+        }
     }
 
     /// Forgets what is older than the configured retention, as the housekeeper does once an hour.

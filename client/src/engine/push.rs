@@ -8,12 +8,16 @@ use colsync_shared::step;
 use super::report::Progress;
 use super::session::Session;
 use crate::error::Error;
+use crate::file::Meta;
 use crate::inbox::resync;
 use crate::outbox::freeze::{self, Choice, Frozen};
 use crate::outbox::settle::{Settled, Terms, settle};
 use crate::outbox::{history, letters};
 use crate::remote::Trouble;
 use crate::table::RowRef;
+
+/// The position of a file whose versions are of a history that the server has lost: no server makes such a cursor.
+const NOWHERE: &str = "nowhere";
 
 /// How often a sync takes a new identity or sends pushes again before it gives up.
 const MOST_RESTARTS: usize = 3;
@@ -185,9 +189,13 @@ impl Session<'_> {
             left: u64::try_from(left).unwrap_or(0),
         });
         step::reach("send.before");
-        let answer = self
-            .remote
-            .push(self.client, frozen, self.settings.compress);
+        let position = self.position()?;
+        let answer = self.remote.push(
+            self.client,
+            frozen,
+            position.as_deref(),
+            self.settings.compress,
+        );
         step::reach("send.answered");
         let trouble = match answer {
             Ok(answer) if answer.push == frozen.number => {
@@ -251,6 +259,13 @@ impl Session<'_> {
         Ok(settled)
     }
 
+    /// Where the file is in the feed, for the server to see whether it knows the place.
+    fn position(&mut self) -> Result<Option<String>, Error> {
+        let cursor = self.file.meta(Meta::Cursor)?;
+        let starts_over = cursor.is_none() && !resync::under_way(&mut self.file)?.is_empty();
+        Ok(cursor.or_else(|| starts_over.then(|| NOWHERE.to_owned())))
+    }
+
     /// Makes the numbers of pushes fit the server's again.
     pub(super) fn mend(&mut self, trouble: &Trouble) -> Result<(), Error> {
         let Trouble::OutOfOrder { expected } = trouble else {
@@ -275,9 +290,10 @@ impl Session<'_> {
     /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
     fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
         self.go_on()?;
+        let compress = self.settings.compress;
         let answer = self
             .remote
-            .push(self.client, push, self.settings.compress)?;
+            .push(self.client, push, Some(NOWHERE), compress)?;
         let edits = freeze::edits(push)?;
         let now = self.settings.clock.now();
         self.file.write(|file| {

@@ -57,6 +57,12 @@ pub(crate) fn entries(
         entries: Vec::new(),
         upto: 0,
     };
+    // Whoever makes a row has seen nothing of one that someone else made. What its own entries make is in its view
+    // without a version, as they are of one push.
+    let version = match lines.first().map(|line| line.op) {
+        Some(LineOp::Inserted) => 0,
+        Some(LineOp::Changed | LineOp::Deleted | LineOp::MayBeReplaced) | None => before.version,
+    };
     let mut at = 0;
     while let Some(line) = lines.get(at) {
         if told.entries.len() == MOST {
@@ -82,7 +88,7 @@ pub(crate) fn entries(
                 } else {
                     Op::Delete
                 };
-                entry.base_version = Some(before.held.least_base(before.version));
+                entry.base_version = Some(before.held.least_base(version));
             }
             Event::Made(values) => {
                 entry.action = Op::Insert;
@@ -93,7 +99,7 @@ pub(crate) fn entries(
                 }
             }
             Event::Changed(changes) => {
-                let row = before.held.row_base.unwrap_or(before.version);
+                let row = before.held.row_base.unwrap_or(version);
                 let names = changes.iter().filter_map(|(at, ..)| paired.column(*at));
                 let bases = names.map(|there| before.held.bases.get(&there.name).copied());
                 let base = bases.flatten().fold(row, i64::min);

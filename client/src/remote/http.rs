@@ -98,6 +98,7 @@ impl Remote for Http {
         &mut self,
         client: ClientId,
         push: &Frozen,
+        position: Option<&str>,
         compress: bool,
     ) -> Result<PushAnswer, Trouble> {
         let url = format!("{}/v1/sync/{}", self.base, push.mode.call());
@@ -110,6 +111,9 @@ impl Remote for Http {
             .header("Client-Time", sent_at.to_string())
             .header("Accept-Encoding", "zstd")
             .header("Content-Type", "application/json");
+        if let Some(cursor) = position {
+            request = request.header("Client-Cursor", cursor);
+        }
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -236,10 +240,11 @@ impl Http {
             .headers()
             .get("Content-Type")
             .is_some_and(|value| value.as_bytes().starts_with(b"application/problem+json"));
-        let problem: Problem = if is_problem {
-            self.json(response).unwrap_or_default()
-        } else {
-            Problem::default()
+        let problem: Problem = match is_problem.then(|| self.json(response)) {
+            // What it says is not all here, and may be what this client is to do.
+            Some(Err(broken @ Trouble::Unreachable(_))) => return Err(broken),
+            Some(Ok(problem)) => problem,
+            Some(Err(_)) | None => Problem::default(),
         };
         let Problem {
             code,

@@ -222,7 +222,20 @@ pub(super) async fn submit(
     atomic: bool,
     items: Vec<Item>,
 ) -> Result<Accepted, Problem> {
+    submit_from(app, caller, Vec::new(), identity, atomic, items).await
+}
+
+/// Submits edits of a client that has been at these anchors.
+pub(super) async fn submit_from(
+    app: &web::Data<App>,
+    caller: &Caller,
+    anchors: Vec<String>,
+    identity: Identity,
+    atomic: bool,
+    items: Vec<Item>,
+) -> Result<Accepted, Problem> {
     let submission = Submission {
+        anchors,
         client: caller.client,
         skew: caller.skew,
         arrived: caller.arrived,

@@ -11,11 +11,13 @@ use super::problem::Problem;
 use crate::auth::{self, AuthError, Principal};
 use crate::config::Config;
 use crate::edges;
+use crate::sync::cursor::Cursor;
 
 const CLIENT_ID: &str = "Client-Id";
 const CLIENT_TIME: &str = "Client-Time";
 const CLIENT_LAST_UPDATED: &str = "Client-Last-Updated";
 const CLIENT_PUSH: &str = "Client-Push";
+const CLIENT_CURSOR: &str = "Client-Cursor";
 const IDEMPOTENCY_KEY: &str = "Idempotency-Key";
 const IF_MATCH: &str = "If-Match";
 const IF_NONE_MATCH: &str = "If-None-Match";
@@ -95,6 +97,18 @@ pub(crate) fn client_push(request: &HttpRequest) -> Result<Option<i64>, Problem>
     number(text)
         .map(Some)
         .ok_or_else(|| malformed(CLIENT_PUSH, "is no push number"))
+}
+
+/// The anchors of the cursor that a push's client is at. One that cannot be read was not made by this server's
+/// database: an anchor that none has stands for it.
+pub(super) fn client_anchors(request: &HttpRequest) -> Result<Vec<String>, Problem> {
+    let Some(text) = single(request.headers(), CLIENT_CURSOR)? else {
+        return Ok(Vec::new());
+    };
+    Ok(match Cursor::decode(text) {
+        Some(cursor) => cursor.anchors().collect(),
+        None => vec![String::new()],
+    })
 }
 
 /// The versions that a reader has already.

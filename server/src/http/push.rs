@@ -12,8 +12,8 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::App;
-use super::exchange::{caller, framed, hash_of, submit};
-use super::headers::Caller;
+use super::exchange::{caller, framed, hash_of, submit_from};
+use super::headers::{self, Caller};
 use super::problem::Problem;
 use super::write::{document, made_key, media_type};
 use crate::store::model::{Schema, TableInfo};
@@ -97,6 +97,7 @@ async fn take(
             Problem::bad_request("invalid_header", "a push needs a Client-Id").field("Client-Id"),
         );
     }
+    let anchors = headers::client_anchors(&request)?;
     media_type(&request, &["application/json"])?;
     let (_bytes, json) = document(&app, &request, payload).await?;
     let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
@@ -107,9 +108,10 @@ async fn take(
         .iter()
         .map(|edit| item(&schema, edit, method, &caller))
         .collect();
-    let accepted = submit(
+    let accepted = submit_from(
         &app,
         &caller,
+        anchors,
         Identity::Push { number, hash },
         atomic,
         items,

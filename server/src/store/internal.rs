@@ -220,6 +220,15 @@ pub(crate) fn anchor(conn: &mut Conn, id: &str) -> Result<Option<Horizon>> {
     found.map(|text| horizon(&text)).transpose()
 }
 
+/// Those of `ids` that the database knows.
+pub(crate) fn known_anchors(conn: &mut Conn, ids: &[String]) -> Result<Vec<String>> {
+    use colsync_anchors::dsl;
+    Ok(on_backend!(conn, c => dsl::colsync_anchors
+        .filter(dsl::id.eq_any(ids))
+        .select(dsl::id)
+        .load(c))?)
+}
+
 pub(crate) fn latest_anchor(conn: &mut Conn) -> Result<Option<(String, Horizon)>> {
     use colsync_anchors::dsl;
     let found: Option<(String, String)> = on_backend!(conn, c => dsl::colsync_anchors

@@ -1,4 +1,4 @@
-//! What is forgotten after the retention time, and that whoever still needed it is told.
+//! What is forgotten after the retention time. Whoever still needed it is told.
 
 use colsync_shared::Time;
 
@@ -7,15 +7,13 @@ use super::error::StoreError;
 use super::statement::{Bind, Statement};
 
 impl Conn {
-    /// Forgets tombstones, anchors and remembered answers from before `cutoff`. A cursor of an anchor
-    /// forgotten here expires, so that no client misses a purge; the last push of a client stays
-    /// repeatable for ever. The ledger is never touched.
+    /// Forgets anchors and remembered answers from before `cutoff`. A cursor of an anchor forgotten here expires; the
+    /// last push of a client stays repeatable for ever. Tombstones and the ledger are never touched: a tombstone
+    /// holds the version at which a later row of its key goes on (ADR 0020).
     pub(crate) fn purge(&mut self, cutoff: Time) -> Result<(), StoreError> {
         self.begin_write()?;
         let statements = [
-            // Anchors first: a tombstone must not be gone while a cursor from before it is still good.
             "DELETE FROM colsync_anchors WHERE recorded_at < :?",
-            "DELETE FROM colsync_tombstones WHERE deleted_at < :?",
             "DELETE FROM colsync_requests WHERE at < :?",
             "DELETE FROM colsync_pushes WHERE at < :? AND number < \
              (SELECT c.last_push FROM colsync_clients AS c WHERE c.id = colsync_pushes.client)",

@@ -168,6 +168,14 @@ impl Transaction<'_> {
             Some(Known::SameAs(position)) => Ok(Planned::SameAs(position)),
             None => {
                 self.space.forget_own();
+                if self.repeats.is_of_another_history(submission) {
+                    let items = submission.items.iter().map(Item::of_another_history);
+                    let submission = Submission {
+                        items: items.collect(),
+                        ..submission.clone()
+                    };
+                    return self.submission(&submission).map(Planned::Fresh);
+                }
                 self.submission(submission).map(Planned::Fresh)
             }
         }

@@ -54,6 +54,12 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(self).unwrap_or_default())
     }
 
+    /// The anchors that a database must know for the cursor to be one of its own history.
+    pub(crate) fn anchors(self) -> impl Iterator<Item = String> {
+        let named = self.anchor.into_iter().chain(self.pass.map(|pass| pass.to));
+        named.chain(self.floor.filter(|floor| !floor.is_empty()))
+    }
+
     /// Reads a cursor that [`Cursor::encode`] wrote; `None` for anything else.
     pub(crate) fn decode(text: &str) -> Option<Cursor> {
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()

@@ -76,6 +76,7 @@ fn made(space: &Workspace, slot: SlotId, edit: &Edit) -> Receipt {
     let mut receipt = Receipt::of(&table.name, Some(row.key.to_string()), Status::Ok);
     receipt.version = Some(row.version);
     receipt.created = true;
+    receipt.deleted = row.deleted_at.is_some();
     for (at, (column, value)) in table.columns.iter().zip(&row.values).enumerate() {
         if table.is_key(at) {
             continue;

@@ -2,7 +2,7 @@
 //!
 //! The clients that can repeat are locked first, so that two copies of one push cannot pass each other.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use colsync_shared::{ClientId, Receipt, Time};
 
@@ -20,8 +20,12 @@ pub(super) enum Known {
     SameAs(usize),
 }
 
-/// The locked clients of a batch, with their push numbers as the batch goes on.
-pub(super) struct Repeats(HashMap<ClientId, ClientRow>);
+/// The locked clients of a batch, with their push numbers as the batch goes on, and what is known of where they were.
+pub(super) struct Repeats {
+    clients: HashMap<ClientId, ClientRow>,
+    /// Anchors of this database that the clients name.
+    anchors: HashSet<String>,
+}
 
 impl Repeats {
     /// Locks the clients whose submissions can be repeats, in the order of their ids.
@@ -30,15 +34,31 @@ impl Repeats {
             .iter()
             .filter(|submission| submission.identity != Identity::Bare);
         let ids: BTreeSet<ClientId> = repeatable.map(|submission| submission.client).collect();
+        let mut repeats = Repeats {
+            clients: HashMap::new(),
+            anchors: HashSet::new(),
+        };
         if ids.is_empty() {
-            return Ok(Repeats(HashMap::new()));
+            return Ok(repeats);
         }
         let ids: Vec<ClientId> = ids.into_iter().collect();
         let rows = internal::lock_clients(conn, &ids)?.into_iter();
-        Ok(Repeats(
-            rows.filter_map(|row| Some((row.id.parse().ok()?, row)))
-                .collect(),
-        ))
+        repeats.clients = rows
+            .filter_map(|row| Some((row.id.parse().ok()?, row)))
+            .collect();
+        let named: BTreeSet<&String> = batch.iter().flat_map(|one| &one.anchors).collect();
+        if !named.is_empty() {
+            let named: Vec<String> = named.into_iter().cloned().collect();
+            repeats.anchors = internal::known_anchors(conn, &named)?.into_iter().collect();
+        }
+        Ok(repeats)
+    }
+
+    /// Whether the client of `submission` has been where this database has not: it was restored to an earlier state
+    /// since, or the client was away for longer than anchors are kept.
+    pub(super) fn is_of_another_history(&self, submission: &Submission) -> bool {
+        let mut named = submission.anchors.iter();
+        named.any(|anchor| !self.anchors.contains(anchor))
     }
 
     /// What answers `submission`, if it is not to be merged; `earlier` are those before it in the batch.
@@ -57,7 +77,7 @@ impl Repeats {
             return Ok(Some(Known::SameAs(position)));
         }
         let refuse = |refusal: Refusal| Ok(Some(Known::Answer(Err(refusal))));
-        let Some(client) = self.0.get_mut(&submission.client) else {
+        let Some(client) = self.clients.get_mut(&submission.client) else {
             // The database was restored to before it knew the client; it will be noted again shortly.
             return refuse(Refusal::Busy);
         };
@@ -128,7 +148,7 @@ impl Repeats {
                 )?;
             }
         }
-        if let Some(client) = self.0.get_mut(&submission.client) {
+        if let Some(client) = self.clients.get_mut(&submission.client) {
             client.pushes += i64::from(matches!(submission.identity, Identity::Push { .. }));
             client.last_seen = submission.arrived.micros();
             client.skew = submission.skew.or(client.skew);
@@ -138,7 +158,7 @@ impl Repeats {
 
     /// Writes the clients' push numbers back.
     pub(super) fn settle(self, conn: &mut Conn) -> Result<(), StoreError> {
-        for client in self.0.values() {
+        for client in self.clients.values() {
             internal::update_client(conn, client)?;
         }
         Ok(())

@@ -21,6 +21,9 @@ pub(crate) struct Submission {
     pub(crate) arrived: Time,
     /// How a repeat is recognised.
     pub(crate) identity: Identity,
+    /// Anchors that the client has been at. If the database lacks one, the edits' base versions are of a history that
+    /// was lost.
+    pub(crate) anchors: Vec<String>,
     /// Whether one rejected edit takes back all others.
     pub(crate) atomic: bool,
     /// The edits, in order.
@@ -124,6 +127,19 @@ pub(crate) enum Refusal {
 pub(crate) type Answer = Result<Accepted, Refusal>;
 
 impl Item {
+    /// The same of a client that has seen another history: its base versions mean nothing here. A version beyond the
+    /// row's tells just that (ADR 0004).
+    pub(crate) fn of_another_history(&self) -> Item {
+        let mut item = self.clone();
+        if let Item::Edit { edit, .. } = &mut item {
+            edit.base_version = edit.base_version.map(|_lost| i64::MAX);
+            for column in &mut edit.columns {
+                column.base_version = column.base_version.map(|_lost| i64::MAX);
+            }
+        }
+        item
+    }
+
     /// The rows that the item will touch, as far as it knows them.
     pub(crate) fn target(&self) -> Option<(&Arc<TableInfo>, &RowKey)> {
         match self {

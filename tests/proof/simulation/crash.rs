@@ -2,15 +2,18 @@
 //! gone, and its open transaction is rolled back.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
 
-use colsync_shared::step;
+use colsync_shared::step::{self, OF_CLIENT, OF_SERVER};
 
-/// A death to come: where the step numbered `0` is reached for the `1`st time more.
-pub(super) type Death = (usize, u8);
+/// A death to come: where this step is reached for the nth time more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Death {
+    step: &'static str,
+    left: u8,
+}
 
 thread_local! {
     static IS_CLIENT: Cell<bool> = const { Cell::new(false) };
@@ -19,11 +22,27 @@ thread_local! {
 
 static SERVERS: Mutex<Option<Death>> = Mutex::new(None);
 static SERVER_DIED: AtomicBool = AtomicBool::new(false);
-static REACHED: Mutex<(BTreeSet<&str>, BTreeSet<&str>)> =
-    Mutex::new((BTreeSet::new(), BTreeSet::new()));
 
 /// What a thread dies of.
 struct Killed;
+
+impl Death {
+    /// At a step of a client.
+    pub(super) fn of_client(number: usize, nth: u8) -> Death {
+        Death {
+            step: OF_CLIENT[number % OF_CLIENT.len()],
+            left: nth,
+        }
+    }
+
+    /// At a step of the server.
+    pub(super) fn of_server(number: usize, nth: u8) -> Death {
+        Death {
+            step: OF_SERVER[number % OF_SERVER.len()],
+            left: nth,
+        }
+    }
+}
 
 /// Hears of all steps from now on.
 pub(super) fn listen() {
@@ -32,22 +51,11 @@ pub(super) fn listen() {
 }
 
 fn reached(step: &'static str) {
-    let is_client = IS_CLIENT.get();
-    let number = {
-        let mut reached = REACHED.lock().unwrap_or_else(PoisonError::into_inner);
-        let steps = if is_client {
-            &mut reached.0
-        } else {
-            &mut reached.1
-        };
-        steps.insert(step);
-        number(step)
-    };
-    let dies = if is_client {
-        OWN.with_borrow_mut(|death| comes(death, number))
+    let dies = if IS_CLIENT.get() {
+        OWN.with_borrow_mut(|death| comes(death, step))
     } else {
         let mut death = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
-        let dies = comes(&mut death, number);
+        let dies = comes(&mut death, step);
         if dies {
             SERVER_DIED.store(true, Ordering::SeqCst);
         }
@@ -59,22 +67,15 @@ fn reached(step: &'static str) {
     }
 }
 
-/// Steps are told apart by a number that does not depend on which were reached before.
-fn number(step: &str) -> usize {
-    step.bytes().fold(0, |sum: usize, byte| {
-        sum.wrapping_mul(31).wrapping_add(byte.into())
-    }) % 16
-}
-
-fn comes(death: &mut Option<Death>, number: usize) -> bool {
-    let Some((at, left)) = death else {
+fn comes(death: &mut Option<Death>, reached: &str) -> bool {
+    let Some(awaited) = death else {
         return false;
     };
-    if *at % 16 != number {
+    if awaited.step != reached {
         return false;
     }
-    *left -= 1;
-    let is_now = *left == 0;
+    awaited.left -= 1;
+    let is_now = awaited.left == 0;
     if is_now {
         *death = None;
     }
@@ -82,23 +83,17 @@ fn comes(death: &mut Option<Death>, number: usize) -> bool {
 }
 
 /// This thread is a client's, and dies by `death`.
-pub(super) fn of_client(death: Option<Death>) {
+pub(super) fn in_client(death: Option<Death>) {
     IS_CLIENT.set(true);
     OWN.set(death);
 }
 
-/// The server dies by `death`, unless it is none.
-pub(super) fn of_server(death: Option<Death>) {
+/// The server dies by `death`, if that is any.
+pub(super) fn in_server(death: Option<Death>) {
     *SERVERS.lock().unwrap_or_else(PoisonError::into_inner) = death;
 }
 
 /// Whether the server has died since this was asked last.
 pub(super) fn server_died() -> bool {
     SERVER_DIED.swap(false, Ordering::SeqCst)
-}
-
-/// How many steps of clients and of the server were reached in all.
-pub(super) fn steps() -> (usize, usize) {
-    let reached = REACHED.lock().unwrap_or_else(PoisonError::into_inner);
-    (reached.0.len(), reached.1.len())
 }

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use colsync_client::simulation::{Arrived, set_network};
-use colsync_client::{Client, Report, Settings, Time};
+use colsync_client::{Client, Mode, Report, Settings, Time};
 use colsync_shared::simulation::set_own_now;
 use serde_json::Value as Json;
 use ureq::http;
@@ -169,11 +169,16 @@ impl Device {
             server: Some("http://server.test".to_owned()),
             batch: sync.batch,
             compress: sync.compress,
+            mode: Some(if sync.log {
+                Mode::TransactionLog
+            } else {
+                Mode::Differential
+            }),
             ..Settings::default()
         };
         let (path, clock) = (self.file.path.clone(), self.clock.clone());
         let thread = std::thread::spawn(move || {
-            crash::of_client(death);
+            crash::in_client(death);
             set_own_now(Time::from_micros(clock.load(Ordering::SeqCst)));
             set_network(Box::new(move |request| {
                 let (reply, replied) = channel();

@@ -81,10 +81,6 @@ impl Journal {
         *self.counted.entry(id.to_owned()).or_default() += added;
     }
 
-    pub(super) fn cannot_count(&mut self, id: &str) {
-        self.uncountable.insert(id.to_owned());
-    }
-
     /// How much was written so far.
     pub(super) fn now(&self) -> usize {
         self.written.len()
@@ -93,8 +89,13 @@ impl Journal {
     /// A file is put back to where it was when so much was written: what it had beside that is gone, but for what
     /// the server has.
     pub(super) fn put_back(&mut self, device: usize, since: usize) {
+        self.was_not_accepted(Writer::Device(device), since);
+    }
+
+    /// What `writer` has written since then is gone, but for what the server has accepted.
+    pub(super) fn was_not_accepted(&mut self, writer: Writer, since: usize) {
         let of_device = self.written.iter().skip(since);
-        let of_device = of_device.filter(|mark| mark.writer == Writer::Device(device));
+        let of_device = of_device.filter(|mark| mark.writer == writer);
         let gone: Vec<_> = of_device
             .filter(|mark| !self.accepted.contains(&mark.text))
             .map(|mark| mark.text.clone())

@@ -120,10 +120,23 @@ pub(super) struct Sync {
     pub(super) compress: bool,
     /// What becomes of each of its calls; those beyond go well.
     pub(super) calls: Vec<Fault>,
-    /// What happens while the call of this number is under way: before it arrives, or after it was answered.
-    pub(super) meanwhile: Vec<(u8, bool, Step)>,
+    /// Whether all that was done is sent, and not what it comes to.
+    pub(super) log: bool,
+    /// What happens meanwhile.
+    pub(super) meanwhile: Vec<(Moment, Step)>,
     /// The client dies where this step of its work is reached for the nth time.
     pub(super) killed: Option<(usize, u8)>,
+}
+
+/// A moment of a sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Moment {
+    /// Before the call of this number arrives.
+    Before(usize),
+    /// Between two pieces of that call's answer.
+    Piece(usize, usize),
+    /// After it was answered, and before the answer arrives.
+    After(usize),
 }
 
 /// What becomes of a call.
@@ -245,18 +258,18 @@ impl Draw {
                 based: self.random.bool(),
             },
             58..59 => Step::RestDelete { table, place },
-            59..88 if may_sync => Step::Sync(self.sync()),
-            88..91 if self.perils.clocks => Step::Clock {
+            59..86 if may_sync => Step::Sync(self.sync()),
+            86..88 if self.perils.clocks => Step::Clock {
                 device,
                 ahead: self.ahead(),
             },
-            91..93 if self.perils.network => Step::Deliver(place),
-            93..95 if self.perils.crashes && may_sync => Step::Restart,
-            95..96 if self.perils.crashes && may_sync => Step::Kill {
+            90..92 if self.perils.network => Step::Deliver(place),
+            88..89 if self.perils.crashes && may_sync => Step::Restart,
+            89..90 if self.perils.crashes && may_sync => Step::Kill {
                 step: self.random.usize(..64),
                 nth: self.random.u8(1..4),
             },
-            96..100 => self.rare(device, may_sync),
+            92..100 => self.rare(device, may_sync),
             _ => Step::Wait(self.random.i64(0..2_000_000)),
         }
     }
@@ -299,13 +312,19 @@ impl Draw {
         }
         let mut meanwhile = Vec::new();
         while meanwhile.len() < 4 && self.random.u8(..4) == 0 {
-            let (call, after) = (self.random.u8(..4), self.random.bool());
-            meanwhile.push((call, after, self.step(false)));
+            let (call, piece) = (self.random.usize(..4), self.random.usize(..4));
+            let moment = match self.random.u8(..4) {
+                0 => Moment::Before(call),
+                1 => Moment::After(call),
+                _ => Moment::Piece(call, piece),
+            };
+            meanwhile.push((moment, self.step(false)));
         }
         Sync {
             device: self.device(),
             batch: *self.random.choice(&[1, 2, 3, 5, 1_000]).unwrap_or(&1_000),
             compress: self.random.bool(),
+            log: self.random.u8(..4) == 0,
             calls,
             meanwhile,
             killed: (self.perils.crashes && self.random.u8(..5) == 0)

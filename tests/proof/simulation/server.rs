@@ -1,12 +1,15 @@
 //! The server of a simulation: its process, its database, and the reference beside it.
 
-use std::collections::{BTreeMap, HashSet};
+mod check;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use colsync_server::config::{Config, Overrides};
-use colsync_server::simulation::{Answer, Node};
+use colsync_server::simulation::{self, Node, Piece};
 use colsync_shared::Time;
 use colsync_shared::simulation::set_now;
 use serde_json::{Value as Json, json};
@@ -15,7 +18,7 @@ use super::clock::Clock;
 use super::crash;
 use super::file::File;
 use super::plan::Table;
-use super::reference::{Expected, Ledgered, NOBODY, Receipt, Reference, Request, micros};
+use super::reference::{Expected, NOBODY, Reference, Request, micros};
 
 /// A request as it goes over the wire.
 #[derive(Debug, Clone)]
@@ -40,6 +43,17 @@ pub(super) struct Server {
     pub(super) pushes: u64,
     pub(super) conflicts: u64,
     pub(super) repeats: u64,
+}
+
+/// An answer, with as much of its body as there is.
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, Vec<u8>)>,
+    pub(super) body: Vec<u8>,
+    /// Whether the server broke off within it.
+    pub(super) cut: bool,
+    /// Where more of it comes from.
+    rest: Option<simulation::Answer>,
 }
 
 /// The server's configuration for the database at `path`.
@@ -121,16 +135,19 @@ impl Server {
         });
         let node = self.node.as_ref().unwrap();
         let call = || {
-            node.call(
-                (&sent.method, &sent.path),
-                &sent.headers,
-                sent.body.clone(),
-                || {},
-            )
+            let line = (sent.method.as_str(), sent.path.as_str());
+            let mut answer = begun(node.call(line, &sent.headers, sent.body.clone())?);
+            // What writes is answered at once; a pull is made piece by piece.
+            while write.is_some() && answer.go_on(node) {}
+            Ok::<_, actix_web::Error>(answer)
         };
         let answer = catch_unwind(AssertUnwindSafe(call));
         if crash::server_died() {
-            return self.died(write.as_ref(), before, accept).map(|()| None);
+            let is_in = self.died(write.as_ref(), before)?;
+            if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
+                write.accepted(expected).for_each(accept);
+            }
+            return Ok(None);
         }
         let answer = match answer {
             Ok(Ok(answer)) => answer,
@@ -143,15 +160,45 @@ impl Server {
         }
         if let (Some(write), Some(expected)) = (&write, &expected) {
             self.check(write, expected, &answer)?;
-            if matches!(expected, Expected::Receipts(..)) {
-                accept(&write.request().body);
-            }
+            write.accepted(expected).for_each(accept);
         }
         Ok(Some(answer))
     }
 
+    /// Makes the next piece of an answer; false at its end. None if the server died of it.
+    pub(super) fn go_on(&mut self, answer: &mut Answer) -> Result<Option<bool>, String> {
+        let Some(node) = &self.node else {
+            return Ok(None);
+        };
+        let next = catch_unwind(AssertUnwindSafe(|| answer.go_on(node)));
+        if crash::server_died() {
+            return self.died(None, None).map(|_| None);
+        }
+        next.map(Some)
+            .map_err(|_panic| "the server panics within an answer".to_owned())
+    }
+
+    /// Whether the database has been where the cursor was made: it holds all anchors that the cursor names.
+    fn knows(&mut self, cursor: &str) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(cursor) else {
+            return false;
+        };
+        let Ok(told) = serde_json::from_slice::<Json>(&bytes) else {
+            return false;
+        };
+        let named = [&told["a"], &told["f"], &told["p"]["o"]];
+        let named = named.into_iter().filter_map(Json::as_str);
+        let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
+        named.iter().all(|anchor| {
+            let sql = format!(
+                "SELECT json_array(count(*)) AS line FROM colsync_anchors WHERE id = '{anchor}'"
+            );
+            self.file.lines(&sql)[0][0] == json!(1)
+        })
+    }
+
     /// What a request asks the merge for, if anything.
-    fn write_of(&self, sent: &Sent) -> Option<Write> {
+    fn write_of(&mut self, sent: &Sent) -> Option<Write> {
         let header = |name: &str| {
             let found = sent
                 .headers
@@ -160,20 +207,24 @@ impl Server {
             found.map(|(_, value)| value.as_str())
         };
         let now = self.now();
+        let is_lost = header("Client-Cursor").is_some_and(|cursor| !self.knows(cursor));
         let request = |body: Json| Request {
+            is_lost,
             client: header("Client-Id").unwrap_or(NOBODY).to_owned(),
             skew: header("Client-Time").map(|told| micros(told) - now),
             arrived: now,
             body,
         };
-        if sent.path.starts_with("/v1/sync/push") {
+        if sent.path.starts_with("/v1/sync/push") || sent.path.starts_with("/v1/sync/log") {
             let plain = match header("Content-Encoding") {
                 Some(_zstd) => zstd::decode_all(sent.body.as_slice()).unwrap(),
                 None => sent.body.clone(),
             };
-            return Some(Write::Push(request(
-                serde_json::from_slice(&plain).unwrap(),
-            )));
+            let mut body: Json = serde_json::from_slice(&plain).unwrap();
+            if let Some(entries) = body["entries"].as_array() {
+                body["edits"] = entries.iter().map(edit_of_entry).collect();
+            }
+            return Some(Write::Push(request(body)));
         }
         let mut parts = sent.path.strip_prefix("/v1/tables/")?.split("/rows/");
         let (table, id) = (parts.next()?, parts.next()?);
@@ -195,157 +246,15 @@ impl Server {
         Some(Write::Alone(request(edit)))
     }
 
-    fn check(&mut self, write: &Write, expected: &Expected, answer: &Answer) -> Result<(), String> {
-        let body = plain(answer);
-        let told = || {
-            format!(
-                "{}\nis answered {} {body}",
-                write.request().body,
-                answer.status
-            )
-        };
-        let unlike = |what: &str| Err(format!("{}\nexpected {what}", told()));
-        let receipts = match write {
-            Write::Push(_) => body["receipts"].clone(),
-            Write::Alone(_) => Json::Array(vec![body.clone()]),
-        };
-        let forked = answer.status == 409 && body["code"] == "client_forked";
-        match expected {
-            Expected::Refused(status, code) => {
-                if (answer.status, &body["code"]) != (*status, &json!(code)) {
-                    return unlike(code);
-                }
-            }
-            Expected::Again(kept) | Expected::AgainOrForked(Some(kept)) => {
-                let may_fork = matches!(expected, Expected::AgainOrForked(_));
-                if receipts != *kept && !(may_fork && forked) {
-                    return unlike(&format!("as before {kept}"));
-                }
-                self.repeats += 1;
-            }
-            Expected::AgainUnknown | Expected::AgainOrForked(None) => {
-                let may_fork = matches!(expected, Expected::AgainOrForked(_));
-                if answer.status != 200 && !(may_fork && forked) {
-                    return unlike("what it was answered");
-                }
-                self.repeats += 1;
-                if answer.status == 200 {
-                    self.reference.answered(write.request(), &receipts);
-                }
-            }
-            Expected::Receipts(expected, _) => {
-                self.pushes += 1;
-                if let (
-                    Write::Alone(_),
-                    [
-                        Receipt {
-                            code: Some(code), ..
-                        },
-                    ],
-                ) = (write, expected.as_slice())
-                {
-                    if body["code"] != *code {
-                        return unlike(code);
-                    }
-                } else {
-                    if answer.status != 200 {
-                        return unlike("200");
-                    }
-                    let told_receipts = receipts.as_array().cloned().unwrap_or_default();
-                    if told_receipts.len() != expected.len() {
-                        return unlike("a receipt for each edit");
-                    }
-                    for (told, expected) in told_receipts.iter().zip(expected) {
-                        differs(told, expected).or_else(|why| unlike(&why))?;
-                    }
-                    if let Write::Push(request) = write {
-                        self.reference.answered(request, &receipts);
-                    }
-                }
-            }
-        }
-        let ledger = match expected {
-            Expected::Receipts(_, ledger) => ledger.as_slice(),
-            _ => &[],
-        };
-        self.ledger(ledger).or_else(|why| unlike(&why))?;
-        self.compare().map_err(|why| format!("{}\n{why}", told()))
-    }
-
-    /// The entries that the ledger has gained are those expected.
-    fn ledger(&mut self, expected: &[Ledgered]) -> Result<(), String> {
-        let sql = format!(
-            "SELECT json_array(rowid, table_name, row_id, column_name, lost) AS line \
-             FROM colsync_conflicts WHERE rowid > {} ORDER BY rowid",
-            self.looked_at
-        );
-        let mut found = Vec::new();
-        for line in self.file.lines(&sql) {
-            self.looked_at = line[0].as_i64().unwrap();
-            self.conflicts += 1;
-            let text = |at: usize| line[at].as_str().map(str::to_owned);
-            let column = text(3);
-            found.push(Ledgered {
-                table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
-                row: text(2).unwrap(),
-                lost: column.is_some().then(|| text(4).unwrap_or_default()),
-                column,
-            });
-        }
-        let mut expected = expected.to_vec();
-        expected.sort();
-        found.sort();
-        if found == expected {
-            return Ok(());
-        }
-        Err(format!(
-            "in the ledger {expected:?}\nbut it gained {found:?}"
-        ))
-    }
-
-    /// The database holds what the reference has.
-    pub(super) fn compare(&mut self) -> Result<(), String> {
-        let latest = self.now() + 1_000;
-        let mut there = BTreeMap::new();
-        for table in Table::ALL {
-            for (id, row) in stored(&mut self.file, table) {
-                there.insert((table, id), row);
-            }
-        }
-        for (key, row) in &there {
-            let stamps = row.cells.values().filter_map(|cell| cell.stamp.as_ref());
-            if let Some((time, _)) = stamps.max_by_key(|(time, _)| *time)
-                && *time > latest
-            {
-                return Err(format!("{key:?} has a stamp from the future: {row:?}"));
-            }
-        }
-        if there == self.reference.rows {
-            return Ok(());
-        }
-        let differ = |key: &&(Table, String)| there.get(*key) != self.reference.rows.get(*key);
-        let keys: HashSet<_> = there.keys().chain(self.reference.rows.keys()).collect();
-        let rows = keys.into_iter().filter(|key| differ(&key)).map(|key| {
-            let (is, should) = (there.get(key), self.reference.rows.get(key));
-            format!("{key:?}\n  is {is:?}\n  should be {should:?}")
-        });
-        Err(rows.collect::<Vec<_>>().join("\n"))
-    }
-
-    /// The server died during a request: it holds all of it, or nothing.
-    fn died(
-        &mut self,
-        write: Option<&Write>,
-        before: Option<Reference>,
-        accept: &mut dyn FnMut(&Json),
-    ) -> Result<(), String> {
+    /// The server died during a request: it holds all of it, or nothing. Whether it holds it.
+    fn died(&mut self, write: Option<&Write>, before: Option<Reference>) -> Result<bool, String> {
         self.deaths += 1;
         // What is left of the process goes, too.
         drop(catch_unwind(AssertUnwindSafe(|| self.stop())));
         self.node = None;
         self.start();
         let (Some(write), Some(before)) = (write, before) else {
-            return Ok(());
+            return Ok(false);
         };
         let after = self.compare();
         let is_new = match write {
@@ -361,14 +270,13 @@ impl Server {
         };
         if is_new {
             after.map_err(|why| format!("after a death within {}\n{why}", write.request().body))?;
-            accept(&write.request().body);
         } else {
             self.reference = before;
             self.compare()
                 .map_err(|why| format!("after a death before {}\n{why}", write.request().body))?;
         }
         self.looked_at = self.last_entry();
-        Ok(())
+        Ok(is_new)
     }
 
     fn last_entry(&mut self) -> i64 {
@@ -394,6 +302,51 @@ impl Server {
     }
 }
 
+/// An entry of a log as an edit: its columns are plain values, with their bases beside them.
+fn edit_of_entry(entry: &Json) -> Json {
+    let mut edit = entry.clone();
+    edit["op"] = entry["action"].clone();
+    let columns = entry["columns"].as_object().cloned().unwrap_or_default();
+    let columns = columns.into_iter().map(|(name, value)| {
+        let mut column = json!({ "value": value });
+        if let Some(base) = entry["base"].get(&name) {
+            column["base"] = base.clone();
+        }
+        (name, column)
+    });
+    edit["columns"] = Json::Object(columns.collect());
+    edit
+}
+
+fn begun(answer: simulation::Answer) -> Answer {
+    Answer {
+        status: answer.status,
+        headers: answer.headers.clone(),
+        body: Vec::new(),
+        cut: false,
+        rest: Some(answer),
+    }
+}
+
+impl Answer {
+    /// Takes the next piece; false at the end.
+    fn go_on(&mut self, node: &Node) -> bool {
+        let Some(rest) = &mut self.rest else {
+            return false;
+        };
+        match node.piece(rest) {
+            Piece::Bytes(bytes) => {
+                self.body.extend(bytes);
+                return true;
+            }
+            Piece::End => {}
+            Piece::Cut => self.cut = true,
+        }
+        self.rest = None;
+        false
+    }
+}
+
 /// A request that writes.
 enum Write {
     Push(Request),
@@ -401,110 +354,28 @@ enum Write {
 }
 
 impl Write {
+    /// The edits that the server takes, if it takes them now.
+    fn accepted<'a>(&'a self, expected: &'a Expected) -> impl Iterator<Item = &'a Json> {
+        let edits = match self {
+            Write::Push(request) => request.body["edits"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice),
+            Write::Alone(request) => std::slice::from_ref(&request.body),
+        };
+        let receipts = match expected {
+            Expected::Receipts(receipts, _) => receipts.as_slice(),
+            _ => &[],
+        };
+        let taken = edits
+            .iter()
+            .zip(receipts)
+            .filter(|(_, receipt)| receipt.code.is_none());
+        taken.map(|(edit, _)| edit)
+    }
+
     fn request(&self) -> &Request {
         match self {
             Write::Push(request) | Write::Alone(request) => request,
         }
     }
-}
-
-/// An answer's body as JSON; null if it is none.
-pub(super) fn plain(answer: &Answer) -> Json {
-    let encoding = answer
-        .headers
-        .iter()
-        .find(|(name, _)| name == "content-encoding");
-    let bytes = match encoding {
-        Some((_, zstd)) if zstd == b"zstd" => zstd::decode_all(answer.body.as_slice()).unwrap(),
-        Some(_) | None => answer.body.clone(),
-    };
-    serde_json::from_slice(&bytes).unwrap_or_default()
-}
-
-/// Whether a receipt is what it should be.
-fn differs(told: &Json, expected: &Receipt) -> Result<(), String> {
-    let flag = |name: &str| told[name].as_bool().unwrap_or(false);
-    if let Some(code) = expected.code {
-        return if told["code"] == code {
-            Ok(())
-        } else {
-            Err(code.to_owned())
-        };
-    }
-    let heads = (told["version"].as_i64(), flag("created"), flag("deleted"));
-    if told["status"] != "ok" || heads != (expected.version, expected.created, expected.deleted) {
-        return Err(format!("{expected:?}"));
-    }
-    let columns = told["columns"].as_object().cloned().unwrap_or_default();
-    if columns.len() != expected.columns.len() {
-        return Err(format!("{:?}", expected.columns));
-    }
-    for (name, (outcome, value)) in &expected.columns {
-        let column = &columns[name];
-        let is_told = column.get("value").is_none_or(|told| told == value);
-        if column["outcome"] != *outcome || !is_told {
-            return Err(format!("{name} {outcome} {value}"));
-        }
-    }
-    let changed = told["changed"].as_object().cloned().unwrap_or_default();
-    for (name, value) in &expected.changed {
-        if changed.get(name) != Some(value) {
-            return Err(format!("that {name} = {value} is told"));
-        }
-    }
-    Ok(())
-}
-
-/// The rows of a table with their metadata, as the database has them.
-fn stored(file: &mut File, table: Table) -> BTreeMap<String, super::reference::Row> {
-    use super::reference::{Cell, Row};
-    let values = file.rows(table, "true");
-    let sql = format!(
-        "SELECT json_array(id, sync_version, sync_deleted_at, sync_client_last_updated, \
-         lower(hex(sync_client_id)), json(sync_stamps)) AS line FROM {}",
-        table.name()
-    );
-    let lines = file.lines(&sql);
-    let rows = lines.into_iter().map(|line| {
-        let id = line[0].as_str().unwrap().to_owned();
-        let version = line[1].as_i64().unwrap();
-        let stamps = line[5].as_object().cloned().unwrap_or_default();
-        let birth = stamps
-            .get("")
-            .map_or(version, |birth| birth[0].as_i64().unwrap());
-        let client = uuid::Uuid::parse_str(line[4].as_str().unwrap_or_default());
-        let client = client.map_or(NOBODY.to_owned(), |uuid| uuid.to_string());
-        let default = line[3].as_i64().map(|time| (time, client));
-        let cell = |name: &str, value: Json, may_be_nobodys: bool| match stamps.get(name) {
-            Some(entry) => {
-                let time = entry[0].as_i64();
-                let by = entry[1].as_str().unwrap_or(NOBODY).to_owned();
-                Cell {
-                    value,
-                    stamp: time.map(|time| (time, by)),
-                    version: entry[2].as_i64().unwrap(),
-                }
-            }
-            None if may_be_nobodys && value.is_null() => Cell {
-                value,
-                stamp: None,
-                version: 0,
-            },
-            None => Cell {
-                value,
-                stamp: default.clone(),
-                version: birth,
-            },
-        };
-        let cells = values[&id].iter();
-        let cells = cells.map(|(name, value)| (*name, cell(name, value.clone(), true)));
-        let row = Row {
-            version,
-            birth,
-            deleted: cell("sync_deleted_at", json!(!line[2].is_null()), false),
-            cells: cells.collect(),
-        };
-        (id, row)
-    });
-    rows.collect()
 }

@@ -110,14 +110,6 @@ impl Table {
 }
 
 impl Column {
-    /// Whether each value that is written to it is another, and does not come of other values.
-    pub(super) fn is_marked(&self) -> bool {
-        matches!(
-            self.rule,
-            Rule::Later | Rule::Server | Rule::Client | Rule::Hold
-        )
-    }
-
     /// A new value, made from the one that stands there; `number` is another each time.
     pub(super) fn value(&self, writer: &str, number: u64, now: &Json) -> Json {
         match self.rule {

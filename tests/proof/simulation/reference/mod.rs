@@ -67,6 +67,8 @@ pub(super) struct Request {
     /// By the server's clock.
     pub(super) arrived: i64,
     pub(super) body: Json,
+    /// Whether the client has been where the server's database has not: its base versions mean nothing.
+    pub(super) is_lost: bool,
 }
 
 /// What a push should be answered.
@@ -145,10 +147,18 @@ impl Reference {
         });
         let mut own = HashMap::new();
         let mut ledger = Vec::new();
-        let edits = request.body["edits"].as_array().unwrap().clone();
+        let mut edits = request.body["edits"].as_array().unwrap().clone();
+        if request.is_lost {
+            edits.iter_mut().for_each(forget_bases);
+        }
         let receipts = edits.iter();
         let receipts = receipts.map(|edit| self.edit(request, edit, &mut own, &mut ledger));
-        let receipts = receipts.collect();
+        let mut receipts: Vec<Receipt> = receipts.collect();
+        for (edit, receipt) in edits.iter().zip(&mut receipts) {
+            if receipt.created {
+                self.tell_end(edit, receipt);
+            }
+        }
         Expected::Receipts(receipts, ledger)
     }
 
@@ -181,8 +191,7 @@ impl Reference {
         own: &mut HashMap<(Table, String), Vec<i64>>,
         ledger: &mut Vec<Ledgered>,
     ) -> Receipt {
-        let table = Table::of_name(edit["table"].as_str().unwrap()).unwrap();
-        let key = (table, edit["id"].as_str().unwrap().to_owned());
+        let key = key_of(edit);
         let own = own.entry(key.clone()).or_default();
         let Some(row) = self.rows.get_mut(&key) else {
             if edit["op"] != "insert" {
@@ -194,12 +203,31 @@ impl Reference {
                 return Receipt::rejected(code);
             }
             let version = self.gone.remove(&key).map_or(1, |version| version + 1);
-            let (row, receipt) = row::made(request, table, edit, version);
+            let (row, receipt) = row::made(request, key.0, edit, version);
             own.push(version);
             self.rows.insert(key, row);
             return receipt;
         };
         row::merged(request, (&key.0, &key.1), row, edit, own, ledger)
+    }
+
+    /// The receipt of an edit that made its row tells what the whole push made of it.
+    fn tell_end(&self, edit: &Json, receipt: &mut Receipt) {
+        let Some(row) = self.rows.get(&key_of(edit)) else {
+            return;
+        };
+        receipt.version = Some(row.version);
+        receipt.deleted = row.deleted.value == json!(true);
+        for (name, cell) in &row.cells {
+            match receipt.columns.get_mut(*name) {
+                Some((_, value)) => value.clone_from(&cell.value),
+                None => drop(
+                    receipt
+                        .changed
+                        .insert((*name).to_owned(), cell.value.clone()),
+                ),
+            }
+        }
     }
 
     /// Another program changes columns of a row; those that have the value already are not changed.
@@ -266,6 +294,26 @@ impl Reference {
             self.gone.insert(key.clone(), row.version + 1);
         }
     }
+}
+
+/// Base versions of a lost history are beyond every version of this one.
+fn forget_bases(edit: &mut Json) {
+    let columns = edit["columns"].as_object_mut().into_iter().flatten();
+    let columns: Vec<&mut Json> = columns.map(|(_, column)| column).collect();
+    for column in columns {
+        if column["base_version"].is_i64() {
+            column["base_version"] = json!(i64::MAX);
+        }
+    }
+    if edit["base_version"].is_i64() {
+        edit["base_version"] = json!(i64::MAX);
+    }
+}
+
+/// The row that an edit names.
+fn key_of(edit: &Json) -> (Table, String) {
+    let table = Table::of_name(edit["table"].as_str().unwrap()).unwrap();
+    (table, edit["id"].as_str().unwrap().to_owned())
 }
 
 impl Receipt {

@@ -1,0 +1,254 @@
+//! Holds an answer, the ledger and the database against the reference.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::{Value as Json, json};
+
+use super::{Answer, Server, Write};
+use crate::simulation::file::File;
+use crate::simulation::plan::Table;
+use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row};
+
+impl Server {
+    pub(super) fn check(
+        &mut self,
+        write: &Write,
+        expected: &Expected,
+        answer: &Answer,
+    ) -> Result<(), String> {
+        let body = plain(answer);
+        let told = || {
+            format!(
+                "{}\nis answered {} {body}",
+                write.request().body,
+                answer.status
+            )
+        };
+        let unlike = |what: &str| Err(format!("{}\nexpected {what}", told()));
+        let receipts = match write {
+            Write::Push(_) => body["receipts"].clone(),
+            Write::Alone(_) => Json::Array(vec![body.clone()]),
+        };
+        let forked = answer.status == 409 && body["code"] == "client_forked";
+        match expected {
+            Expected::Refused(status, code) => {
+                if (answer.status, &body["code"]) != (*status, &json!(code)) {
+                    return unlike(code);
+                }
+            }
+            Expected::Again(kept) | Expected::AgainOrForked(Some(kept)) => {
+                let may_fork = matches!(expected, Expected::AgainOrForked(_));
+                if receipts != *kept && !(may_fork && forked) {
+                    return unlike(&format!("as before {kept}"));
+                }
+                self.repeats += 1;
+            }
+            Expected::AgainUnknown | Expected::AgainOrForked(None) => {
+                let may_fork = matches!(expected, Expected::AgainOrForked(_));
+                if answer.status != 200 && !(may_fork && forked) {
+                    return unlike("what it was answered");
+                }
+                self.repeats += 1;
+                if answer.status == 200 {
+                    self.reference.answered(write.request(), &receipts);
+                }
+            }
+            Expected::Receipts(expected, _) => {
+                self.pushes += 1;
+                if let (
+                    Write::Alone(_),
+                    [
+                        Receipt {
+                            code: Some(code), ..
+                        },
+                    ],
+                ) = (write, expected.as_slice())
+                {
+                    if body["code"] != *code {
+                        return unlike(code);
+                    }
+                } else {
+                    if answer.status != 200 {
+                        return unlike("200");
+                    }
+                    let told_receipts = receipts.as_array().cloned().unwrap_or_default();
+                    if told_receipts.len() != expected.len() {
+                        return unlike("a receipt for each edit");
+                    }
+                    for (told, expected) in told_receipts.iter().zip(expected) {
+                        differs(told, expected).or_else(|why| unlike(&why))?;
+                    }
+                    if let Write::Push(request) = write {
+                        self.reference.answered(request, &receipts);
+                    }
+                }
+            }
+        }
+        let ledger = match expected {
+            Expected::Receipts(_, ledger) => ledger.as_slice(),
+            _ => &[],
+        };
+        self.ledger(ledger).or_else(|why| unlike(&why))?;
+        self.compare().map_err(|why| format!("{}\n{why}", told()))
+    }
+
+    /// The entries that the ledger has gained are those expected.
+    fn ledger(&mut self, expected: &[Ledgered]) -> Result<(), String> {
+        let sql = format!(
+            "SELECT json_array(rowid, table_name, row_id, column_name, lost) AS line \
+             FROM colsync_conflicts WHERE rowid > {} ORDER BY rowid",
+            self.looked_at
+        );
+        let mut found = Vec::new();
+        for line in self.file.lines(&sql) {
+            self.looked_at = line[0].as_i64().unwrap();
+            self.conflicts += 1;
+            let text = |at: usize| line[at].as_str().map(str::to_owned);
+            let column = text(3);
+            found.push(Ledgered {
+                table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
+                row: text(2).unwrap(),
+                lost: column.is_some().then(|| text(4).unwrap_or_default()),
+                column,
+            });
+        }
+        let mut expected = expected.to_vec();
+        expected.sort();
+        found.sort();
+        if found == expected {
+            return Ok(());
+        }
+        Err(format!(
+            "in the ledger {expected:?}\nbut it gained {found:?}"
+        ))
+    }
+
+    /// The database holds what the reference has.
+    pub(crate) fn compare(&mut self) -> Result<(), String> {
+        let latest = self.now() + 1_000;
+        let mut there = BTreeMap::new();
+        for table in Table::ALL {
+            for (id, row) in stored(&mut self.file, table) {
+                there.insert((table, id), row);
+            }
+        }
+        for (key, row) in &there {
+            let stamps = row.cells.values().filter_map(|cell| cell.stamp.as_ref());
+            if let Some((time, _)) = stamps.max_by_key(|(time, _)| *time)
+                && *time > latest
+            {
+                return Err(format!("{key:?} has a stamp from the future: {row:?}"));
+            }
+        }
+        if there == self.reference.rows {
+            return Ok(());
+        }
+        let differ = |key: &&(Table, String)| there.get(*key) != self.reference.rows.get(*key);
+        let keys: HashSet<_> = there.keys().chain(self.reference.rows.keys()).collect();
+        let rows = keys.into_iter().filter(|key| differ(&key)).map(|key| {
+            let (is, should) = (there.get(key), self.reference.rows.get(key));
+            format!("{key:?}\n  is {is:?}\n  should be {should:?}")
+        });
+        Err(rows.collect::<Vec<_>>().join("\n"))
+    }
+}
+
+/// An answer's body as JSON; null if it is none.
+fn plain(answer: &Answer) -> Json {
+    let encoding = answer
+        .headers
+        .iter()
+        .find(|(name, _)| name == "content-encoding");
+    let bytes = match encoding {
+        Some((_, zstd)) if zstd == b"zstd" => zstd::decode_all(answer.body.as_slice()).unwrap(),
+        Some(_) | None => answer.body.clone(),
+    };
+    serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// Whether a receipt is what it should be.
+fn differs(told: &Json, expected: &Receipt) -> Result<(), String> {
+    let flag = |name: &str| told[name].as_bool().unwrap_or(false);
+    if let Some(code) = expected.code {
+        return if told["code"] == code {
+            Ok(())
+        } else {
+            Err(code.to_owned())
+        };
+    }
+    let heads = (told["version"].as_i64(), flag("created"), flag("deleted"));
+    if told["status"] != "ok" || heads != (expected.version, expected.created, expected.deleted) {
+        return Err(format!("{expected:?}"));
+    }
+    let columns = told["columns"].as_object().cloned().unwrap_or_default();
+    if columns.len() != expected.columns.len() {
+        return Err(format!("{:?}", expected.columns));
+    }
+    for (name, (outcome, value)) in &expected.columns {
+        let column = &columns[name];
+        let is_told = column.get("value").is_none_or(|told| told == value);
+        if column["outcome"] != *outcome || !is_told {
+            return Err(format!("{name} {outcome} {value}"));
+        }
+    }
+    let changed = told["changed"].as_object().cloned().unwrap_or_default();
+    for (name, value) in &expected.changed {
+        if changed.get(name) != Some(value) {
+            return Err(format!("that {name} = {value} is told"));
+        }
+    }
+    Ok(())
+}
+
+/// The rows of a table with their metadata, as the database has them.
+fn stored(file: &mut File, table: Table) -> BTreeMap<String, Row> {
+    let values = file.rows(table, "true");
+    let sql = format!(
+        "SELECT json_array(id, sync_version, sync_deleted_at, sync_client_last_updated, \
+         lower(hex(sync_client_id)), json(sync_stamps)) AS line FROM {}",
+        table.name()
+    );
+    let lines = file.lines(&sql);
+    let rows = lines.into_iter().map(|line| {
+        let id = line[0].as_str().unwrap().to_owned();
+        let version = line[1].as_i64().unwrap();
+        let stamps = line[5].as_object().cloned().unwrap_or_default();
+        let birth = stamps
+            .get("")
+            .map_or(version, |birth| birth[0].as_i64().unwrap());
+        let client = uuid::Uuid::parse_str(line[4].as_str().unwrap_or_default());
+        let client = client.map_or(NOBODY.to_owned(), |uuid| uuid.to_string());
+        let default = line[3].as_i64().map(|time| (time, client));
+        let cell = |name: &str, value: Json, may_be_nobodys: bool| match stamps.get(name) {
+            Some(entry) => {
+                let time = entry[0].as_i64();
+                let by = entry[1].as_str().unwrap_or(NOBODY).to_owned();
+                Cell {
+                    value,
+                    stamp: time.map(|time| (time, by)),
+                    version: entry[2].as_i64().unwrap(),
+                }
+            }
+            None if may_be_nobodys && value.is_null() => Cell {
+                value,
+                stamp: None,
+                version: 0,
+            },
+            None => Cell {
+                value,
+                stamp: default.clone(),
+                version: birth,
+            },
+        };
+        let cells = values[&id].iter();
+        let cells = cells.map(|(name, value)| (*name, cell(name, value.clone(), true)));
+        let row = Row {
+            version,
+            birth,
+            deleted: cell("sync_deleted_at", json!(!line[2].is_null()), false),
+            cells: cells.collect(),
+        };
+        (id, row)
+    });
+    rows.collect()
+}

@@ -1,0 +1,159 @@
+//! The end of a simulation: everything comes to rest, and must then be alike and accounted for.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::json;
+
+use super::World;
+use crate::simulation::crash;
+use crate::simulation::file::Columns;
+use crate::simulation::journal::texts;
+use crate::simulation::plan::{Sync, Table};
+
+/// Rounds of syncs after which everything must have come to rest.
+const ROUNDS: usize = 12;
+
+impl World {
+    /// The faults are over: everybody syncs until nothing moves any more.
+    ///
+    /// # Errors
+    /// A promise that was broken.
+    pub(crate) fn come_to_rest(&mut self) -> Result<(), String> {
+        crash::in_server(None);
+        while !self.late.is_empty() {
+            self.deliver_late(0)?;
+        }
+        for round in 0.. {
+            let mut moved = false;
+            for device in 0..self.devices.len() {
+                self.wait(1_000_000);
+                let sync = Sync {
+                    device,
+                    batch: 1_000,
+                    compress: true,
+                    log: false,
+                    calls: Vec::new(),
+                    meanwhile: Vec::new(),
+                    killed: None,
+                };
+                let report = self.sync(&sync)?;
+                let report = report.ok_or_else(|| format!("device {device} cannot sync"))?;
+                moved |= report.pushed + report.pulled + report.removed > 0;
+            }
+            if !moved {
+                return Ok(());
+            }
+            if round == ROUNDS {
+                return Err("nobody comes to rest".to_owned());
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold when everything has come to rest.
+    ///
+    /// # Errors
+    /// A promise that was broken.
+    pub(crate) fn check(&mut self) -> Result<(), String> {
+        self.server.compare()?;
+        for table in Table::ALL {
+            let there = self.server.file.rows(table, "sync_deleted_at IS NULL");
+            for device in &mut self.devices {
+                let here = device.rows(table);
+                if here != there {
+                    let number = device.number;
+                    return Err(unlike(number, table, &here, &there));
+                }
+            }
+        }
+        let mut places = self.everywhere();
+        for device in &mut self.devices {
+            let number = device.number;
+            let queued = "SELECT json_array((SELECT count(*) FROM colsync_log), \
+                (SELECT count(*) FROM colsync_held), \
+                (SELECT count(*) FROM colsync_pushes WHERE settled_at_ms IS NULL)) AS line";
+            let queued = &device.file.lines(queued)[0];
+            if *queued != json!([0, 0, 0]) {
+                return Err(format!(
+                    "device {number} has log, held, unanswered: {queued}"
+                ));
+            }
+            for letter in device.client().dead_letters().unwrap() {
+                texts(&json!(format!("{letter:?}")), &mut places);
+                let told = serde_json::to_value(&letter.edit).unwrap_or_default();
+                texts(&told, &mut places);
+            }
+        }
+        let vanished = self.journal.vanished(&places);
+        if let Some(mark) = vanished.first() {
+            return Err(format!(
+                "{} of {:?} in {} vanished",
+                mark.text, mark.writer, mark.place
+            ));
+        }
+        for (table, id) in self.journal.kept() {
+            let is_there = self
+                .server
+                .reference
+                .rows
+                .contains_key(&(*table, id.clone()));
+            if !is_there && !self.put_back {
+                return Err(format!("nobody deleted {id}"));
+            }
+        }
+        self.counters()
+    }
+
+    /// Each count was counted once.
+    fn counters(&mut self) -> Result<(), String> {
+        if self.put_back {
+            return Ok(());
+        }
+        let rows = self.server.file.rows(Table::Notes, "true");
+        for (id, sum) in self.journal.counts() {
+            let Some(row) = rows.get(id) else { continue };
+            let stock = row["stock"].as_i64().unwrap_or(0);
+            if stock != sum {
+                return Err(format!(
+                    "the stock of {id} is {stock}, and {sum} were counted"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Texts that the server has: current, beneath a tombstone, or in the ledger.
+    fn everywhere(&mut self) -> HashSet<String> {
+        let mut places = HashSet::new();
+        for table in Table::ALL {
+            for row in self.server.file.rows(table, "true").values() {
+                row.values().for_each(|value| texts(value, &mut places));
+            }
+        }
+        let sql = "SELECT json_array(json(coalesce(lost, 'null')), json(coalesce(kept, 'null'))) AS line \
+                   FROM colsync_conflicts";
+        let entries = self.server.file.lines(sql);
+        entries.iter().for_each(|entry| texts(entry, &mut places));
+        places
+    }
+}
+
+fn unlike(
+    number: usize,
+    table: Table,
+    here: &BTreeMap<String, Columns>,
+    there: &BTreeMap<String, Columns>,
+) -> String {
+    let ids: HashSet<&String> = here.keys().chain(there.keys()).collect();
+    let rows = ids.into_iter().filter(|id| here.get(*id) != there.get(*id));
+    let rows = rows.map(|id| {
+        let (here, there) = (here.get(id), there.get(id));
+        format!("{id}\n  here {here:?}\n  there {there:?}")
+    });
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "device {number} has other {} than the server:\n{}",
+        table.name(),
+        rows.join("\n")
+    )
+}

@@ -1,0 +1,158 @@
+//! What other programs do at the server: plain SQL on its database, and bare requests.
+
+use serde_json::{Map, Value as Json};
+
+use super::World;
+use crate::simulation::device;
+use crate::simulation::file::Columns;
+use crate::simulation::journal::Writer;
+use crate::simulation::plan::Table;
+use crate::simulation::server::Sent;
+
+impl World {
+    fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
+        let columns = table.columns().iter().enumerate();
+        let named = columns.filter(|(at, column)| mask & (1 << at) != 0 && column.name != "stock");
+        let values = named.map(|(_, column)| {
+            self.written += 1;
+            let before = now.get(column.name).unwrap_or(&Json::Null);
+            (column.name, column.value("there", self.written, before))
+        });
+        values.collect()
+    }
+
+    fn note_there(&mut self, id: &str, now: &Columns, values: &[(&'static str, Json)]) {
+        for (name, value) in values {
+            let before = now.get(name).unwrap_or(&Json::Null);
+            self.journal
+                .write(Writer::There, &format!("{id}.{name}"), before, value);
+        }
+    }
+
+    pub(super) fn direct_insert(&mut self, table: Table, row: u8, mask: u8) -> Result<(), String> {
+        let key = (table, table.id(row));
+        if self.server.reference.rows.contains_key(&key) {
+            return Ok(());
+        }
+        let values = self.new_values(table, mask, &Columns::new());
+        self.server
+            .file
+            .execute(&device::insertion(table, &key.1, &values))?;
+        self.server
+            .reference
+            .direct_insert(&key, &values, self.millis());
+        self.journal.make(table, &key.1);
+        self.note_there(&key.1, &Columns::new(), &values);
+        self.count("direct write");
+        self.server
+            .compare()
+            .map_err(|why| format!("direct insert: {why}"))
+    }
+
+    pub(super) fn direct_update(
+        &mut self,
+        table: Table,
+        place: u8,
+        mask: u8,
+    ) -> Result<(), String> {
+        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
+        let Some((id, now)) = device::at(alive, place) else {
+            return Ok(());
+        };
+        let values = self.new_values(table, mask, &now);
+        if values.is_empty() {
+            return Ok(());
+        }
+        self.server
+            .file
+            .execute(&device::update(table, &id, &values))?;
+        self.note_there(&id, &now, &values);
+        self.server
+            .reference
+            .direct_update(&(table, id), &values, self.millis());
+        self.count("direct write");
+        self.server
+            .compare()
+            .map_err(|why| format!("direct update: {why}"))
+    }
+
+    pub(super) fn direct_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
+        let all = self.server.file.rows(table, "true");
+        let Some((id, now)) = device::at(all, place) else {
+            return Ok(());
+        };
+        let name = table.name();
+        self.server
+            .file
+            .execute(&format!("DELETE FROM {name} WHERE id = '{id}'"))?;
+        now.values().for_each(|value| self.journal.see(value));
+        self.journal.delete(table, &id);
+        self.server.reference.direct_delete(&(table, id));
+        self.count("direct write");
+        self.server
+            .compare()
+            .map_err(|why| format!("direct delete: {why}"))
+    }
+
+    pub(super) fn patch(
+        &mut self,
+        table: Table,
+        place: u8,
+        mask: u8,
+        based: bool,
+    ) -> Result<(), String> {
+        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
+        let Some((id, now)) = device::at(alive, place) else {
+            return Ok(());
+        };
+        let values = self.new_values(table, mask, &now);
+        if values.is_empty() {
+            return Ok(());
+        }
+        let members = values
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
+        let since = self.journal.now();
+        self.note_there(&id, &now, &values);
+        self.rest("PATCH", table, &id, body.into_bytes(), (based, since))
+    }
+
+    pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
+        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
+        let Some((id, _)) = device::at(alive, place) else {
+            return Ok(());
+        };
+        self.journal.delete(table, &id);
+        let since = self.journal.now();
+        self.rest("DELETE", table, &id, Vec::new(), (false, since))
+    }
+
+    /// A program that knows no sync: it names nobody, and perhaps the version that it saw.
+    fn rest(
+        &mut self,
+        method: &str,
+        table: Table,
+        id: &str,
+        body: Vec<u8>,
+        (based, since): (bool, usize),
+    ) -> Result<(), String> {
+        let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
+        if based {
+            let version = self.server.reference.rows[&(table, id.to_owned())].version;
+            headers.push(("If-Match".to_owned(), format!("\"{version}\"")));
+        }
+        let sent = Sent {
+            method: method.to_owned(),
+            path: format!("/v1/tables/{}/rows/{id}", table.name()),
+            headers,
+            body,
+        };
+        self.count("bare write");
+        if self.deliver(&sent)?.is_none() {
+            // Nobody was told that it was accepted, and it may not be.
+            self.journal.was_not_accepted(Writer::There, since);
+        }
+        Ok(())
+    }
+}
