@@ -13,6 +13,8 @@ on_both![
     a_push_whose_answer_was_lost_is_repeated_and_done_once,
     pushes_that_a_restored_server_lost_are_sent_again,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
+    a_version_of_a_lost_history_does_not_make_another_value_look_seen,
+    a_version_from_before_a_row_was_removed_never_means_its_successor,
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
     a_first_sync_that_is_cut_goes_on_where_it_was,
     a_tracked_table_with_rows_is_sent_whole,
@@ -159,6 +161,60 @@ fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: 
     server.resume();
     converge(&server, &[&a]);
     assert_eq!(a.dump("todos").len(), 5);
+}
+
+fn a_version_of_a_lost_history_does_not_make_another_value_look_seen(backend: Backend) {
+    let mut server = todos(backend);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    make_todo(&server, 1);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("UPDATE todos SET title = 'made of the lost row'");
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    b.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    b.client().sync().unwrap();
+    // Both the lost row and this one are at version 1.
+    insert(&b, 1, "of the new history");
+    b.client().sync().unwrap();
+    converge(&server, &[&a, &b]);
+    let kept = ledger(&server, "column=title");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    assert_eq!(kept[0]["policy"], "last_writer_wins");
+    let values = [&kept[0]["kept"]["value"], &kept[0]["lost"]["value"]];
+    assert!(values.contains(&&json!("of the new history")), "{kept:?}");
+    assert!(values.contains(&&json!("made of the lost row")), "{kept:?}");
+}
+
+fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Backend) {
+    let mut server = one_todo(backend);
+    let device = device(&server);
+    device.sql("UPDATE todos SET title = 'made of the removed row'");
+    server.sql("DELETE FROM todos");
+    server.terminate();
+    // Years go by.
+    server.sql(
+        "UPDATE colsync_tombstones SET deleted_at = 0; UPDATE colsync_anchors SET recorded_at = 0",
+    );
+    server.resume();
+    colsync_tests::device::until("the house is kept", || {
+        server
+            .value("SELECT CAST(count(*) AS TEXT) FROM colsync_anchors")
+            .as_deref()
+            == Some("0")
+    });
+    make_todo(&server, 1);
+    device.client().sync().unwrap();
+    let kept = ledger(&server, "column=title");
+    assert_eq!(kept.len(), 1, "{kept:?}");
+    let values = [&kept[0]["kept"]["value"], &kept[0]["lost"]["value"]];
+    assert!(values.contains(&&json!("old")), "{kept:?}");
+    assert!(
+        values.contains(&&json!("made of the removed row")),
+        "{kept:?}"
+    );
 }
 
 fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {

@@ -14,6 +14,7 @@ on_both![
     a_log_removes_rows_for_good_where_the_server_allows_it,
     an_entry_that_is_refused_leaves_the_others_of_its_row,
     a_row_made_and_deleted_offline_is_told_to_a_log,
+    a_log_of_a_row_that_someone_else_made_has_not_seen_that,
     edits_made_while_a_log_is_sent_stay_pending,
     a_counter_counts_each_entry_once,
     a_whole_row_is_decided_as_one_and_the_loser_is_kept,
@@ -168,6 +169,25 @@ fn a_row_made_and_deleted_offline_is_told_to_a_log(backend: Backend) {
         server.anonymous().get(&path).expect(200).json()["title"],
         "short"
     );
+    device.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_log_of_a_row_that_someone_else_made_has_not_seen_that(backend: Backend) {
+    let server = Server::on(backend).table(TODOS).start();
+    let device = device(&server);
+    device.sql(&format!(
+        "INSERT INTO todos (id, title, done) VALUES ('{}', 'of the device', 0)",
+        id(1)
+    ));
+    update(&device, "note = 'of the device'", 1);
+    make_todo(&server, 1);
+    sync(&device, Mode::TransactionLog);
+    let entries = ledger(&server, "");
+    let columns: Vec<&Json> = entries.iter().map(|entry| &entry["column"]).collect();
+    assert_eq!(columns.len(), 2, "{entries:?}");
+    assert!(columns.contains(&&json!("title")) && columns.contains(&&json!("note")));
+    let lost = |entry: &Json| entry["lost"]["value"] == "old";
+    assert!(entries.iter().all(lost), "{entries:?}");
     device.assert_equals(&server.anonymous(), "todos");
 }
 
