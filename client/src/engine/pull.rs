@@ -171,7 +171,7 @@ impl Session<'_> {
     fn start_over(&mut self, feed: &Feed) -> Result<(), Error> {
         match feed {
             Feed::All => {
-                self.file.write(resync::begin)?;
+                self.file.write(resync::begin_in_another_history)?;
                 step::reach("resync.begun");
                 Ok(())
             }

@@ -2,22 +2,17 @@
 
 use std::collections::HashSet;
 
-use colsync_shared::receipt::{Receipt, Rejection, Status};
+use colsync_shared::receipt::{Receipt, Rejection};
 use colsync_shared::step;
 
 use super::report::Progress;
 use super::session::Session;
 use crate::error::Error;
-use crate::file::Meta;
-use crate::inbox::resync;
 use crate::outbox::freeze::{self, Choice, Frozen};
+use crate::outbox::history;
 use crate::outbox::settle::{Settled, Terms, settle};
-use crate::outbox::{history, letters};
 use crate::remote::Trouble;
 use crate::table::RowRef;
-
-/// The position of a file whose versions are of a history that the server has lost: no server makes such a cursor.
-const NOWHERE: &str = "nowhere";
 
 /// How often a sync takes a new identity or sends pushes again before it gives up.
 const MOST_RESTARTS: usize = 3;
@@ -257,53 +252,6 @@ impl Session<'_> {
         let settled = settle(&mut self.file, &self.tables, frozen, receipts, terms)?;
         self.count(frozen, &settled);
         Ok(settled)
-    }
-
-    /// Where the file is in the feed, for the server to see whether it knows the place.
-    fn position(&mut self) -> Result<Option<String>, Error> {
-        let cursor = self.file.meta(Meta::Cursor)?;
-        let starts_over = cursor.is_none() && !resync::under_way(&mut self.file)?.is_empty();
-        Ok(cursor.or_else(|| starts_over.then(|| NOWHERE.to_owned())))
-    }
-
-    /// Makes the numbers of pushes fit the server's again.
-    pub(super) fn mend(&mut self, trouble: &Trouble) -> Result<(), Error> {
-        let Trouble::OutOfOrder { expected } = trouble else {
-            return self.renew();
-        };
-        match freeze::kept_from(&mut self.file, *expected)? {
-            Some(lost) if !lost.is_empty() => {
-                log::warn!(
-                    "the server has lost {} push(es): sending them again",
-                    lost.len()
-                );
-                for push in &lost {
-                    self.replay(push)?;
-                }
-            }
-            Some(_) | None => self.renew()?,
-        }
-        // Its rows are those of another history now.
-        self.file.write(resync::begin)
-    }
-
-    /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
-    fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
-        self.go_on()?;
-        let compress = self.settings.compress;
-        let answer = self
-            .remote
-            .push(self.client, push, Some(NOWHERE), compress)?;
-        let edits = freeze::edits(push)?;
-        let now = self.settings.clock.now();
-        self.file.write(|file| {
-            for (edit, receipt) in edits.iter().zip(&answer.receipts) {
-                if receipt.status == Status::Rejected {
-                    letters::add(file, edit, receipt, now)?;
-                }
-            }
-            Ok(())
-        })
     }
 
     fn count(&mut self, frozen: &Frozen, settled: &Settled) {

@@ -159,6 +159,7 @@ impl Session<'_> {
             self.fetch_schema()?;
         }
         self.pair()?;
+        self.replay()?;
         self.push()?;
         if !self.report.waiting.is_empty() && self.fetch_schema()? {
             self.pair()?;
@@ -247,6 +248,7 @@ impl Session<'_> {
             freeze::thaw(file)?;
             file.execute("DELETE FROM colsync_pushes", &[])?;
             file.set_meta(Meta::ClientId, Some(&new.to_string()))?;
+            file.set_meta(Meta::Replay, None)?;
             file.set_meta(Meta::Push, None)?;
             step::reach("identity.before_commit");
             Ok(())

@@ -30,6 +30,8 @@ pub(crate) enum Meta {
     SyncedAt,
     /// The tables with which the pull under way starts over, by their numbers; a JSON list.
     Resync,
+    /// Whether it does so because the server's history is another.
+    LostHistory,
     /// How edits go up.
     Mode,
     /// Whether something came of a row that is not there: the next pull starts over.
@@ -38,6 +40,8 @@ pub(crate) enum Meta {
     CursorTables,
     /// The last number below 0 that a row was given for want of the server's.
     LocalId,
+    /// The first of the pushes that the server has lost and is to be sent again.
+    Replay,
     /// The last failure, for people.
     LastError,
 }
@@ -56,10 +60,12 @@ impl Meta {
             Meta::SchemaVersion => "schema_version",
             Meta::SyncedAt => "synced_at_ms",
             Meta::Resync => "resync",
+            Meta::LostHistory => "lost_history",
             Meta::Mode => "mode",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
             Meta::LocalId => "local_id",
+            Meta::Replay => "replay",
             Meta::LastError => "last_error",
         }
     }

@@ -9,6 +9,7 @@ use colsync_shared::step;
 use super::held::{self, Held, LOST};
 use super::line::{Change, Columns, What};
 use super::pending::{PendingRow, PendingRows};
+use super::resync;
 use super::versions;
 use super::write::{self, Upsert};
 use crate::error::Error;
@@ -56,6 +57,7 @@ pub(crate) fn page(
             let mut page = Page {
                 all_first: versions::none(file)?,
                 none_held: held::none(file)?,
+                in_another_history: resync::in_another_history(file)?,
                 file,
                 pending,
                 resync,
@@ -87,6 +89,8 @@ struct Page<'a> {
     /// Whether no row is known at another version than its first.
     all_first: bool,
     none_held: bool,
+    /// Whether the versions that are known of rows are of a history that the server has lost.
+    in_another_history: bool,
     applied: Applied,
 }
 
@@ -113,7 +117,7 @@ impl Page<'_> {
                 columns,
             } => {
                 if self.resync.contains(&row.table) {
-                    super::resync::seen(self.file, &row)?;
+                    resync::seen(self.file, &row)?;
                 }
                 // Most rows bring what the table has, and nothing else.
                 if !full || columns.len() > upsert.columns() {
@@ -210,12 +214,15 @@ impl Page<'_> {
         let mut held = held::of(self.file, row)?;
         let version = incoming.version;
         merge(&mut held, incoming);
+        let is_resync = self.resync.contains(&row.table);
+        if is_resync && self.in_another_history {
+            held.lose_bases(paired, edits);
+        }
         if edits.inserted || held.removed || !write::exists(self.file, paired, &row.id)? {
             // The whole row is the app's: made, deleted, or made again.
             return held::keep(self.file, row, &held, None);
         }
         let known = versions::of(self.file, row)?;
-        let is_resync = self.resync.contains(&row.table);
         let lost = is_resync && version.is_some_and(|version| version < known);
         let mut free: Vec<(usize, Stored)> = Vec::new();
         let mut waiting = BTreeMap::new();

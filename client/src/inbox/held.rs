@@ -10,8 +10,10 @@ use colsync_shared::sqlite::Stored;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::pending::PendingRow;
 use crate::error::Error;
 use crate::file::{File, text};
+use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
 /// A base version in a history that the server has lost: the edit is to name its Original instead.
@@ -65,6 +67,17 @@ impl Held {
             self.bases.insert(column.to_owned(), LOST);
         } else {
             self.bases.entry(column.to_owned()).or_insert(version);
+        }
+    }
+
+    /// Notes that what the unpushed `edits` were made from is of a history that the server has lost.
+    pub(crate) fn lose_bases(&mut self, paired: &Paired, edits: &PendingRow) {
+        self.row_base = Some(LOST);
+        for at in 0..paired.local.columns.len() {
+            let is_edited = paired.touches(at, |name| edits.has(name));
+            if let Some(there) = paired.column(at).filter(|_| is_edited) {
+                self.note_base(&there.name, LOST);
+            }
         }
     }
 

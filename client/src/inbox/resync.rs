@@ -25,6 +25,18 @@ pub(crate) fn begin(file: &mut File) -> Result<(), Error> {
     note(file, &numbers.collect())
 }
 
+/// The same where the server's history is not the one that the file knows: versions of rows that the pull has not brought
+/// yet mean nothing.
+pub(crate) fn begin_in_another_history(file: &mut File) -> Result<(), Error> {
+    file.set_meta(Meta::LostHistory, Some("1"))?;
+    begin(file)
+}
+
+/// Whether the pull under way starts over in another history.
+pub(crate) fn in_another_history(file: &mut File) -> Result<bool, Error> {
+    Ok(file.meta(Meta::LostHistory)?.is_some())
+}
+
 /// Lets the next pull, which brings all rows of these tables, be one that starts over with them.
 pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> {
     let mut under_way = under_way(file)?;
@@ -70,6 +82,7 @@ pub(crate) fn finish(
     pending: &PendingRows,
 ) -> Result<u64, Error> {
     let under_way = under_way(file)?;
+    let lost = in_another_history(file)?;
     let mut removed = 0;
     for paired in tables
         .iter()
@@ -90,7 +103,12 @@ pub(crate) fn finish(
                 table: number,
                 id: RowId(id),
             };
-            if pending.of(&row).is_some() {
+            if let Some(edits) = pending.of(&row) {
+                if lost {
+                    let mut held = held::of(file, &row)?;
+                    held.lose_bases(paired, edits);
+                    held::keep(file, &row, &held, None)?;
+                }
                 continue;
             }
             match write::delete(file, paired, &row.id) {
@@ -106,6 +124,7 @@ pub(crate) fn finish(
         }
     }
     file.execute("DELETE FROM colsync_seen", &[])?;
+    file.set_meta(Meta::LostHistory, None)?;
     file.set_meta(Meta::Resync, None)?;
     Ok(removed)
 }

@@ -44,7 +44,7 @@ impl File {
         let mut conn = SqliteConnection::establish(self.path.to_str().unwrap()).unwrap();
         clock::read_by(&mut conn, &self.clock);
         // Nothing here outlives the process, so nothing waits for a disk.
-        conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 0")
+        conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 5000")
             .unwrap();
         self.conn = Some(conn);
     }

@@ -29,6 +29,30 @@ pub(super) struct Sent {
     pub(super) body: Vec<u8>,
 }
 
+pub(super) use check::plain;
+
+impl Sent {
+    /// The request for people.
+    pub(super) fn told(&self) -> String {
+        let is_told = |name: &str| name.starts_with("client-") || name.starts_with("if-");
+        let headers = self
+            .headers
+            .iter()
+            .filter(|(name, _)| is_told(&name.to_ascii_lowercase()));
+        let headers: Vec<String> = headers
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect();
+        let body = zstd::decode_all(self.body.as_slice()).unwrap_or_else(|_| self.body.clone());
+        let body = String::from_utf8_lossy(&body);
+        format!(
+            "{} {} {} {body}",
+            self.method,
+            self.path,
+            headers.join(", ")
+        )
+    }
+}
+
 pub(super) struct Server {
     node: Option<Node>,
     config: Config,

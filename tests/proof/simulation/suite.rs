@@ -151,7 +151,8 @@ pub(crate) fn part(text: &str) {
         }
         if let Some(broken) = broken {
             let (plan, broken) = shrink(plan, broken, |plan| ground.play(plan).0);
-            found = Some(format!("seed {seed}: {broken}\n{plan:#?}"));
+            let told = ground.trace(&plan).join("\n");
+            found = Some(format!("seed {seed}: {broken}\n{:?}\n{told}", plan.perils));
             break;
         }
     }
@@ -222,6 +223,22 @@ impl Ground {
     /// What a plan breaks, if anything, and what it did.
     fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
         let mut world = World::new(plan, &self.seedlings, &self.memory);
+        let broken = self.through(plan, &mut world);
+        (broken, world.end())
+    }
+
+    /// What is asked and answered in a plan, step by step.
+    fn trace(&self, plan: &Plan) -> Vec<String> {
+        let mut world = World::new(plan, &self.seedlings, &self.memory);
+        world.trace = Some(Vec::new());
+        self.through(plan, &mut world);
+        let told = world.trace.take().unwrap_or_default();
+        world.end();
+        told
+    }
+
+    /// Takes the world through a plan; what that breaks.
+    fn through(&self, plan: &Plan, world: &mut World) -> Option<String> {
         let play = AssertUnwindSafe(|| {
             for (number, step) in plan.steps.iter().enumerate() {
                 world
@@ -231,10 +248,9 @@ impl Ground {
             world.come_to_rest()?;
             world.check()
         });
-        let broken = match catch_unwind(play) {
+        match catch_unwind(play) {
             Ok(done) => done.err(),
             Err(_panic) => Some(format!("a panic: {}", said())),
-        };
-        (broken, world.end())
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct World {
     /// Whether a copy of a file or of the database was ever put back: then counters may have counted twice.
     put_back: bool,
     pub(super) counts: Counts,
+    /// What was asked and answered, where that is wanted.
+    pub(super) trace: Option<Vec<String>>,
 }
 
 /// Files to begin with: a server's database, and a client's file.
@@ -68,6 +70,7 @@ impl World {
             written: 0,
             put_back: false,
             counts: Counts::new(),
+            trace: None,
         };
         world.set_clocks();
         world
@@ -89,6 +92,12 @@ impl World {
         self.set_clocks();
     }
 
+    fn tell(&mut self, what: impl FnOnce() -> String) {
+        if let Some(trace) = &mut self.trace {
+            trace.push(what());
+        }
+    }
+
     /// The time as SQLite's triggers have it.
     fn millis(&self) -> i64 {
         self.now / 1_000 * 1_000
@@ -100,6 +109,7 @@ impl World {
     /// A promise that it broke.
     pub(super) fn step(&mut self, step: &Step) -> Result<(), String> {
         self.wait(1_000);
+        self.tell(|| format!("{step:?}"));
         match step {
             Step::Wait(micros) => self.wait(*micros),
             Step::Insert {

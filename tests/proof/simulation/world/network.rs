@@ -10,13 +10,22 @@ use super::World;
 use crate::simulation::crash::Death;
 use crate::simulation::device::{Call, Ended, Reply};
 use crate::simulation::plan::{Fault, Moment, Sync};
-use crate::simulation::server::{Answer, Sent};
+use crate::simulation::server::{Answer, Sent, plain};
 
 impl World {
     /// The server answers a request; none if it died of it.
     pub(super) fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
         let journal = &mut self.journal;
-        let answer = self.server.answer(sent, &mut |body| journal.accept(body))?;
+        let answer = self.server.answer(sent, &mut |body| journal.accept(body));
+        if self.trace.is_some() {
+            let told = match &answer {
+                Ok(Some(answer)) => format!("{} {}", answer.status, plain(answer)),
+                Ok(None) => "the server dies".to_owned(),
+                Err(why) => why.clone(),
+            };
+            self.tell(|| format!("  {}\n    {told}", sent.told()));
+        }
+        let answer = answer?;
         if answer.is_none() {
             self.count("server killed");
         }
@@ -119,7 +128,10 @@ impl World {
                     answer.cut = true;
                     break;
                 }
-                Some(false) => break,
+                Some(false) => {
+                    self.tell(|| format!("    {}", lines(&answer)));
+                    break;
+                }
                 Some(true) => {
                     self.meanwhile(sync, Moment::Piece(number, piece))?;
                     piece += 1;
@@ -147,6 +159,12 @@ impl World {
             )),
         })
     }
+}
+
+/// The lines of a pull.
+fn lines(answer: &Answer) -> String {
+    let plain = zstd::decode_all(answer.body.as_slice()).unwrap_or_else(|_| answer.body.clone());
+    String::from_utf8_lossy(&plain).replace('\n', "\n    ")
 }
 
 fn sent(request: &http::Request<Vec<u8>>) -> Sent {
