@@ -301,7 +301,7 @@ fn rows_that_change_between_two_pages_are_not_lost(backend: Backend) {
 }
 
 /// Pulls until nothing is left.
-fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: &str) {
+pub(crate) fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: &str) {
     loop {
         let pulled = client.pull_with(parameters);
         lay_over(copy, &pulled);
@@ -312,7 +312,7 @@ fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: 
 }
 
 /// What a client does with the lines of a pull.
-fn lay_over(copy: &mut BTreeMap<String, Json>, pulled: &Pulled) {
+pub(crate) fn lay_over(copy: &mut BTreeMap<String, Json>, pulled: &Pulled) {
     for line in &pulled.rows {
         let id = line["id"].as_str().unwrap().to_owned();
         if line.get("removed").is_some() {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use colsync_shared::{ClientId, RowKey};
 
+use super::adopt::HAS_MOVED;
 use super::conn::{Backend, Conn, Grave};
 use super::error::StoreError;
 use super::horizon::Horizon;
@@ -28,8 +29,7 @@ impl Conditions {
     }
 
     /// What is not visible at `horizon`.
-    fn unseen(&mut self, backend: Backend, column: &str, horizon: Option<&Horizon>) {
-        let Some(horizon) = horizon else { return };
+    fn unseen(&mut self, backend: Backend, column: &str, horizon: &Horizon) {
         self.add(format!("{column} >= :?"), [Bind::Int(horizon.xmin)]);
         if backend == Backend::Pg && horizon.xmax > horizon.xmin {
             let open = horizon.open.iter().map(|txid| Some(*txid)).collect();
@@ -75,13 +75,14 @@ impl Conn {
     pub(crate) fn feed_page(
         &mut self,
         table: &TableInfo,
-        horizon: Option<&Horizon>,
+        horizon: &Horizon,
         after: Option<(i64, &RowKey)>,
         limit: usize,
     ) -> Result<Vec<StoredRow>> {
         let backend = self.backend();
         let keys = key_names(table, "t.");
         let mut only = Conditions::default();
+        only.add(format!("t.{HAS_MOVED}"), []);
         only.unseen(backend, "t.sync_txid", horizon);
         if let Some((txid, key)) = after {
             let sql = format!(
@@ -118,7 +119,7 @@ impl Conn {
     pub(crate) fn feed_tombstones(
         &mut self,
         table: &TableInfo,
-        horizon: Option<&Horizon>,
+        horizon: &Horizon,
         after: Option<(i64, &str)>,
         limit: usize,
     ) -> Result<Vec<Grave>> {
@@ -203,7 +204,8 @@ fn moved<'a>(
     let mut binds = Vec::new();
     for table in tables {
         let mut only = Conditions::default();
-        only.unseen(backend, "sync_txid", Some(horizon));
+        only.add(HAS_MOVED, []);
+        only.unseen(backend, "sync_txid", horizon);
         // Not an EXISTS: of that PostgreSQL would read a large table to its end to find nothing.
         parts.push(format!(
             "(SELECT 1 FROM {} {} ORDER BY sync_txid LIMIT 1) IS NOT NULL",
@@ -213,7 +215,7 @@ fn moved<'a>(
         binds.extend(only.binds);
     }
     let mut only = Conditions::default();
-    only.unseen(backend, "txid", Some(horizon));
+    only.unseen(backend, "txid", horizon);
     parts.push(format!(
         "EXISTS (SELECT 1 FROM colsync_tombstones {})",
         only.clause()

@@ -43,9 +43,19 @@ pub(crate) struct Pass {
     /// Whether it has come to the table's tombstones.
     #[serde(rename = "g")]
     pub(crate) graves: bool,
-    /// The last row delivered of that table: its position in the feed and its id.
+    /// The last row delivered of that table.
     #[serde(rename = "l", default, skip_serializing_if = "Option::is_none")]
-    pub(crate) last: Option<(i64, String)>,
+    pub(crate) last: Option<Last>,
+}
+
+/// Where a pull stands in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Last {
+    /// In a table whose changes it brings: a row's position in the feed and its id.
+    Change(i64, String),
+    /// In a table that it brings whole: a row's id.
+    Row(String),
 }
 
 impl Cursor {
