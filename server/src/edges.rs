@@ -44,6 +44,14 @@ pub(crate) fn uuid4() -> Uuid {
     Uuid::new_v4()
 }
 
+/// An identity for a table that is being adopted. Counted ones would come again after a restore, for other tables or
+/// for other rows of the same.
+pub(crate) fn table_id() -> i64 {
+    // The first 48 bits of such an id are random, and fit into a JSON number.
+    let (high, _) = uuid4().as_u64_pair();
+    i64::try_from(high >> 16).unwrap_or(i64::MAX)
+}
+
 /// 32 bytes from the system's random source, 244 of their bits random.
 pub(crate) fn secret() -> [u8; 32] {
     let mut bytes = [0; 32];

@@ -3,6 +3,7 @@
 //!
 //! `http -> queue -> sync -> store`: each room knows only those to its right.
 
+mod asker;
 pub mod auth;
 pub mod cli;
 pub mod config;

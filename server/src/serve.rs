@@ -10,6 +10,7 @@ use actix_web::web::Data;
 use actix_web::{App as Actix, HttpServer};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::asker::Asker;
 use crate::auth::Owners;
 use crate::config::{Config, TableConfig};
 use crate::http::{self, App, problem};
@@ -69,6 +70,7 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
     let head_deadline = std::time::Duration::from_secs(config.limits.request_seconds);
     let app = Data::new(App {
         config,
+        asker: Asker::new(store.clone()),
         store,
         queue,
         metrics,

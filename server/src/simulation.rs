@@ -14,6 +14,7 @@ use actix_web::rt::Runtime;
 use actix_web::test::{TestRequest, init_service};
 use actix_web::web::Data;
 
+use crate::asker::Asker;
 use crate::auth::Owners;
 use crate::config::Config;
 use crate::http::App;
@@ -69,6 +70,7 @@ impl Node {
             queue,
             metrics,
             owners: Owners::default(),
+            asker: Asker::new(store.clone()),
         });
         let runtime = Runtime::new()?;
         let service = runtime.block_on(init_service(application(app)));

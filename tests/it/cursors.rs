@@ -1,5 +1,7 @@
 //! Cursors and what they cover: transactions that commit late, restarts, restores.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use colsync_tests::tables::id;
 use colsync_tests::{Backend, Pulled, on_both};
 use diesel::connection::SimpleConnection as _;
@@ -95,6 +97,19 @@ fn what_is_no_cursor_is_refused(backend: Backend) {
     for bad in ["limit=0", "limit=-1", "limit=x", "limit=1.5"] {
         let refused = reader.try_pull(None, bad).problem(400, "invalid_parameter");
         assert_eq!(refused.json()["field"], "limit", "{bad}");
+    }
+    // Of the right form, with names in them that no server gave, and that databases choke on.
+    for bad in [
+        json!({ "a": "x\0'\"", "t": [] }),
+        json!({ "a": "", "t": [] }),
+        json!({ "f": "x", "t": [] }),
+        json!({ "t": [], "p": { "o": "x", "t": [], "n": 0, "g": false } }),
+        json!({ "t": [], "p": { "o": id(1), "t": [], "n": 0, "g": true, "l": [1, "x\0"] } }),
+        json!({ "t": [], "p": { "o": id(1), "t": [], "n": 0, "g": false, "l": "x\0" } }),
+    ] {
+        let cursor = URL_SAFE_NO_PAD.encode(bad.to_string());
+        let refused = reader.try_pull(Some(&cursor), "");
+        let _ = refused.problem(400, "malformed_cursor");
     }
     let elsewhere = todos(backend);
     let _ = elsewhere

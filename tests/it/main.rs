@@ -9,6 +9,7 @@
 
 mod access;
 mod admin;
+mod adopted_rows;
 mod bad_input;
 mod cli;
 mod client_article;

@@ -14,6 +14,7 @@ on_both![
     later_pulls_bring_only_the_columns_that_changed,
     a_pull_with_nothing_new_brings_a_checkpoint_alone,
     who_has_everything_still_hears_of_what_happens,
+    pulls_that_are_answered_together_are_not_older_than_their_questions,
     a_client_does_not_get_its_own_writes_back,
     a_client_whose_push_number_is_not_the_servers_is_told,
     a_deleted_row_is_removed_and_a_revived_one_comes_whole,
@@ -105,6 +106,38 @@ fn who_has_everything_still_hears_of_what_happens(backend: Backend) {
     let _ = reader
         .try_pull(reader.cursor(), "")
         .problem(410, "cursor_expired");
+}
+
+/// Each reader asks as soon as its own row's change is acknowledged, while the others ask, too.
+fn pulls_that_are_answered_together_are_not_older_than_their_questions(backend: Backend) {
+    const READERS: u64 = 12;
+    let server = todos(backend);
+    for number in 1..=READERS {
+        make_todo(&server, number);
+    }
+    let mut readers: Vec<(u64, Client)> = (1..=READERS)
+        .map(|number| (number, server.client(&format!("reader {number}"))))
+        .collect();
+    for (_, reader) in &mut readers {
+        reader.pull();
+    }
+    std::thread::scope(|scope| {
+        for (number, mut reader) in readers {
+            let writer = server.client(&format!("writer {number}"));
+            scope.spawn(move || {
+                for round in 0..15 {
+                    // Those that find nothing share a question with those that find something.
+                    while !reader.pull().rows.is_empty() {}
+                    let title = format!("{number} in round {round}");
+                    let _ = writer
+                        .patch(&todo(number), &json!({ "title": title }))
+                        .expect(200);
+                    let pulled = reader.pull();
+                    assert_eq!(pulled.row(&id(number))["columns"]["title"], title);
+                }
+            });
+        }
+    });
 }
 
 fn a_client_does_not_get_its_own_writes_back(backend: Backend) {
@@ -301,7 +334,7 @@ fn rows_that_change_between_two_pages_are_not_lost(backend: Backend) {
 }
 
 /// Pulls until nothing is left.
-fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: &str) {
+pub(crate) fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: &str) {
     loop {
         let pulled = client.pull_with(parameters);
         lay_over(copy, &pulled);
@@ -312,7 +345,7 @@ fn pull_all(client: &mut Client, copy: &mut BTreeMap<String, Json>, parameters: 
 }
 
 /// What a client does with the lines of a pull.
-fn lay_over(copy: &mut BTreeMap<String, Json>, pulled: &Pulled) {
+pub(crate) fn lay_over(copy: &mut BTreeMap<String, Json>, pulled: &Pulled) {
     for line in &pulled.rows {
         let id = line["id"].as_str().unwrap().to_owned();
         if line.get("removed").is_some() {

@@ -23,6 +23,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::middleware::{Compress, DefaultHeaders, Next};
 use actix_web::web::{self, ServiceConfig};
 
+use crate::asker::Asker;
 use crate::auth::Owners;
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -33,6 +34,7 @@ use crate::store::Store;
 pub(crate) struct App {
     pub(crate) config: Config,
     pub(crate) store: Arc<Store>,
+    pub(crate) asker: Arc<Asker>,
     pub(crate) queue: Queue,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) owners: Owners,

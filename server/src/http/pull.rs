@@ -5,16 +5,17 @@ use std::sync::Arc;
 use actix_web::http::header::{CONTENT_ENCODING, VARY};
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
-use colsync_shared::{ClientId, step};
+use colsync_shared::{ClientId, Time, step};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::App;
-use super::exchange::{caller, failed};
+use super::exchange::{caller, failed, read};
 use super::headers::client_push;
 use super::packed::Packed;
 use super::problem::Problem;
+use crate::asker::Heard;
 use crate::edges;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
@@ -65,6 +66,18 @@ pub(super) async fn pull(
     answer
         .content_type("application/x-ndjson")
         .insert_header(("Server-Time", caller.arrived.to_string()));
+    let client = caller.client;
+    let wanted = match idle::anchor(&wanted) {
+        None => wanted,
+        Some(_) => match app.asker.ask(wanted).await {
+            Ok(Heard::Perhaps(wanted)) => wanted,
+            Ok(Heard::Nothing(chunk, anchor)) => {
+                noted(&app, client, anchor).await;
+                return Ok(answer.body(whole(chunk, packed).map_err(|e| refused_pull(&e))?));
+            }
+            Err(refused) => return Err(refused_pull(&refused)),
+        },
+    };
     let page = app.config.limits.page_rows;
     let begun = web::block({
         let app = app.clone();
@@ -79,7 +92,7 @@ pub(super) async fn pull(
     let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let reader = Reader { packed, sender };
-        stream_rest(&app, (*pull, first), caller.client, page, limit, reader);
+        stream_rest(&app, (*pull, first), client, page, limit, reader);
     });
     let chunks = stream::unfold(receiver, |mut receiver| async move {
         receiver.recv().await.map(|chunk| {
@@ -116,24 +129,22 @@ impl Reader {
     }
 }
 
-fn begin(app: &App, wanted: Request, limit: usize, mut packed: Packed) -> Result<Begun, PullError> {
+fn begin(app: &App, wanted: Request, limit: usize, packed: Packed) -> Result<Begun, PullError> {
     let client = wanted.client;
     let mut conn = app.store.connect()?;
-    let (chunk, anchor) = match idle::answer(&mut conn, app.store.horizons(), &wanted)? {
-        Some(answer) => answer,
-        None => {
-            let (pull, chunk) = Pull::begin(&mut conn, app.store.schema(), wanted, limit)?;
-            if !chunk.complete {
-                return Ok(Begun::Part(Box::new(pull), chunk, packed));
-            }
-            (chunk, pull.leads_to().to_owned())
-        }
-    };
-    note(app, &mut conn, client, &anchor);
+    let (pull, chunk) = Pull::begin(&mut conn, app.store.schema(), wanted, limit)?;
+    if !chunk.complete {
+        return Ok(Begun::Part(Box::new(pull), chunk, packed));
+    }
+    note(app, &mut conn, client, pull.leads_to());
+    whole(chunk, packed).map(Begun::Whole)
+}
+
+/// The answer that is this chunk alone.
+fn whole(chunk: Chunk, mut packed: Packed) -> Result<Bytes, PullError> {
     step::reach("pull.last_chunk");
     packed
         .pack(chunk.lines, true)
-        .map(Begun::Whole)
         .map_err(|broken| unpacked(&broken).into())
 }
 
@@ -144,12 +155,28 @@ fn unpacked(broken: &std::io::Error) -> StoreError {
 /// Notes that the client has been given everything up to `anchor`. The answer does not depend on that.
 fn note(app: &App, conn: &mut Conn, client: ClientId, anchor: &str) {
     let now = edges::now();
-    if client == ClientId::ANONYMOUS || !app.owners.is_to_be_noted(client, anchor, now) {
-        return;
-    }
-    if let Err(failure) = internal::client_pulled(conn, client, anchor, now) {
+    if is_to_be_noted(app, client, anchor, now)
+        && let Err(failure) = internal::client_pulled(conn, client, anchor, now)
+    {
         log::warn!("a pull of {client} was not noted: {failure}");
     }
+}
+
+/// The same, off actix's threads.
+async fn noted(app: &Data<App>, client: ClientId, anchor: String) {
+    let now = edges::now();
+    if is_to_be_noted(app, client, &anchor, now) {
+        let done = read(app, move |conn| {
+            internal::client_pulled(conn, client, &anchor, now)
+        });
+        if done.await.is_err() {
+            log::warn!("a pull of {client} was not noted");
+        }
+    }
+}
+
+fn is_to_be_noted(app: &App, client: ClientId, anchor: &str, now: Time) -> bool {
+    client != ClientId::ANONYMOUS && app.owners.is_to_be_noted(client, anchor, now)
 }
 
 /// Sends the chunks as the reader takes them; holds no connection while it waits. A failure ends the

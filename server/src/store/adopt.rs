@@ -6,6 +6,11 @@ use std::fmt::Write as _;
 
 use super::introspected::{Introspected, METADATA};
 
+/// True of the rows that stand in the feed's index: all but those that are as they were adopted. A query that is to
+/// use the index says it in these words, as neither database sees that a position bound to it is above 0. Not in others:
+/// of two lower bounds SQLite would take the first, and look at all that has ever moved.
+pub(super) const HAS_MOVED: &str = "sync_txid <> 0";
+
 /// Why tables were not adopted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdoptError {

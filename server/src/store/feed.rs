@@ -1,9 +1,8 @@
 //! Pages of rows: by key for whoever lists them, by position in the feed for whoever pulls.
 
-use std::sync::Arc;
+use colsync_shared::RowKey;
 
-use colsync_shared::{ClientId, RowKey};
-
+use super::adopt::HAS_MOVED;
 use super::conn::{Backend, Conn, Grave};
 use super::error::StoreError;
 use super::horizon::Horizon;
@@ -28,9 +27,14 @@ impl Conditions {
     }
 
     /// What is not visible at `horizon`.
-    fn unseen(&mut self, backend: Backend, column: &str, horizon: Option<&Horizon>) {
-        let Some(horizon) = horizon else { return };
+    fn unseen(&mut self, backend: Backend, column: &str, horizon: &Horizon) {
         self.add(format!("{column} >= :?"), [Bind::Int(horizon.xmin)]);
+        self.unseen_beyond(backend, column, horizon);
+    }
+
+    /// The same where another condition begins behind a position that is not visible. A second lower bound would be one
+    /// too many: SQLite takes the first, and would go over all that the pages before have brought.
+    fn unseen_beyond(&mut self, backend: Backend, column: &str, horizon: &Horizon) {
         if backend == Backend::Pg && horizon.xmax > horizon.xmin {
             let open = horizon.open.iter().map(|txid| Some(*txid)).collect();
             let sql = format!("({column} >= :? OR {column} = ANY(:?))");
@@ -75,23 +79,22 @@ impl Conn {
     pub(crate) fn feed_page(
         &mut self,
         table: &TableInfo,
-        horizon: Option<&Horizon>,
+        horizon: &Horizon,
         after: Option<(i64, &RowKey)>,
         limit: usize,
     ) -> Result<Vec<StoredRow>> {
         let backend = self.backend();
         let keys = key_names(table, "t.");
         let mut only = Conditions::default();
-        only.unseen(backend, "t.sync_txid", horizon);
-        if let Some((txid, key)) = after {
-            let sql = format!(
-                "(t.sync_txid, {keys}) > (:?, {})",
-                key_places(backend, table)
-            );
-            only.add(
-                sql,
-                std::iter::once(Bind::Int(txid)).chain(key_binds(backend, key)),
-            );
+        only.add(format!("t.{HAS_MOVED}"), []);
+        match after {
+            None => only.unseen(backend, "t.sync_txid", horizon),
+            Some((txid, key)) => {
+                let places = key_places(backend, table);
+                let binds = std::iter::once(Bind::Int(txid)).chain(key_binds(backend, key));
+                only.add(format!("(t.sync_txid, {keys}) > (:?, {places})"), binds);
+                only.unseen_beyond(backend, "t.sync_txid", horizon);
+            }
         }
         self.page(table, only, &format!("t.sync_txid, {keys}"), limit)
     }
@@ -118,18 +121,19 @@ impl Conn {
     pub(crate) fn feed_tombstones(
         &mut self,
         table: &TableInfo,
-        horizon: Option<&Horizon>,
+        horizon: &Horizon,
         after: Option<(i64, &str)>,
         limit: usize,
     ) -> Result<Vec<Grave>> {
         let mut only = Conditions::default();
         only.add("table_name = :?", [Bind::Text(table.spec.name.clone())]);
-        only.unseen(self.backend(), "txid", horizon);
-        if let Some((txid, id)) = after {
-            only.add(
-                "(txid, row_id) > (:?, :?)",
-                [Bind::Int(txid), Bind::Text(id.to_owned())],
-            );
+        match after {
+            None => only.unseen(self.backend(), "txid", horizon),
+            Some((txid, id)) => {
+                let binds = [Bind::Int(txid), Bind::Text(id.to_owned())];
+                only.add("(txid, row_id) > (:?, :?)", binds);
+                only.unseen_beyond(self.backend(), "txid", horizon);
+            }
         }
         let sql = format!(
             "SELECT row_id, txid FROM colsync_tombstones {} ORDER BY txid, row_id LIMIT :?",
@@ -150,60 +154,23 @@ impl Conn {
 
     /// Whether any of `tables` has a change that is not visible at `horizon`.
     pub(crate) fn moved_since(&mut self, tables: &[&TableInfo], horizon: &Horizon) -> Result<bool> {
-        let (moved, binds) = moved(self.backend(), tables.iter().copied(), horizon);
+        if tables.is_empty() {
+            return Ok(false);
+        }
+        let (moved, binds) = moved(self.backend(), tables, horizon);
         let rows = self.load(Statement::new(format!("SELECT {moved}"), binds))?;
         Ok(rows.first().and_then(|row| row.0.first()?.int()) != Some(0))
     }
-
-    /// Whether a client at `anchor`, whose horizon is given, has everything, in one statement.
-    pub(crate) fn still(
-        &mut self,
-        tables: &[Arc<TableInfo>],
-        anchor: &str,
-        horizon: &Horizon,
-        client: ClientId,
-    ) -> Result<Still> {
-        let tables = tables.iter().map(AsRef::as_ref);
-        let (moved, mut binds) = moved(self.backend(), tables, horizon);
-        let sql = format!(
-            "SELECT {moved}, (SELECT count(*) FROM colsync_anchors WHERE id = :?), \
-             (SELECT last_push FROM colsync_clients WHERE id = :?)"
-        );
-        binds.extend([
-            Bind::Text(anchor.to_owned()),
-            Bind::Text(client.to_string()),
-        ]);
-        let rows = self.load(Statement::new(sql, binds))?;
-        let cell = |at: usize| rows.first().and_then(|row| row.0.get(at)?.int());
-        Ok(Still {
-            has_moved: cell(0) != Some(0),
-            has_anchor: cell(1) == Some(1),
-            last_push: cell(2).unwrap_or(0),
-        })
-    }
-}
-
-/// What is known of a client that perhaps has everything.
-pub(crate) struct Still {
-    /// Whether there is something that it does not have.
-    pub(crate) has_moved: bool,
-    /// Whether the database knows its anchor.
-    pub(crate) has_anchor: bool,
-    /// The number of its last push.
-    pub(crate) last_push: i64,
 }
 
 /// An expression that is 1 if any of `tables` has a change that is not visible at `horizon`, else 0.
-fn moved<'a>(
-    backend: Backend,
-    tables: impl Iterator<Item = &'a TableInfo>,
-    horizon: &Horizon,
-) -> (String, Vec<Bind>) {
+fn moved(backend: Backend, tables: &[&TableInfo], horizon: &Horizon) -> (String, Vec<Bind>) {
     let mut parts = Vec::new();
     let mut binds = Vec::new();
     for table in tables {
         let mut only = Conditions::default();
-        only.unseen(backend, "sync_txid", Some(horizon));
+        only.add(HAS_MOVED, []);
+        only.unseen(backend, "sync_txid", horizon);
         // Not an EXISTS: of that PostgreSQL would read a large table to its end to find nothing.
         parts.push(format!(
             "(SELECT 1 FROM {} {} ORDER BY sync_txid LIMIT 1) IS NOT NULL",
@@ -211,14 +178,15 @@ fn moved<'a>(
             only.clause()
         ));
         binds.extend(only.binds);
+        let mut only = Conditions::default();
+        only.add("table_name = :?", [Bind::Text(table.spec.name.clone())]);
+        only.unseen(backend, "txid", horizon);
+        parts.push(format!(
+            "(SELECT 1 FROM colsync_tombstones {} ORDER BY txid LIMIT 1) IS NOT NULL",
+            only.clause()
+        ));
+        binds.extend(only.binds);
     }
-    let mut only = Conditions::default();
-    only.unseen(backend, "txid", Some(horizon));
-    parts.push(format!(
-        "EXISTS (SELECT 1 FROM colsync_tombstones {})",
-        only.clause()
-    ));
-    binds.extend(only.binds);
     (
         format!("CASE WHEN {} THEN 1 ELSE 0 END", parts.join(" OR ")),
         binds,

@@ -1,10 +1,8 @@
 //! What of the feed was visible at some moment: PostgreSQL's snapshot, which a counter's value is a
 //! simple case of.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, PoisonError, RwLock};
 
 /// Transactions below `xmin`, and those below `xmax` that are not `open`, are visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,31 +25,6 @@ impl Horizon {
     /// Whether what `txid` wrote was visible.
     pub(crate) fn sees(&self, txid: i64) -> bool {
         txid < self.xmin || (txid < self.xmax && !self.open.contains(&txid))
-    }
-}
-
-/// Horizons of anchors that were asked for lately. An anchor's horizon never changes; whether the database still
-/// has the anchor must be asked each time.
-#[derive(Default)]
-pub(crate) struct Horizons(RwLock<HashMap<String, Arc<Horizon>>>);
-
-/// Anchors remembered at the most.
-const ANCHORS_KEPT: usize = 10_000;
-
-impl Horizons {
-    pub(crate) fn of(&self, anchor: &str) -> Option<Arc<Horizon>> {
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        known.get(anchor).cloned()
-    }
-
-    pub(crate) fn learn(&self, anchor: &str, horizon: Horizon) -> Arc<Horizon> {
-        let horizon = Arc::new(horizon);
-        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= ANCHORS_KEPT {
-            known.clear();
-        }
-        known.insert(anchor.to_owned(), Arc::clone(&horizon));
-        horizon
     }
 }
 

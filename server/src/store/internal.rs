@@ -256,7 +256,8 @@ pub(crate) fn adopted_tables(conn: &mut Conn) -> Result<Vec<(String, i64)>> {
     Ok(found)
 }
 
-fn horizon(text: &str) -> Result<Horizon> {
+/// Reads an anchor's horizon.
+pub(super) fn horizon(text: &str) -> Result<Horizon> {
     text.parse()
         .map_err(|e| StoreError::Corrupt(format!("an anchor's horizon: {e}")))
 }

@@ -7,6 +7,7 @@ pub(crate) mod adopt;
 mod buried;
 pub(crate) mod conn;
 pub(crate) mod error;
+pub(crate) mod facts;
 mod feed;
 pub(crate) mod horizon;
 pub(crate) mod internal;
@@ -29,7 +30,6 @@ use std::time::Duration;
 
 use conn::Manager;
 use error::StoreError;
-use horizon::Horizons;
 use model::Schema;
 
 use crate::config::{Database, TableConfig};
@@ -44,7 +44,6 @@ const CONNECTION_WAIT: Duration = Duration::from_secs(5);
 pub(crate) struct Store {
     pool: r2d2::Pool<Manager>,
     schema: RwLock<Arc<Schema>>,
-    horizons: Horizons,
 }
 
 impl Store {
@@ -65,7 +64,6 @@ impl Store {
         let store = Store {
             pool,
             schema: RwLock::default(),
-            horizons: Horizons::default(),
         };
         let mut conn = store.connect()?;
         conn.migrate()?;
@@ -88,11 +86,6 @@ impl Store {
         let mut conn = self.connect()?;
         conn.prepare_to_write()?;
         Ok(conn)
-    }
-
-    /// What is known of anchors.
-    pub(crate) fn horizons(&self) -> &Horizons {
-        &self.horizons
     }
 
     /// The synced tables.

@@ -1,5 +1,6 @@
 //! What a database needs before the first pull when it has come up in another PostgreSQL cluster.
 
+use super::adopt::HAS_MOVED;
 use super::conn::Conn;
 use super::error::StoreError;
 use super::internal;
@@ -53,11 +54,12 @@ impl Conn {
             "the database has moved to another cluster: all rows are stamped anew, clients will resync"
         );
         for (table, _) in internal::adopted_tables(self)? {
-            // The birth and every column's change happened at this transaction, as far as the feed goes.
+            // The birth and every column's change happened at this transaction, as far as the feed goes. Rows as
+            // adopted are at a position that means the same everywhere.
             let sql = format!(
                 "UPDATE {} SET sync_txid = {POSITION}, sync_stamps = (\
                  SELECT jsonb_object_agg(key, jsonb_set(value, ARRAY[(jsonb_array_length(value) - 1)::text], \
-                 to_jsonb({POSITION}))) FROM jsonb_each(sync_stamps))",
+                 to_jsonb({POSITION}))) FROM jsonb_each(sync_stamps)) WHERE {HAS_MOVED}",
                 quote(&table)
             );
             self.execute(Statement::once(sql, Vec::new()))?;

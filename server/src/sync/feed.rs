@@ -1,16 +1,17 @@
 //! The feed of changes: what a pull delivers, chunk by chunk, at flat memory.
 //!
 //! A pull delivers every row whose last change is not visible at the cursor's anchor, and of each row
-//! the columns of which that holds. Chunks are read one after the other in snapshots of their own: a
-//! row that changes meanwhile moves to the feed's end, is delivered as it is then, and again by the
-//! next pull. A pull that fits into one chunk is one snapshot, and delivers each change exactly once.
+//! the columns of which that holds; of a table that is new to the cursor, every row in the order of the keys. Chunks
+//! are read one after the other in snapshots of their own: a row that changes meanwhile is not visible where the pull
+//! leads, and the next pull delivers it, whether this one did or not. A pull that fits into one chunk is one snapshot,
+//! and delivers each change exactly once.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use colsync_shared::{ClientId, RowKey, step};
 
-use super::cursor::{Cursor, Pass};
+use super::cursor::{Cursor, Last, Pass};
 use super::line::{self, Lines, View};
 use crate::edges;
 use crate::store::conn::Conn;
@@ -153,9 +154,9 @@ impl Pull {
             HashSet::new()
         };
         let wanted: Vec<i64> = request.tables.iter().map(|table| table.id).collect();
-        let resumed = cursor.pass.filter(|pass| pass.tables == wanted);
-        if let Some(pass) = &resumed {
-            readable(&request.tables, pass)?;
+        let mut resumed = cursor.pass.filter(|pass| pass.tables == wanted);
+        if let Some(pass) = &mut resumed {
+            place(pass, &request.tables, &covered)?;
         }
         let torn = resumed.is_some();
         let (pass, new_anchor) = match resumed {
@@ -310,21 +311,28 @@ impl Pull {
         limit: usize,
         chunk: &mut Chunk,
     ) -> Result<bool, StoreError> {
-        let after = match &self.pass.last {
-            None => None,
-            Some((txid, id)) => {
-                let key = RowKey::from_id(&table.spec, id)
-                    .map_err(|refused| StoreError::Corrupt(format!("a cursor's row: {refused}")))?;
-                Some((*txid, key))
+        let key = |id: &str| {
+            RowKey::from_id(&table.spec, id)
+                .map_err(|refused| StoreError::Corrupt(format!("a cursor's row: {refused}")))
+        };
+        let rows = match self.known(table) {
+            Some(horizon) => {
+                let after = match &self.pass.last {
+                    Some(Last::Change(txid, id)) => Some((*txid, key(id)?)),
+                    Some(Last::Row(_)) | None => None,
+                };
+                let after = after.as_ref().map(|(txid, key)| (*txid, key));
+                conn.feed_page(table, horizon, after, limit)?
+            }
+            // Those deleted are read, too, and nothing said of them: to look for others could take long.
+            None => {
+                let after = match &self.pass.last {
+                    Some(Last::Row(id)) => Some(key(id)?),
+                    Some(Last::Change(..)) | None => None,
+                };
+                conn.read_page(table, after.as_ref(), limit, true)?
             }
         };
-        let known = self.known(table);
-        let rows = conn.feed_page(
-            table,
-            known,
-            after.as_ref().map(|(txid, key)| (*txid, key)),
-            limit,
-        )?;
         let view = self.view(table);
         let lines = Lines::of(table);
         for row in &rows {
@@ -332,7 +340,11 @@ impl Pull {
         }
         chunk.rows += rows.len();
         if let Some(row) = rows.last() {
-            self.pass.last = Some((row.txid, row.key.to_string()));
+            let id = row.key.to_string();
+            self.pass.last = Some(match self.known(table) {
+                Some(_) => Last::Change(row.txid, id),
+                None => Last::Row(id),
+            });
         }
         Ok(rows.len() < limit)
     }
@@ -344,19 +356,21 @@ impl Pull {
         limit: usize,
         chunk: &mut Chunk,
     ) -> Result<bool, StoreError> {
-        let after = self
-            .pass
-            .last
-            .as_ref()
-            .map(|(txid, id)| (*txid, id.as_str()));
-        let graves = conn.feed_tombstones(table, self.known(table), after, limit)?;
+        let Some(horizon) = self.known(table) else {
+            return Ok(true);
+        };
+        let after = match &self.pass.last {
+            Some(Last::Change(txid, id)) => Some((*txid, id.as_str())),
+            Some(Last::Row(_)) | None => None,
+        };
+        let graves = conn.feed_tombstones(table, horizon, after, limit)?;
         let lines = Lines::of(table);
         for grave in &graves {
             lines.removed(&grave.row_id, "purged", &mut chunk.lines);
         }
         chunk.rows += graves.len();
         if let Some(grave) = graves.last() {
-            self.pass.last = Some((grave.txid, grave.row_id.clone()));
+            self.pass.last = Some(Last::Change(grave.txid, grave.row_id.clone()));
         }
         Ok(graves.len() < limit)
     }
@@ -402,16 +416,32 @@ pub(super) fn own_writes(request: &Request, known: i64) -> Result<Option<ClientI
     }
 }
 
-/// Whether a resumed pass stands at a row that its table can have.
-fn readable(tables: &[Arc<TableInfo>], pass: &Pass) -> Result<(), PullError> {
+/// Puts a resumed pass where it can go on. It stands at a row that its table can have, as the client has the table
+/// or not; one begun by an earlier version, which brought whole tables in the order of the feed, begins its table again.
+fn place(
+    pass: &mut Pass,
+    tables: &[Arc<TableInfo>],
+    covered: &HashSet<i64>,
+) -> Result<(), PullError> {
     let table = tables
         .iter()
         .find(|table| table.id == pass.table)
         .ok_or(PullError::Expired)?;
-    match &pass.last {
-        Some((_, id)) if !pass.graves && RowKey::from_id(&table.spec, id).is_err() => {
-            Err(PullError::Expired)
+    let is_covered = covered.contains(&table.id);
+    let stands = match &pass.last {
+        None => true,
+        Some(Last::Change(_, id)) if is_covered => {
+            pass.graves || RowKey::from_id(&table.spec, id).is_ok()
         }
-        Some(_) | None => Ok(()),
+        Some(Last::Change(..)) => {
+            pass.last = None;
+            true
+        }
+        Some(Last::Row(id)) => !is_covered && RowKey::from_id(&table.spec, id).is_ok(),
+    };
+    if stands {
+        Ok(())
+    } else {
+        Err(PullError::Expired)
     }
 }

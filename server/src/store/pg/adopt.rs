@@ -1,7 +1,8 @@
 //! The SQL that makes an existing PostgreSQL table a synced one.
 //!
 //! The triggers' functions are the migrations' (internal_tables/up.sql); here they are only attached.
-//! No row is rewritten: every added column has a constant default.
+//! No row is rewritten: every added column has a constant default. Nor has any an entry in the feed's index, as
+//! adopted rows have the feed position 0, which every horizon sees.
 
 use colsync_shared::{ClientId, Time};
 use diesel::connection::SimpleConnection as _;
@@ -9,7 +10,8 @@ use diesel::{Connection as _, PgConnection, QueryResult, RunQueryDsl};
 
 use super::introspect;
 use super::rows::POSITION;
-use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
+use crate::edges;
+use crate::store::adopt::{AdoptError, HAS_MOVED, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::{literal, quote};
@@ -81,8 +83,11 @@ fn statements_for(
 ) -> QueryResult<Vec<String>> {
     let mut statements = Vec::new();
     let missing = missing_metadata(found);
+    let is_new = missing.len() == METADATA.len();
     if !missing.is_empty() {
-        statements.push(add_columns(table, &missing, now));
+        // Whoever has the rows of a table that has only lost its columns has to look at them again.
+        let position = if is_new { "0" } else { POSITION };
+        statements.push(add_columns(table, &missing, position, now));
         if missing.contains(&"sync_txid") || missing.contains(&"sync_server_last_updated") {
             // Adopted rows keep what they were given above; new ones are no part of that moment.
             statements.push(format!(
@@ -106,7 +111,6 @@ fn statements_for(
             .map(|(_, sql)| sql),
     );
     // A table that was dropped and made anew is another one, and its rows are not the buried ones.
-    let is_new = missing.len() == METADATA.len();
     if is_new {
         let name = literal(table);
         statements.push(format!(
@@ -116,7 +120,8 @@ fn statements_for(
     }
     if is_new || !is_registered {
         statements.push(format!(
-            "INSERT INTO colsync_tables (name, adopted_at) VALUES ({}, {});",
+            "INSERT INTO colsync_tables (id, name, adopted_at) VALUES ({}, {}, {});",
+            edges::table_id(),
             literal(table),
             now.micros()
         ));
@@ -124,9 +129,9 @@ fn statements_for(
     Ok(statements)
 }
 
-/// One ALTER TABLE for all. The feed position of adopted rows is that of the transaction that adopts,
-/// and a default that PostgreSQL would compute for each row would rewrite them all.
-fn add_columns(table: &str, missing: &[&'static str], now: Time) -> String {
+/// One ALTER TABLE for all. `position` is computed beforehand, as a default that PostgreSQL would compute for each
+/// row would rewrite them all.
+fn add_columns(table: &str, missing: &[&'static str], position: &str, now: Time) -> String {
     let client = ClientId::DIRECT_SQL;
     let columns: Vec<String> = missing
         .iter()
@@ -148,7 +153,7 @@ fn add_columns(table: &str, missing: &[&'static str], now: Time) -> String {
     // The name comes as an argument, since a percent sign in it would be one of format's.
     let alter = format!("ALTER TABLE %2$I {}", columns.join(", "));
     dollar_quoted(&format!(
-        "BEGIN\n    EXECUTE format({}, {POSITION}, {});\nEND",
+        "BEGIN\n    EXECUTE format({}, {position}, {});\nEND",
         literal(&alter),
         literal(table)
     ))
@@ -163,7 +168,7 @@ fn dollar_quoted(body: &str) -> String {
     format!("DO {tag}\n{body}\n{tag};")
 }
 
-/// The feed's index, unless there is one with its columns.
+/// The feed's index, unless there is one with its columns; one made by an earlier version has all rows in it.
 fn index(conn: &mut PgConnection, table: &str, keys: &[&str]) -> QueryResult<Option<String>> {
     let columns: Vec<&str> = std::iter::once("sync_txid")
         .chain(keys.iter().copied())
@@ -191,7 +196,7 @@ fn index(conn: &mut PgConnection, table: &str, keys: &[&str]) -> QueryResult<Opt
     }
     let quoted: Vec<String> = columns.iter().map(|name| quote(name)).collect();
     Ok(Some(format!(
-        "DROP INDEX IF EXISTS {index};\nCREATE INDEX {index} ON {} ({});",
+        "DROP INDEX IF EXISTS {index};\nCREATE INDEX {index} ON {} ({}) WHERE {HAS_MOVED};",
         quote(table),
         quoted.join(", "),
         index = quote(&name),

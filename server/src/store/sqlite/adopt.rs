@@ -2,7 +2,8 @@
 //!
 //! SQLite's triggers name every column, so they are compared with what they should be whenever a plan is
 //! made, and made anew when the table has changed. No row is rewritten: every added column has a
-//! constant default.
+//! constant default. Nor has any an entry in the feed's index, as adopted rows have the feed position 0, which every
+//! horizon sees.
 
 mod triggers;
 mod values;
@@ -12,7 +13,8 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::introspect;
-use crate::store::adopt::{AdoptError, Problem, Refusal, missing_metadata, problems};
+use crate::edges;
+use crate::store::adopt::{AdoptError, HAS_MOVED, Problem, Refusal, missing_metadata, problems};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::{literal, quote};
@@ -87,7 +89,13 @@ fn statements_for(
 ) -> QueryResult<Vec<String>> {
     let mut statements = Vec::new();
     let missing = missing_metadata(found);
-    let txid = feed_position(conn)?.saturating_add(1);
+    let is_new = missing.len() == METADATA.len();
+    // Whoever has the rows of a table that has only lost its columns has to look at them again.
+    let txid = if is_new {
+        0
+    } else {
+        feed_position(conn)?.saturating_add(1)
+    };
     for name in &missing {
         statements.push(format!(
             "ALTER TABLE {} ADD COLUMN {};",
@@ -95,7 +103,7 @@ fn statements_for(
             column(name, txid, now)
         ));
     }
-    if missing.contains(&"sync_txid") {
+    if txid > 0 && missing.contains(&"sync_txid") {
         // SQLite cannot change a default, so rows inserted later begin with the same position. The feed
         // moves past it, so that no write transaction ever has it.
         statements.push(format!(
@@ -107,7 +115,6 @@ fn statements_for(
     let expected = triggers::all(table, found, &uniques);
     statements.extend(changed_triggers(conn, table, &expected)?);
     // A table that was dropped and made anew is another one, and its rows are not the buried ones.
-    let is_new = missing.len() == METADATA.len();
     if is_new {
         let name = literal(table);
         statements.push(format!(
@@ -118,7 +125,8 @@ fn statements_for(
     }
     if is_new || !is_registered {
         statements.push(format!(
-            "INSERT INTO colsync_tables (name, adopted_at) VALUES ({}, {});",
+            "INSERT INTO colsync_tables (id, name, adopted_at) VALUES ({}, {}, {});",
+            edges::table_id(),
             literal(table),
             now.micros()
         ));
@@ -153,7 +161,7 @@ fn column(name: &str, txid: i64, now: Time) -> String {
     format!("{name} {definition}")
 }
 
-/// The feed's index, unless there is one with its columns.
+/// The feed's index, unless there is one with its columns; one made by an earlier version has all rows in it.
 fn index(
     conn: &mut SqliteConnection,
     table: &str,
@@ -180,7 +188,7 @@ fn index(
     }
     let quoted: Vec<String> = columns.iter().map(|name| quote(name)).collect();
     Ok(Some(format!(
-        "DROP INDEX IF EXISTS {index};\nCREATE INDEX {index} ON {} ({});",
+        "DROP INDEX IF EXISTS {index};\nCREATE INDEX {index} ON {} ({}) WHERE {HAS_MOVED};",
         quote(table),
         quoted.join(", "),
         index = quote(&name),

@@ -25,8 +25,9 @@ const MOVE_ON: &str = "UPDATE colsync_feed SET txid = txid + 1 WHERE writer_txid
 const DELETED_MOVED: &str = "(OLD.sync_deleted_at IS NULL) <> (NEW.sync_deleted_at IS NULL)";
 
 /// An update by the server. It is asked first, in a CASE: of the terms of an AND, SQLite asks those first that have
-/// no subquery, and would compare every column of every row that the server writes.
-const IS_SERVERS_UPDATE: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed) \
+/// no subquery, and would compare every column of every row that the server writes. A position of 0 is that of an
+/// adopted row, and no transaction's: while the server writes nothing, `writer_txid` is 0, too.
+const IS_SERVERS_UPDATE: &str = "NEW.sync_txid > 0 AND NEW.sync_txid = (SELECT writer_txid FROM colsync_feed) \
      AND (NEW.sync_version > OLD.sync_version OR NEW.sync_txid <> OLD.sync_txid)";
 
 /// An update by one of these triggers, which leaves the user's columns alone. A user's trigger that ran
@@ -35,7 +36,8 @@ const IS_OURS: &str = "NEW.sync_txid > OLD.sync_txid \
      AND NEW.sync_txid <= (SELECT txid FROM colsync_feed)";
 
 /// An insert by the server.
-const IS_SERVERS_INSERT: &str = "NEW.sync_txid = (SELECT writer_txid FROM colsync_feed)";
+const IS_SERVERS_INSERT: &str =
+    "NEW.sync_txid > 0 AND NEW.sync_txid = (SELECT writer_txid FROM colsync_feed)";
 
 /// The table's names and conditions, ready to stand in SQL.
 struct Names<'a> {
