@@ -19,6 +19,8 @@ use super::crash;
 use super::file::File;
 use super::plan::Table;
 use super::reference::{Expected, NOBODY, Reference, Request, micros};
+use super::tables::adopted;
+use super::world::BEGINNING;
 
 /// A request as it goes over the wire.
 #[derive(Debug, Clone)]
@@ -101,7 +103,7 @@ impl Server {
             config: configuration(&path),
             file: File::open(path, &clock),
             clock,
-            reference: Reference::default(),
+            reference: Reference::of_adopted(adopted(), BEGINNING),
             backup: None,
             looked_at: 0,
             deaths: 0,

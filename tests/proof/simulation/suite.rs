@@ -6,18 +6,21 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use colsync_client::{Client, Settings};
+use colsync_client::{Client, Settings, Time};
 use colsync_server::simulation::Node;
+use colsync_shared::simulation::set_now;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::clock::Clock;
 use super::crash;
+use super::device::insertion;
 use super::file::File;
 use super::plan::{Plan, Table};
 use super::server::configuration;
 use super::shrink::shrink;
-use super::world::{Counts, Seedlings, World};
+use super::tables::adopted;
+use super::world::{BEGINNING, Counts, Seedlings, World};
 use crate::Options;
 use crate::report::Outcome;
 
@@ -190,11 +193,15 @@ impl Ground {
             server: folder.path().join("server.db"),
             client: folder.path().join("client.db"),
         };
+        set_now(Time::from_micros(BEGINNING));
         let create: Vec<String> = Table::ALL.iter().map(|table| table.create()).collect();
         let create = create.join("; ");
         let clock = Clock::default();
         let mut server = File::open(seedlings.server.clone(), &clock);
         server.execute(&create).unwrap();
+        for (table, id, values) in adopted() {
+            server.execute(&insertion(table, &id, &values)).unwrap();
+        }
         let names: Vec<String> = Table::ALL.iter().map(|t| t.name().to_owned()).collect();
         let config = configuration(&seedlings.server);
         colsync_server::serve::adopt(&config, &names, false).unwrap();

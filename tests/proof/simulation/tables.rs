@@ -136,6 +136,24 @@ impl Column {
     }
 }
 
+/// A row's id, and the values of its columns that are not NULL.
+pub(super) type Given = (Table, String, Vec<(&'static str, Json)>);
+
+/// The rows that are there before colsync is.
+pub(super) fn adopted() -> Vec<Given> {
+    let rows = Table::ALL
+        .into_iter()
+        .flat_map(|table| (0..5).map(move |row| (table, row)));
+    let rows = rows.map(|(table, row)| {
+        let columns = table.columns().iter().take(usize::from(row) + 1);
+        let number = u64::from(row);
+        let values =
+            columns.map(|column| (column.name, column.value("before", number, &Json::Null)));
+        (table, table.id(row), values.collect())
+    });
+    rows.collect()
+}
+
 /// A value as SQL writes it.
 pub(super) fn literal(value: &Json) -> String {
     match value {

@@ -17,9 +17,10 @@ use super::device::Device;
 use super::journal::Journal;
 use super::plan::{Plan, Step};
 use super::server::{Sent, Server};
+use super::tables::adopted;
 
 /// 2026-11-22T10:00:00Z, when every simulation begins.
-const BEGINNING: i64 = 1_795_341_600_000_000;
+pub(super) const BEGINNING: i64 = 1_795_341_600_000_000;
 
 /// How often what was really done.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
@@ -60,7 +61,7 @@ impl World {
             std::fs::copy(&seedlings.client, &path).unwrap();
             Device::new(number, path)
         });
-        let world = World {
+        let mut world = World {
             devices: devices.collect(),
             now: BEGINNING,
             server: Server::new(database),
@@ -72,6 +73,12 @@ impl World {
             counts: Counts::new(),
             trace: None,
         };
+        for (table, id, values) in adopted() {
+            world.journal.make(table, &id);
+            let stock = values.iter().find(|(name, _)| *name == "stock");
+            let stock = stock.and_then(|(_, value)| value.as_i64());
+            world.journal.count(&id, stock.unwrap_or(0));
+        }
         world.set_clocks();
         world
     }

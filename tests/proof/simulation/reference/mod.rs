@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::{Value as Json, json};
 
 use super::plan::Table;
+use super::tables::Given;
 pub(super) use row::Ledgered;
 
 /// What wrote a value last, and when.
@@ -123,6 +124,36 @@ pub(super) fn micros(text: &str) -> i64 {
 }
 
 impl Reference {
+    /// Of rows that were there before colsync: they count as written with SQL when they were adopted.
+    pub(super) fn of_adopted(rows: Vec<Given>, adopted_at: i64) -> Reference {
+        let stamp = || Some((adopted_at, DIRECT.to_owned()));
+        let mut reference = Reference::default();
+        for (table, id, values) in rows {
+            let cells = table.columns().iter().map(|column| {
+                let given = values.iter().find(|(name, _)| *name == column.name);
+                let value = given.map_or(Json::Null, |(_, value)| value.clone());
+                let cell = Cell {
+                    version: i64::from(!value.is_null()),
+                    stamp: if value.is_null() { None } else { stamp() },
+                    value,
+                };
+                (column.name, cell)
+            });
+            let row = Row {
+                version: 1,
+                birth: 1,
+                deleted: Cell {
+                    value: json!(false),
+                    stamp: stamp(),
+                    version: 1,
+                },
+                cells: cells.collect(),
+            };
+            reference.rows.insert((table, id), row);
+        }
+        reference
+    }
+
     /// Takes a push, and says what it should be answered.
     pub(super) fn push(&mut self, request: &Request) -> Expected {
         let number = request.body["push"].as_u64().unwrap() as usize;
