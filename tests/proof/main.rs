@@ -10,6 +10,8 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod caught;
+mod crashes;
 mod report;
 
 use std::process::ExitCode;
@@ -41,7 +43,10 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {}
+enum Suite {
+    /// A server or a client killed at each named step, while others go on
+    Crashes,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -89,6 +94,16 @@ fn main() -> ExitCode {
 }
 
 /// Runs a suite, on each backend where it has one.
-fn run(suite: Suite, _options: &Options) -> Vec<Outcome> {
-    match suite {}
+fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
+    match suite {
+        Suite::Crashes => crashes::run(options),
+    }
+}
+
+/// What a backend is called in a line of JSON.
+fn name_of(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => "sqlite",
+        Backend::Postgres => "postgres",
+    }
 }

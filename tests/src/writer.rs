@@ -1,7 +1,7 @@
 //! An app that edits at random through plain SQL and remembers what it wrote and what it had in view.
 
 use diesel::sql_types::{Nullable, Text};
-use diesel::{QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
 use fastrand::Rng;
 
 use crate::journal::{Journal, MARKED};
@@ -38,10 +38,24 @@ impl Writer {
         }
     }
 
+    /// Values that it has written so far, each another one.
+    #[must_use]
+    pub fn values(&self) -> u64 {
+        self.journal.written.len() as u64
+    }
+
     /// What it has done.
     #[must_use]
     pub fn journal(self) -> Journal {
         self.journal
+    }
+
+    /// Has `work` done to the device's file while the app does not run.
+    pub fn away<T>(&mut self, device: &Device, work: impl FnOnce() -> T) -> T {
+        self.file = SqliteConnection::establish(":memory:").unwrap();
+        let done = work();
+        self.file = device.file();
+        done
     }
 
     /// What was done to the row `id`, a line each.
