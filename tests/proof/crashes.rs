@@ -77,6 +77,10 @@ struct Done {
 }
 
 impl Done {
+    fn all(&self) -> u64 {
+        self.kills.values().sum()
+    }
+
     fn of(&self, side: Side) -> u64 {
         let steps: &[&str] = match side {
             Side::Server => &step::OF_SERVER,
@@ -107,6 +111,7 @@ fn on_one_stage(
             *done.kills.entry(step).or_default() += 1;
         }
     }
+    eprintln!("{} kills on {}", done.all(), name_of(backend));
     done.values += stage.values();
     done.counted += stage.counted();
     let broken = stage.unaccounted();

@@ -10,7 +10,9 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod beside;
 mod caught;
+mod commit_order;
 mod crashes;
 mod report;
 
@@ -46,6 +48,8 @@ struct Arguments {
 enum Suite {
     /// A server or a client killed at each named step, while others go on
     Crashes,
+    /// Many who write and many who pull by cursor, on PostgreSQL, which is stopped, killed and restored
+    CommitOrder,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -97,6 +101,7 @@ fn main() -> ExitCode {
 fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
         Suite::Crashes => crashes::run(options),
+        Suite::CommitOrder => commit_order::run(options),
     }
 }
 

@@ -39,6 +39,14 @@ impl Journal {
         all
     }
 
+    /// Notes an edit that its app has been told was refused, with the reason: its values are not lost.
+    pub fn told_refused(&mut self, edit: &Json) {
+        let columns = edit["columns"].as_object().into_iter().flatten();
+        for (_, column) in columns {
+            marks(&column["value"], &mut self.seen);
+        }
+    }
+
     /// Ends the test unless everything that was written is accounted for on the server, as by
     /// [`Journal::unaccounted`].
     #[track_caller]

@@ -5,7 +5,6 @@ use std::process::{ExitStatus, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use colsync_client::Error;
 use colsync_tests::convergence::all_become_equal;
 use colsync_tests::process::said;
 use colsync_tests::tables::{TODOS, WIDE};
@@ -13,6 +12,7 @@ use colsync_tests::{Backend, Client, Device, Journal, Server, Writer};
 use fastrand::Rng;
 
 use super::counter::Counter;
+use crate::beside::{SetOnDrop, write_and_sync};
 
 /// What SIGKILL is called on.
 const KILL: i32 = 9;
@@ -183,19 +183,6 @@ fn end_of(server: &mut Server) -> Option<ExitStatus> {
     None
 }
 
-/// An app that edits, and a client that syncs its file, until it is `over`.
-fn write_and_sync(device: &Device, app: &mut Writer, over: &AtomicBool, seed: u64) {
-    let mut random = Rng::with_seed(seed);
-    while !over.load(Ordering::SeqCst) {
-        (0..random.u8(1..4)).for_each(|_| app.edit());
-        match device.client().sync() {
-            Ok(_) | Err(Error::Unreachable(_)) => {}
-            Err(other) => panic!("a client beside it: {other:?}"),
-        }
-        std::thread::park_timeout(Duration::from_millis(random.u64(1..20)));
-    }
-}
-
 fn pull_from_the_beginning(reader: &Client, over: &AtomicBool) {
     while !over.load(Ordering::SeqCst) {
         // Whatever becomes of the answer: the server has come to each of a pull's steps for it.
@@ -220,12 +207,4 @@ fn sync_until(device: &Device, step: &str, nth: u64, app: &mut Writer) -> Output
         }
         sync.join().unwrap()
     })
-}
-
-struct SetOnDrop<'a>(&'a AtomicBool);
-
-impl Drop for SetOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::SeqCst);
-    }
 }
