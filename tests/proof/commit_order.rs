@@ -6,9 +6,7 @@
 //! PostgreSQL is stopped, restarted and killed and has no connection left, and while dumps are restored over it.
 
 mod faults;
-mod poller;
 mod restores;
-mod writer;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,9 +19,9 @@ use colsync_tests::{Backend, Server};
 use crate::Options;
 use crate::beside::SetOnDrop;
 use crate::caught::caught;
+use crate::poller::{Poller, in_database};
 use crate::report::Outcome;
-use poller::{Known, Poller};
-use writer::{Way, Writer, Written};
+use crate::writer::{SHARED, Way, Writer, Written, lost};
 
 const WRITERS: u64 = 32;
 const POLLERS: u64 = 16;
@@ -81,7 +79,7 @@ impl Stage {
             Writer::new(number, way, client, &server.url(), seed)
         });
         let writers: Vec<Writer> = writers.collect();
-        let shared = (0..writer::SHARED).map(id);
+        let shared = (0..SHARED).map(id);
         let rows = shared.chain(writers.iter().map(Writer::own_row));
         let rows: Vec<String> = rows.map(|row| format!("('{row}')")).collect();
         server.sql(&format!(
@@ -216,29 +214,6 @@ fn judge(outcome: &mut Outcome, stage: &mut Stage, is_calm: bool) {
     }
 }
 
-/// What was acknowledged and is not there, a line each.
-fn lost(writers: &[Writer], there: &HashMap<String, Known>) -> Vec<String> {
-    let mut lost = Vec::new();
-    for writer in writers {
-        for (row, title) in &writer.written.made {
-            if there.get(row).and_then(|known| known.title.as_ref()) != Some(title) {
-                lost.push(format!("{title} was acknowledged, and is not there"));
-            }
-        }
-        let (least, most) = writer.written.own;
-        let stored = there
-            .get(&writer.own_row())
-            .and_then(|known| known.title.as_ref());
-        let stored = stored.and_then(|title| title.rsplit('-').next()?.parse().ok());
-        let stored: u64 = stored.unwrap_or(0);
-        if stored < least || stored > most {
-            let title = writer.mark(least);
-            lost.push(format!("{title} was acknowledged, and {stored} is there"));
-        }
-    }
-    lost
-}
-
 /// The longest time from a commit to the sight of it by any poller, of all that were seen.
 fn longest_delay(written: &[&Written], pollers: &[Poller]) -> Duration {
     let commits = written.iter().flat_map(|written| &written.committed);
@@ -247,20 +222,4 @@ fn longest_delay(written: &[&Written], pollers: &[Poller]) -> Duration {
         sights.map(|seen| seen.saturating_duration_since(*at))
     });
     delays.max().unwrap_or_default()
-}
-
-fn in_database(server: &Server) -> HashMap<String, Known> {
-    let rows = server.column(
-        "SELECT json_build_array(id, sync_version, title, note) FROM todos WHERE sync_deleted_at IS NULL",
-    );
-    let rows = rows.into_iter().flatten().map(|row| {
-        let (id, version, title, note) = serde_json::from_str(&row).unwrap();
-        let known = Known {
-            version,
-            title,
-            note,
-        };
-        (id, known)
-    });
-    rows.collect()
 }

@@ -4,7 +4,6 @@
 //! After each kill the program starts again, and all files come to what the server has; a counter that is pushed to
 //! has counted each push once. What a step's kills left is held against all that the apps wrote.
 
-mod counter;
 mod stage;
 
 use std::collections::BTreeMap;

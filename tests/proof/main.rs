@@ -13,8 +13,12 @@
 mod beside;
 mod caught;
 mod commit_order;
+mod counter;
 mod crashes;
+mod disk_full;
+mod poller;
 mod report;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -50,6 +54,8 @@ enum Suite {
     Crashes,
     /// Many who write and many who pull by cursor, on PostgreSQL, which is stopped, killed and restored
     CommitOrder,
+    /// A disk that is full at the server, and one at the client
+    DiskFull,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -102,6 +108,7 @@ fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
         Suite::Crashes => crashes::run(options),
         Suite::CommitOrder => commit_order::run(options),
+        Suite::DiskFull => disk_full::run(options),
     }
 }
 

@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod convergence;
 pub mod database;
 pub mod device;
+pub mod disk;
 pub mod edits;
 pub mod evidence;
 pub mod journal;

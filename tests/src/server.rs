@@ -372,6 +372,12 @@ impl Server {
             .unwrap_or_default()
     }
 
+    /// Whether its database is PostgreSQL.
+    #[must_use]
+    pub fn is_on_postgres(&self) -> bool {
+        matches!(self.database, Database::Postgres { .. })
+    }
+
     /// The cluster of a server on PostgreSQL.
     #[track_caller]
     #[must_use]

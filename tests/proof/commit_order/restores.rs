@@ -13,11 +13,10 @@ use colsync_tests::{Backend, Device, Journal, Server, Writer};
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
-use super::in_database;
-use super::poller::Poller;
 use crate::Options;
 use crate::beside::{SetOnDrop, write_and_sync};
 use crate::caught::caught;
+use crate::poller::{Poller, in_database};
 use crate::report::Outcome;
 
 const DEVICES: u64 = 3;

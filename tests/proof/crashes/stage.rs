@@ -11,8 +11,8 @@ use colsync_tests::tables::{TODOS, WIDE};
 use colsync_tests::{Backend, Client, Device, Journal, Server, Writer};
 use fastrand::Rng;
 
-use super::counter::Counter;
 use crate::beside::{SetOnDrop, write_and_sync};
+use crate::counter::Counter;
 
 /// What SIGKILL is called on.
 const KILL: i32 = 9;

@@ -1,5 +1,6 @@
 //! Those who write: through HTTP, and by SQL beside the server, in transactions that stay open or are rolled back.
 
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,8 @@ use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
 use fastrand::Rng;
 use serde_json::json;
+
+use crate::poller::Known;
 
 /// Rows that many write to: the first of all.
 pub(crate) const SHARED: u64 = 8;
@@ -43,6 +46,8 @@ pub(crate) struct Written {
     pub(crate) unsure: u64,
     /// Transactions that stayed open for more than a second.
     pub(crate) held: u64,
+    /// Refusals that say to come again, by their codes.
+    pub(crate) refused: BTreeMap<String, u64>,
     /// Answers that no server may give.
     pub(crate) wrong: Vec<String>,
     /// The number of the last value of the writer's own row that was committed, and the last that was tried.
@@ -57,6 +62,8 @@ pub(crate) struct Writer {
     conn: Option<PgConnection>,
     random: Rng,
     count: u64,
+    /// Bytes of a note that each row that is made through HTTP brings.
+    pub(crate) note_bytes: usize,
     pub(crate) written: Written,
 }
 
@@ -77,6 +84,7 @@ impl Writer {
             conn: None,
             random: Rng::with_seed(seed ^ number),
             count: 0,
+            note_bytes: 0,
             written: Written::default(),
         }
     }
@@ -139,7 +147,10 @@ impl Writer {
         let mark = self.mark(self.count);
         let request = match write {
             Write::Make { row } => {
-                let row = json!({ "id": row, "title": mark });
+                let mut row = json!({ "id": row, "title": mark });
+                if self.note_bytes > 0 {
+                    row["note"] = noise(&mut self.random, self.note_bytes).into();
+                }
                 self.client
                     .request("POST", "/v1/tables/todos/rows")
                     .json(&row)
@@ -163,8 +174,9 @@ impl Writer {
                     self.committed(write, Instant::now());
                 }
             }
-            Ok(answer) if answer.status == 503 => {
+            Ok(answer) if answer.status == 503 && !answer.code().is_empty() => {
                 self.written.unsure += 1;
+                *self.written.refused.entry(answer.code()).or_default() += 1;
                 std::thread::park_timeout(AWAY);
             }
             Ok(answer) => self.written.wrong.push(format!("{answer:?}")),
@@ -213,4 +225,34 @@ impl Writer {
     fn connect(&self) -> Option<PgConnection> {
         PgConnection::establish(&self.url).ok()
     }
+}
+
+/// What was acknowledged and is not there, a line each.
+pub(crate) fn lost(writers: &[Writer], there: &HashMap<String, Known>) -> Vec<String> {
+    let mut lost = Vec::new();
+    for writer in writers {
+        for (row, title) in &writer.written.made {
+            if there.get(row).and_then(|known| known.title.as_ref()) != Some(title) {
+                lost.push(format!("{title} was acknowledged, and is not there"));
+            }
+        }
+        let (least, most) = writer.written.own;
+        let stored = there
+            .get(&writer.own_row())
+            .and_then(|known| known.title.as_ref());
+        let stored = stored.and_then(|title| title.rsplit('-').next()?.parse().ok());
+        let stored: u64 = stored.unwrap_or(0);
+        if stored < least || stored > most {
+            let title = writer.mark(least);
+            lost.push(format!("{title} was acknowledged, and {stored} is there"));
+        }
+    }
+    lost
+}
+
+/// Text that no database makes much smaller.
+pub(crate) fn noise(random: &mut Rng, bytes: usize) -> String {
+    std::iter::repeat_with(|| random.alphanumeric())
+        .take(bytes)
+        .collect()
 }

@@ -1,10 +1,11 @@
-//! Someone who pulls by cursor, again and again, and keeps what each line said.
+//! Someone who pulls the table `todos` by cursor, again and again, and keeps what each line said.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use colsync_tests::{Client, Pulled};
+use colsync_tests::database::Database;
+use colsync_tests::{Client, Pulled, Server};
 use serde_json::Value as Json;
 
 /// Between two pulls.
@@ -92,7 +93,9 @@ impl Poller {
 
     fn pull(&mut self) -> Pull {
         self.pulls += 1;
-        let request = self.client.pull_request(self.cursor.as_deref(), "");
+        let request = self
+            .client
+            .pull_request(self.cursor.as_deref(), "tables=todos");
         let answer = match request.try_send() {
             Ok(answer) => answer,
             // What came of a broken answer is thrown away.
@@ -157,10 +160,32 @@ impl Poller {
         for (name, slot) in [("title", &mut known.title), ("note", &mut known.note)] {
             if let Some(value) = columns.get(name) {
                 *slot = value.as_str().map(str::to_owned);
-                if let Some(value) = value.as_str() {
+                // Long ones are there to take room.
+                if let Some(value) = value.as_str().filter(|value| value.len() < 64) {
                     self.sights.entry(value.to_owned()).or_insert(now);
                 }
             }
         }
     }
+}
+
+/// The living rows of the table `todos`, as SQL tells them.
+pub(crate) fn in_database(server: &Server) -> HashMap<String, Known> {
+    let array = match &**server {
+        Database::Sqlite(_) => "json_array",
+        Database::Postgres { .. } => "json_build_array",
+    };
+    let rows = server.column(&format!(
+        "SELECT {array}(id, sync_version, title, note) FROM todos WHERE sync_deleted_at IS NULL"
+    ));
+    let rows = rows.into_iter().flatten().map(|row| {
+        let (id, version, title, note) = serde_json::from_str(&row).unwrap();
+        let known = Known {
+            version,
+            title,
+            note,
+        };
+        (id, known)
+    });
+    rows.collect()
 }
