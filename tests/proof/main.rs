@@ -18,6 +18,7 @@ mod crashes;
 mod disk_full;
 mod poller;
 mod report;
+mod soak;
 mod writer;
 
 use std::process::ExitCode;
@@ -56,6 +57,8 @@ enum Suite {
     CommitOrder,
     /// A disk that is full at the server, and one at the client
     DiskFull,
+    /// Many clients for a long time: memory, open files, connections and the database stay level
+    Soak,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -109,6 +112,7 @@ fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
         Suite::Crashes => crashes::run(options),
         Suite::CommitOrder => commit_order::run(options),
         Suite::DiskFull => disk_full::run(options),
+        Suite::Soak => soak::run(options),
     }
 }
 

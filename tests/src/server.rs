@@ -363,6 +363,12 @@ impl Server {
         self.resume();
     }
 
+    /// The number of the process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// What the process has logged.
     #[must_use]
     pub fn log(&self) -> String {

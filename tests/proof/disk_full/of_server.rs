@@ -22,7 +22,7 @@ const WRITERS: u64 = 4;
 const POLLERS: u64 = 2;
 
 /// Bytes that a write brings.
-const NOTE: usize = 16 << 10;
+const NOTE: usize = 48 << 10;
 
 /// Refusals in a row by which the disk is full.
 const REFUSALS: u32 = 3;
