@@ -272,9 +272,12 @@ impl Session<'_> {
         self.file.write(resync::begin)
     }
 
-    /// Sends a push again that the server had answered for and lost. The rows come with the pull after it.
+    /// Sends a push again that the server had answered for and lost. What others have pushed again before it may have
+    /// taken the very versions that its edits were made from, and is nothing that they had in view. The rows come
+    /// with the pull after it.
     fn replay(&mut self, push: &Frozen) -> Result<(), Error> {
         self.go_on()?;
+        let push = &freeze::for_another_history(push)?;
         let answer = self
             .remote
             .push(self.client, push, self.settings.compress)?;

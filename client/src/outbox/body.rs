@@ -83,6 +83,25 @@ impl Body {
         }
     }
 
+    /// Takes the versions out that the edits were made from: in another history they name other changes. 0 is before
+    /// every version: whoever says it has seen nothing.
+    pub(crate) fn forget_versions(&mut self) {
+        let of_edits = self.edits.iter_mut().flatten();
+        let of_columns = of_edits.flat_map(|edit| {
+            let columns = edit.columns.values_mut();
+            columns.for_each(|column| column.base_version = None);
+            &mut edit.base_version
+        });
+        let of_entries = self.entries.iter_mut().flatten();
+        let of_entries = of_entries.flat_map(|entry| &mut entry.base_version);
+        let of_rows = self.rows.iter_mut().flatten();
+        let of_rows = of_rows.flat_map(|row| &mut row.base_version);
+        of_columns
+            .chain(of_entries)
+            .chain(of_rows)
+            .for_each(|version| *version = 0);
+    }
+
     /// What is asked for, one edit for each receipt.
     pub(crate) fn into_edits(self) -> Vec<WireEdit> {
         let edits = self.edits.unwrap_or_default().into_iter();

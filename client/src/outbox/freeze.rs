@@ -363,6 +363,17 @@ pub(crate) fn body(bytes: &[u8]) -> Result<Body, Error> {
     serde_json::from_slice(&json).map_err(|_broken| corrupt())
 }
 
+/// The push as it is sent to a server that has lost it.
+pub(crate) fn for_another_history(frozen: &Frozen) -> Result<Frozen, Error> {
+    let mut body = body(&frozen.body)?;
+    body.forget_versions();
+    let json = serde_json::to_vec(&body).map_err(unwritable)?;
+    Ok(Frozen {
+        body: zstd::bulk::compress(&json, LEVEL)?,
+        ..frozen.clone()
+    })
+}
+
 /// The edits of a push, one for each receipt.
 pub(crate) fn edits(frozen: &Frozen) -> Result<Vec<WireEdit>, Error> {
     body(&frozen.body).map(Body::into_edits)
