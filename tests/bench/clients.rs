@@ -9,20 +9,21 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use colsync_client::{Client, Settings};
-use colsync_tests::Backend;
+use colsync_tests::fleet::{deal, moment, on_threads};
+use colsync_tests::{Backend, memory};
 use diesel::sql_types::BigInt;
 use diesel::{QueryDsl as _, RunQueryDsl as _, SqliteConnection};
 use serde_json::json;
 use tempfile::TempDir;
 
 use crate::Options;
+use crate::program;
 use crate::progress::Progress;
 use crate::random::Random;
 use crate::report::{Line, Table, Target};
 use crate::rounds::at_share;
 use crate::served::{Served, name_of, sqlite};
 use crate::things::{self, Thing};
-use crate::{memory, program};
 
 /// Rows of the table.
 const ROWS: u64 = 1_000;
@@ -31,7 +32,7 @@ const INTERVAL: Duration = Duration::from_secs(10);
 /// A client edits a row before one of so many syncs.
 const EDITS_ONE_IN: u64 = 4;
 /// How many clients sync at once, at the most.
-const THREADS: u64 = 32;
+const THREADS: usize = 32;
 /// Values from this are numbers of edits.
 const FIRST: i64 = 1 << 40;
 
@@ -115,8 +116,8 @@ fn measure(backend: Backend, clients: u64, time: Duration) -> Line {
     };
     let before = memory::now();
     progress.say("first syncs");
-    let mut crews: Vec<Vec<Device>> = on_threads((0..THREADS).collect(), |thread| {
-        let numbers = (thread..clients).step_by(THREADS as usize);
+    let mut crews: Vec<Vec<Device>> = on_threads(deal(0..clients, THREADS), |numbers| {
+        let numbers = numbers.into_iter();
         numbers.map(|number| Device::new(&stage, number)).collect()
     });
     progress.step("edits");
@@ -145,22 +146,11 @@ fn measure(backend: Backend, clients: u64, time: Duration) -> Line {
     figures.line(on, clients, took, [server, alone.peak, each])
 }
 
-/// Runs `work` on each of `parts`, each on a thread of its own.
-fn on_threads<T: Send, R: Send>(parts: Vec<T>, work: impl Fn(T) -> R + Sync) -> Vec<R> {
-    std::thread::scope(|scope| {
-        let threads = parts.into_iter().map(|part| scope.spawn(|| work(part)));
-        let threads: Vec<_> = threads.collect();
-        let ended = threads.into_iter().map(|thread| thread.join().unwrap());
-        ended.collect()
-    })
-}
-
 /// Has each client of a thread sync once, at its moment of the interval from `start`.
 fn run(stage: &Stage, crew: &mut [Device], clients: u64, start: Instant, edits: bool) -> Done {
     let mut done = Done::default();
     for device in crew {
-        let due = start + INTERVAL.mul_f64(device.number as f64 / clients as f64);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let due = moment(device.number, clients, start, INTERVAL);
         device.turn(stage, due, edits, &mut done);
     }
     done

@@ -20,7 +20,6 @@ mod growth;
 mod http;
 mod idle_pull;
 mod load;
-mod memory;
 mod patch;
 mod plot;
 mod prepared;

@@ -5,11 +5,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use colsync_tests::process;
+use colsync_tests::{memory, process};
 use serde_json::Value as Json;
 use tempfile::NamedTempFile;
-
-use crate::memory;
 
 /// How often its memory is looked at.
 const LOOK: Duration = Duration::from_millis(2);

@@ -3,13 +3,11 @@
 use std::process::Command;
 
 use colsync_tests::process::{self, Process};
-use colsync_tests::{Backend, Cluster};
+use colsync_tests::{Backend, Cluster, memory};
 use diesel::connection::SimpleConnection as _;
 use diesel::sql_types::BigInt;
 use diesel::{Connection as _, PgConnection, QueryableByName, RunQueryDsl as _, SqliteConnection};
 use tempfile::TempDir;
-
-use crate::memory;
 
 /// What a database is called in the figures.
 pub(crate) fn name_of(backend: Backend) -> &'static str {
@@ -111,10 +109,8 @@ impl Place {
         let mut serve = command();
         serve.arg("serve");
         let process = Process::start(serve);
-        let pid = memory::process(&config, "serve");
         Served {
             process,
-            pid,
             place: self,
         }
     }
@@ -123,7 +119,6 @@ impl Place {
 /// A server and its database.
 pub(crate) struct Served {
     process: Process,
-    pid: u32,
     pub(crate) place: Place,
 }
 
@@ -135,7 +130,7 @@ impl Served {
 
     /// The most memory that it has had, in MiB.
     pub(crate) fn peak_memory(&self) -> f64 {
-        memory::peak(self.pid).unwrap()
+        memory::peak(self.process.pid()).unwrap()
     }
 
     /// Stops it.

@@ -1,29 +1,23 @@
 //! A client under a bad network, power cuts and an app that goes on writing: nothing is lost, nothing twice.
 
-mod evidence;
-mod writer;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use colsync_client::{Client, Error, Mode, Pace, Progress, Settings, State, Worker};
+use colsync_tests::convergence::{LONGEST, all_become_equal, holds_the_same};
 use colsync_tests::device::{until, until_or};
 use colsync_tests::tables::TODOS;
-use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both, process};
+use colsync_tests::{Backend, Device, Fault, Journal, Plan, Writer, evidence, on_both, process};
 use fastrand::Rng;
 
 use crate::client_sync::sync_while;
 use crate::todos;
-use writer::{Journal, Writer};
 
 /// Faults that must have happened before the network is well again.
 const FAULTS: u64 = 1_000;
 
 /// Syncs that are killed.
 const KILLS: u32 = 100;
-
-/// After this a story has failed.
-const LONGEST: Duration = Duration::from_secs(240);
 
 on_both![
     a_thousand_faults_lose_nothing_and_do_nothing_twice,
@@ -122,41 +116,6 @@ impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
         self.0.store(true, Ordering::SeqCst);
     }
-}
-
-/// Syncs one after the other until all hold the same, and nothing is left over on any of them.
-#[track_caller]
-fn all_become_equal(server: &Server, devices: &[Device]) {
-    let reader = server.anonymous();
-    // On PostgreSQL an open transaction of another story may hold the feed back.
-    let started = Instant::now();
-    loop {
-        let mut moved = false;
-        for device in devices {
-            let report = device.client().sync().unwrap();
-            moved |= report.pushed + report.pulled + report.removed > 0;
-        }
-        let equal = || devices.iter().all(|device| holds_the_same(device, &reader));
-        if !moved && (equal() || started.elapsed() > Duration::from_secs(30)) {
-            break;
-        }
-        assert!(
-            started.elapsed() < LONGEST,
-            "the devices do not come to rest"
-        );
-    }
-    for device in devices {
-        device.assert_equals(&reader, "todos");
-        let client = device.client();
-        assert_eq!(client.pending().unwrap().len(), 0);
-        let dead = client.dead_letters().unwrap();
-        assert_eq!(dead.len(), 0, "{}", serde_json::to_string(&dead).unwrap());
-    }
-}
-
-fn holds_the_same(device: &Device, server: &colsync_tests::Client) -> bool {
-    use colsync_tests::rows::{in_file, on_server};
-    in_file(device, server, "todos") == on_server(server, "todos")
 }
 
 fn a_sync_that_is_killed_at_any_point_loses_nothing(backend: Backend) {

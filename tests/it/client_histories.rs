@@ -12,6 +12,7 @@ on_both![
     a_file_restored_from_a_backup_goes_on_as_another_client,
     a_push_whose_answer_was_lost_is_repeated_and_done_once,
     pushes_that_a_restored_server_lost_are_sent_again,
+    what_is_sent_again_has_seen_nothing_of_what_came_before_it,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     a_version_of_a_lost_history_does_not_make_another_value_look_seen,
     a_version_from_before_a_row_was_removed_never_means_its_successor,
@@ -144,6 +145,38 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
         (row["title"].as_str(), row["note"].as_str()),
         (Some("lost, too"), Some("and this"))
     );
+}
+
+fn what_is_sent_again_has_seen_nothing_of_what_came_before_it(backend: Backend) {
+    let mut server = one_todo(backend);
+    let (a, b, c) = (device(&server), device(&server), device(&server));
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    let write = |device: &Device, title: &str| {
+        device.sql(&format!(
+            "UPDATE todos SET title = '{title}' WHERE id = '{}'",
+            id(1)
+        ));
+    };
+    write(&a, "of a, offline");
+    write(&b, "of b");
+    b.client().sync().unwrap();
+    c.client().sync().unwrap();
+    // From the second version of the row, which will be another one.
+    write(&c, "of c over b");
+    c.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    converge(&server, &[&a, &c, &b]);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(row["title"], "of c over b");
+    let lost = ledger(&server, "").into_iter();
+    let mut lost: Vec<String> = lost.map(|one| one["lost"]["value"].to_string()).collect();
+    lost.sort();
+    assert!(lost.contains(&r#""of a, offline""#.to_owned()), "{lost:?}");
+    assert!(lost.contains(&r#""of b""#.to_owned()), "{lost:?}");
 }
 
 fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {

@@ -57,7 +57,7 @@ fn push_and_pull(client: &Client, number: u64) -> bool {
     let Ok(pushed) = pushed.try_send() else {
         return false;
     };
-    pushed.expect(200);
+    let _ = pushed.expect(200);
     let pulled = client.request("GET", "/v1/sync/pull").try_send();
     pulled.is_ok_and(|pulled| pulled.expect(200).text().ends_with("\"complete\":true}\n"))
 }

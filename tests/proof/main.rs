@@ -10,8 +10,17 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod beside;
+mod caught;
+mod commit_order;
+mod counter;
+mod crashes;
+mod disk_full;
+mod poller;
 mod report;
 mod simulation;
+mod soak;
+mod writer;
 
 use std::process::ExitCode;
 
@@ -54,6 +63,14 @@ struct Arguments {
 enum Suite {
     /// Many clients and the server in one process, with virtual time and a virtual network
     Simulation,
+    /// A server or a client killed at each named step, while others go on
+    Crashes,
+    /// Many who write and many who pull by cursor, on PostgreSQL, which is stopped, killed and restored
+    CommitOrder,
+    /// A disk that is full at the server, and one at the client
+    DiskFull,
+    /// Many clients for a long time: memory, open files, connections and the database stay level
+    Soak,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -113,5 +130,17 @@ fn main() -> ExitCode {
 fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
         Suite::Simulation => vec![simulation::run(options)],
+        Suite::Crashes => crashes::run(options),
+        Suite::CommitOrder => commit_order::run(options),
+        Suite::DiskFull => disk_full::run(options),
+        Suite::Soak => soak::run(options),
+    }
+}
+
+/// What a backend is called in a line of JSON.
+fn name_of(backend: Backend) -> &'static str {
+    match backend {
+        Backend::Sqlite => "sqlite",
+        Backend::Postgres => "postgres",
     }
 }

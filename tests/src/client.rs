@@ -244,6 +244,12 @@ impl Client {
     /// A pull from `cursor`; the answer may be a refusal.
     #[must_use]
     pub fn try_pull(&self, cursor: Option<&str>, parameters: &str) -> Answer {
+        self.pull_request(cursor, parameters).send()
+    }
+
+    /// A pull from `cursor` in the making.
+    #[must_use]
+    pub fn pull_request(&self, cursor: Option<&str>, parameters: &str) -> Request<'_> {
         let cursor = cursor
             .map(|cursor| format!("cursor={cursor}"))
             .unwrap_or_default();
@@ -251,7 +257,7 @@ impl Client {
         if self.id.is_some() && !self.echo {
             request = request.header("Client-Push", &self.pushes.to_string());
         }
-        request.send()
+        request
     }
 
     /// Where its next pull goes on.

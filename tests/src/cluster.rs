@@ -48,9 +48,18 @@ impl Purpose {
     }
 }
 
+/// What a cluster of a story's own is to be.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// The folder in which its own is made; the system's for temporary files without one.
+    pub within: Option<PathBuf>,
+    /// Further settings, such as `-c max_connections=20`.
+    pub settings: String,
+}
+
 /// A running PostgreSQL.
 pub struct Cluster {
-    purpose: Purpose,
+    settings: String,
     folder: PathBuf,
     bin: PathBuf,
     port: u16,
@@ -66,7 +75,7 @@ impl Cluster {
 
     /// The one of this process whose commits survive the machine, for measurements.
     pub fn durable() -> &'static Cluster {
-        DURABLE.get_or_init(|| Cluster::start_for(Purpose::Benchmarks))
+        DURABLE.get_or_init(|| Cluster::start_for(Purpose::Benchmarks, &Setup::default()))
     }
 
     /// A cluster of its own, for tests that stop it.
@@ -75,14 +84,24 @@ impl Cluster {
     /// If PostgreSQL is not installed, or does not start: a test that cannot run has failed.
     #[must_use]
     pub fn start() -> Cluster {
-        Cluster::start_for(Purpose::Tests)
+        Cluster::start_with(&Setup::default())
     }
 
-    fn start_for(purpose: Purpose) -> Cluster {
+    /// The same, as `setup` says.
+    ///
+    /// # Panics
+    /// As [`Cluster::start`].
+    #[must_use]
+    pub fn start_with(setup: &Setup) -> Cluster {
+        Cluster::start_for(Purpose::Tests, setup)
+    }
+
+    fn start_for(purpose: Purpose, setup: &Setup) -> Cluster {
         let bin = binaries();
+        let temporary = std::env::temp_dir();
         let folder = tempfile::Builder::new()
             .prefix("colsync-pg-")
-            .tempdir()
+            .tempdir_in(setup.within.as_ref().unwrap_or(&temporary))
             .unwrap()
             .keep();
         if is_root() {
@@ -117,7 +136,7 @@ impl Cluster {
             .arg("-D")
             .arg(&data));
         let cluster = Cluster {
-            purpose,
+            settings: format!("{} {}", purpose.settings(), setup.settings),
             folder,
             bin,
             port: free_port(),
@@ -132,22 +151,46 @@ impl Cluster {
         run(self.pg_ctl().args(["-m", "immediate", "-w", "stop"]));
     }
 
+    /// Stops PostgreSQL as an administrator does: open transactions are rolled back.
+    pub fn stop_fast(&self) {
+        run(self.pg_ctl().args(["-m", "fast", "-w", "stop"]));
+    }
+
+    /// Kills PostgreSQL's first process, as a machine out of memory does; the others end when they notice.
+    ///
+    /// # Panics
+    /// If it does not run.
+    pub fn kill_9(&self) {
+        let pid = std::fs::read_to_string(self.folder.join("data/postmaster.pid")).unwrap();
+        run(Command::new("kill").args(["-KILL", pid.lines().next().unwrap()]));
+    }
+
     /// Starts PostgreSQL on the port that it had.
     pub fn resume(&self) {
+        run(&mut self.starting());
+    }
+
+    /// The same, unless what is left of the one before is in its way.
+    #[must_use]
+    pub fn try_resume(&self) -> bool {
+        self.starting()
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+
+    fn starting(&self) -> Command {
         let sockets = self.folder.display();
         let settings = format!(
             "{} -c listen_addresses=127.0.0.1 -c port={} -c unix_socket_directories={sockets}",
-            self.purpose.settings(),
-            self.port
+            self.settings, self.port
         );
         let log = self.folder.join("data/server.log");
-        run(self
-            .pg_ctl()
-            .arg("-o")
-            .arg(settings)
-            .arg("-l")
-            .arg(log)
-            .args(["-w", "-t", "60", "start"]));
+        let mut start = self.pg_ctl();
+        start.arg("-o").arg(settings).arg("-l").arg(log);
+        start.args(["-w", "-t", "60", "start"]);
+        start
     }
 
     /// A new database; gives its URL.
@@ -174,7 +217,19 @@ impl Cluster {
     /// `pgbench`, of the same version.
     #[must_use]
     pub fn pgbench(&self) -> Command {
-        Command::new(self.bin.join("pgbench"))
+        self.program("pgbench")
+    }
+
+    /// A program of the same version, such as `pg_dump`.
+    #[must_use]
+    pub fn program(&self, name: &str) -> Command {
+        Command::new(self.bin.join(name))
+    }
+
+    /// Where its data is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
     }
 
     fn url(&self, database: &str) -> String {

@@ -43,13 +43,23 @@ impl Device {
     /// A device without tables that syncs with `server`.
     #[must_use]
     pub fn new(server: &Server) -> Device {
-        Device::with(|_| Remote::Server(server.shared_address()))
+        Device::with(&std::env::temp_dir(), |_| {
+            Remote::Server(server.shared_address())
+        })
+    }
+
+    /// The same with its file in a folder of its own within `folder`.
+    #[must_use]
+    pub fn within(folder: &Path, server: &Server) -> Device {
+        Device::with(folder, |_| Remote::Server(server.shared_address()))
     }
 
     /// A device without tables that reaches the server through `proxy`.
     #[must_use]
     pub fn behind(proxy: &Proxy) -> Device {
-        Device::with(|_| Remote::Server(proxy.shared_address()))
+        Device::with(&std::env::temp_dir(), |_| {
+            Remote::Server(proxy.shared_address())
+        })
     }
 
     /// A device without tables that syncs with `api`; `tables` is its description without the URL.
@@ -61,18 +71,18 @@ impl Device {
     /// The same at another URL, which leads there.
     #[must_use]
     pub fn of_api_at(url: &str, tables: &str) -> Device {
-        Device::with(|folder| {
+        Device::with(&std::env::temp_dir(), |folder| {
             let path = folder.join("api.toml");
             std::fs::write(&path, format!("url = \"{url}\"\n{tables}")).unwrap();
             Remote::Api(path)
         })
     }
 
-    fn with(server: impl FnOnce(&Path) -> Remote) -> Device {
+    fn with(within: &Path, server: impl FnOnce(&Path) -> Remote) -> Device {
         // What the SDK warns of is told if the test fails.
         let logger = env_logger::builder().is_test(true).try_init();
         drop(logger);
-        let folder = TempDir::with_prefix("colsync-device-").unwrap();
+        let folder = TempDir::with_prefix_in("colsync-device-", within).unwrap();
         let server = server(folder.path());
         let path = folder.path().join("app.db");
         let database = Database::Sqlite(path.clone());

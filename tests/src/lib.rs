@@ -15,15 +15,22 @@ pub mod between;
 pub mod client;
 pub mod clock;
 pub mod cluster;
+pub mod convergence;
 pub mod database;
 pub mod device;
+pub mod disk;
 pub mod edits;
+pub mod evidence;
+pub mod fleet;
+pub mod journal;
+pub mod memory;
 pub mod plain;
 pub mod process;
 pub mod proxy;
 pub mod rows;
 pub mod server;
 pub mod tables;
+pub mod writer;
 
 pub use answer::Answer;
 pub use between::{Act, Between};
@@ -32,9 +39,11 @@ pub use clock::{ago, time};
 pub use cluster::Cluster;
 pub use database::Backend;
 pub use device::Device;
+pub use journal::Journal;
 pub use plain::Plain;
 pub use proxy::{Counts, Fault, Plan, Proxy};
 pub use server::{ADMIN_TOKEN, Server, ServerBuilder};
+pub use writer::Writer;
 
 /// Makes two tests of each story, a function of the [`Backend`]: `sqlite::…` and `postgres::…`.
 ///

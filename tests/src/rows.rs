@@ -24,7 +24,7 @@ pub fn on_server(client: &Client, table: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut after = String::new();
     loop {
-        let path = format!("/v1/tables/{table}/rows?limit=1000{after}");
+        let path = format!("/v1/tables/{table}/rows?{after}");
         let page = client.get(&path).expect(200).json();
         for row in page["rows"].as_array().unwrap() {
             let values = columns
@@ -33,7 +33,7 @@ pub fn on_server(client: &Client, table: &str) -> Vec<String> {
             lines.push(Json::from_iter(values).to_string());
         }
         match page["next"].as_str() {
-            Some(next) => after = format!("&after={}", percent_encoded(next)),
+            Some(next) => after = format!("after={}", percent_encoded(next)),
             None => break,
         }
     }

@@ -1,14 +1,14 @@
 //! A story's server: its database, its configuration, its process, and ways to break them.
 
 use std::ops::Deref;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::sync::{Arc, Mutex};
 
 use tempfile::TempDir;
 
 use crate::client::Client;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Setup};
 use crate::database::{Backend, ClusterRef, Database};
 use crate::process::{self, Process};
 use crate::proxy::Proxy;
@@ -20,7 +20,8 @@ pub const ADMIN_TOKEN: &str = "an-administrators-token";
 /// What a server is to be.
 pub struct ServerBuilder {
     backend: Backend,
-    own_cluster: bool,
+    own_cluster: Option<Setup>,
+    within: Option<PathBuf>,
     tables: Vec<TableSetup>,
     before: String,
     top: String,
@@ -93,8 +94,21 @@ impl ServerBuilder {
 
     /// Gives the server a PostgreSQL of its own, which it may stop.
     #[must_use]
-    pub fn own_cluster(mut self) -> Self {
-        self.own_cluster = true;
+    pub fn own_cluster(self) -> Self {
+        self.own_cluster_with(Setup::default())
+    }
+
+    /// The same, as `setup` says.
+    #[must_use]
+    pub fn own_cluster_with(mut self, setup: Setup) -> Self {
+        self.own_cluster = Some(setup);
+        self
+    }
+
+    /// Puts the server's folder, with SQLite's file in it, into this one.
+    #[must_use]
+    pub fn within(mut self, folder: &Path) -> Self {
+        self.within = Some(folder.to_owned());
         self
     }
 
@@ -115,14 +129,15 @@ impl ServerBuilder {
     #[must_use]
     #[track_caller]
     pub fn prepare(mut self) -> Server {
-        let folder = TempDir::with_prefix("colsync-it-").unwrap();
+        let temporary = std::env::temp_dir();
+        let within = self.within.as_ref().unwrap_or(&temporary);
+        let folder = TempDir::with_prefix_in("colsync-it-", within).unwrap();
         let database = match self.backend {
             Backend::Sqlite => Database::Sqlite(folder.path().join("data.db")),
             Backend::Postgres => {
-                let cluster = if self.own_cluster {
-                    ClusterRef::Own(Box::new(Cluster::start()))
-                } else {
-                    ClusterRef::Shared(Cluster::shared())
+                let cluster = match &self.own_cluster {
+                    Some(setup) => ClusterRef::Own(Box::new(Cluster::start_with(setup))),
+                    None => ClusterRef::Shared(Cluster::shared()),
                 };
                 Database::Postgres {
                     url: cluster.get().database(),
@@ -201,7 +216,8 @@ impl Server {
     pub fn on(backend: Backend) -> ServerBuilder {
         ServerBuilder {
             backend,
-            own_cluster: false,
+            own_cluster: None,
+            within: None,
             tables: Vec::new(),
             before: String::new(),
             top: String::new(),
@@ -347,6 +363,12 @@ impl Server {
         self.resume();
     }
 
+    /// The number of the process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::pid)
+    }
+
     /// What the process has logged.
     #[must_use]
     pub fn log(&self) -> String {
@@ -354,6 +376,12 @@ impl Server {
             .as_ref()
             .map(Process::stderr)
             .unwrap_or_default()
+    }
+
+    /// Whether its database is PostgreSQL.
+    #[must_use]
+    pub fn is_on_postgres(&self) -> bool {
+        matches!(self.database, Database::Postgres { .. })
     }
 
     /// The cluster of a server on PostgreSQL.

@@ -1,12 +1,14 @@
 //! Everything there is about one row after a story has failed: what each device pushed and was answered, and
 //! what the server and the files have now. Decides nothing.
 
-use colsync_tests::database::Database;
-use colsync_tests::{Device, Server};
 use serde_json::Value as Json;
 
-/// What device and server remember of the row `id`, a line each.
-pub(super) fn about(server: &Server, devices: &[Device], id: &str) -> Vec<String> {
+use crate::database::Database;
+use crate::{Device, Server};
+
+/// What devices and server remember of the row `id` of the table `todos`, a line each.
+#[must_use]
+pub fn about(server: &Server, devices: &[Device], id: &str) -> Vec<String> {
     let mut told = Vec::new();
     for (number, device) in (1..).zip(devices) {
         told.push(format!("device {number}: {:?}", pending(device, id)));
