@@ -5,6 +5,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::body::{BoxBody, MessageBody as _};
@@ -74,7 +75,7 @@ impl Node {
         });
         let runtime = Runtime::new()?;
         let service = runtime.block_on(init_service(application(app)));
-        let service = Arc::new(service);
+        let service = Rc::new(service);
         Ok(Node {
             runtime,
             service: Box::new(move |request| {

@@ -113,7 +113,7 @@ impl Column {
     /// A new value, made from the one that stands there; `number` is another each time.
     pub(super) fn value(&self, writer: &str, number: u64, now: &Json) -> Json {
         match self.rule {
-            Rule::Later | Rule::Server | Rule::Client | Rule::Hold if number % 13 == 0 => {
+            Rule::Later | Rule::Server | Rule::Client | Rule::Hold if number.is_multiple_of(13) => {
                 Json::Null
             }
             Rule::Later | Rule::Server | Rule::Client | Rule::Hold => {
@@ -123,7 +123,7 @@ impl Column {
             Rule::Count => json!(now.as_i64().unwrap_or(0) + (number % 9) as i64 - 3),
             Rule::Set => {
                 let mut items = now.as_array().cloned().unwrap_or_default();
-                if items.len() > 2 && number % 3 == 0 {
+                if items.len() > 2 && number.is_multiple_of(3) {
                     items.remove(number as usize % items.len());
                 }
                 let new = json!(number % 17);

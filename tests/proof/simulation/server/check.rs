@@ -145,7 +145,7 @@ impl Server {
         }
         let differ = |key: &&(Table, String)| there.get(*key) != self.reference.rows.get(*key);
         let keys: HashSet<_> = there.keys().chain(self.reference.rows.keys()).collect();
-        let rows = keys.into_iter().filter(|key| differ(&key)).map(|key| {
+        let rows = keys.into_iter().filter(|key| differ(key)).map(|key| {
             let (is, should) = (there.get(key), self.reference.rows.get(key));
             format!("{key:?}\n  is {is:?}\n  should be {should:?}")
         });
