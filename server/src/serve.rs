@@ -80,8 +80,8 @@ pub fn serve(config: Config, ready: impl FnOnce(&str)) -> Result<(), Failure> {
         let server = HttpServer::new(move || {
             Actix::new()
                 .app_data(factory_app.clone())
-                .wrap(from_fn(problem::only_problems))
                 .wrap(http::compress())
+                .wrap(from_fn(problem::only_problems))
                 .wrap(http::answer_headers())
                 .wrap(from_fn(http::measured))
                 .configure(http::routes)

@@ -25,12 +25,12 @@ const LARGEST_PAGE: i64 = 1_000;
 
 pub(super) fn routes(service: &mut ServiceConfig) {
     service
-        .route("/conflicts", web::get().to(conflicts))
-        .route("/conflicts/{id}", web::get().to(conflict))
-        .route("/conflicts/{id}/resolve", web::post().to(resolve))
-        .route("/rows/{table}/{id}", web::get().to(row))
-        .route("/clients", web::get().to(clients))
-        .route("/tables", web::get().to(tables));
+        .service(web::resource("/conflicts").route(web::get().to(conflicts)))
+        .service(web::resource("/conflicts/{id}").route(web::get().to(conflict)))
+        .service(web::resource("/conflicts/{id}/resolve").route(web::post().to(resolve)))
+        .service(web::resource("/rows/{table}/{id}").route(web::get().to(row)))
+        .service(web::resource("/clients").route(web::get().to(clients)))
+        .service(web::resource("/tables").route(web::get().to(tables)));
 }
 
 #[derive(Debug, Deserialize)]

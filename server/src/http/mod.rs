@@ -43,7 +43,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
     service
         .service(
             web::scope("/v1")
-                .route("/schema", web::get().to(schema::get))
+                .service(web::resource("/schema").route(web::get().to(schema::get)))
                 .service(
                     web::resource("/tables/{table}/rows")
                         .route(web::get().to(rows::list))
