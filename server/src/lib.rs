@@ -14,3 +14,6 @@ mod retention;
 pub mod serve;
 mod store;
 mod sync;
+
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;

@@ -6,7 +6,10 @@
 mod admin;
 pub(crate) mod body;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod headers;
+mod openapi;
 mod ops;
 mod packed;
 pub(crate) mod problem;

@@ -21,7 +21,7 @@ use crate::sync::submission::{Identity, Item};
 
 /// How the edits of a submission are written.
 #[derive(Debug, Clone, Copy)]
-enum Method {
+pub(super) enum Method {
     /// Columns with value, base and time each.
     Differential,
     /// Actions in the order in which they were done, each with plain values of the columns it changed.
@@ -99,13 +99,10 @@ async fn take(
     }
     media_type(&request, &["application/json"])?;
     let (_bytes, json) = document(&app, &request, payload).await?;
-    let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
-    let hash = hash_of(&json);
     let schema = app.store.schema();
-    let items = edits
-        .iter()
-        .map(|edit| item(&schema, edit, method, &caller))
-        .collect();
+    let most = app.config.limits.push_edits;
+    let (number, atomic, items) = items(&schema, &json, method, &caller, most)?;
+    let hash = hash_of(&json);
     let accepted = submit(
         &app,
         &caller,
@@ -129,6 +126,19 @@ struct Pushed<'a> {
     push: i64,
     receipts: &'a [Receipt],
     schema: &'a str,
+}
+
+/// What a push's document asks for: its number, whether all or nothing, and its edits.
+pub(super) fn items(
+    schema: &Schema,
+    json: &Json,
+    method: Method,
+    caller: &Caller,
+    most: usize,
+) -> Result<(i64, bool, Vec<Item>), Problem> {
+    let (number, atomic, edits) = envelope(json, method, most)?;
+    let edits = edits.iter().map(|edit| item(schema, edit, method, caller));
+    Ok((number, atomic, edits.collect()))
 }
 
 /// The members of a push; anything else is no push at all.

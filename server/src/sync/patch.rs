@@ -15,7 +15,7 @@ use super::submission::Patch;
 /// # Errors
 /// `patch_test_failed` if a `test` fails, `malformed_patch` if a path leads nowhere, and what
 /// [`wire::writable`] and [`wire::value`] refuse.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     table: &Table,
     key: &RowKey,
     values: &[Value],
