@@ -65,6 +65,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
                 .service(web::resource("/sync/pull").route(web::get().to(pull::pull))),
         )
         .service(web::scope("/admin/v1").configure(admin::routes))
+        .configure(openapi::routes)
         .configure(ops::routes);
 }
 
