@@ -72,8 +72,7 @@ pub fn patch(kind: u8, bytes: &[u8]) {
     };
     let (table, caller) = (things(), caller());
     let key = key();
-    let most = limits.patch_operations;
-    match patch_item(&table, key.clone(), kind, json, &caller, most) {
+    match patch_item(&table, key.clone(), kind, json, &caller, &limits) {
         Ok(Item::Edit { table, edit }) => is_read_again(&table, &edit, &caller),
         Ok(Item::Patch { table, patch, .. }) => {
             let values = values();

@@ -15,9 +15,10 @@ use super::exchange::{caller, framed, identity, key, rejected, submit_one, table
 use super::headers::Caller;
 use super::problem::Problem;
 use super::{App, body};
+use crate::config::Limits;
 use crate::edges;
 use crate::store::model::TableInfo;
-use crate::sync::submission::{Item, Patch};
+use crate::sync::submission::{Bounds, Item, Patch};
 
 /// What a path's segment need not encode (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -67,8 +68,7 @@ pub(super) async fn patch(
     let key = key(&table, &id)?;
     let kind = media_type(&request, &[MERGE_PATCH, JSON, JSON_PATCH, EDIT])?;
     let (bytes, json) = document(&app, &request, payload).await?;
-    let most = app.config.limits.patch_operations;
-    let item = patch_item(&table, key, kind, json, &caller, most)?;
+    let item = patch_item(&table, key, kind, json, &caller, &app.config.limits)?;
     written(&app, &request, &caller, &table, &bytes, item).await
 }
 
@@ -79,13 +79,17 @@ pub(super) fn patch_item(
     kind: &str,
     json: Json,
     caller: &Caller,
-    most_operations: usize,
+    limits: &Limits,
 ) -> Result<Item, Problem> {
     if kind == JSON_PATCH {
+        let bounds = Bounds {
+            depth: limits.json_depth,
+            bytes: limits.body_bytes,
+        };
         return Ok(Item::Patch {
             table: table.clone(),
             key,
-            patch: Patch::Operations(operations(json, most_operations)?),
+            patch: Patch::Operations(operations(json, limits.patch_operations)?, bounds),
             base_version: caller.base_version,
             at: written_at(caller),
         });
