@@ -50,6 +50,16 @@ impl Filter {
         let invalid = |field: &str, detail: &str| {
             Problem::bad_request("invalid_parameter", detail).field(field)
         };
+        // Neither a name nor an id has NUL in it, and not every database can be asked for it.
+        for (field, text) in [
+            ("table", &self.table),
+            ("row", &self.row),
+            ("column", &self.column),
+        ] {
+            if text.as_deref().is_some_and(|text| text.contains('\0')) {
+                return Err(invalid(field, "text may not contain NUL"));
+            }
+        }
         let client = self.client.map(|text| text.parse::<ClientId>()).transpose();
         let since = self.since.map(|text| text.parse::<Time>()).transpose();
         let after = self.after.map(|text| Uuid::parse_str(&text)).transpose();
