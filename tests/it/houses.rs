@@ -129,6 +129,8 @@ fn every_file_opens_with_what_it_owns_and_stays_small() {
         "tests/it",
         "tests/demo",
         "tests/bench",
+        "tests/proof",
+        "tests/fuzz/fuzz_targets",
     ] {
         for (path, text) in sources(place) {
             assert!(

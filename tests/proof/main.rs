@@ -10,6 +10,7 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod hostile;
 mod report;
 
 use std::process::ExitCode;
@@ -41,7 +42,10 @@ struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {}
+enum Suite {
+    /// Bad requests against every call: refused alike everywhere, and nothing changes
+    Hostile,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -89,6 +93,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs a suite, on each backend where it has one.
-fn run(suite: Suite, _options: &Options) -> Vec<Outcome> {
-    match suite {}
+fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
+    match suite {
+        Suite::Hostile => hostile::run(options),
+    }
 }
