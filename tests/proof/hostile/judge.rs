@@ -275,13 +275,8 @@ fn request(case: &Case, packing: Packing, subject: &Subject) -> Vec<u8> {
             format!("Bearer {}", colsync_tests::ADMIN_TOKEN).as_bytes(),
         );
     }
-    if case.path.starts_with("/v1/sync/p") && !case.names("Client-Id")
-        || case.path.starts_with("/v1/sync/log")
-        || case.path.starts_with("/v1/sync/rows")
-    {
-        if !case.names("Client-Id") {
-            put("Client-Id", next_client().to_string().as_bytes());
-        }
+    if case.path.starts_with("/v1/sync/") && !case.names("Client-Id") {
+        put("Client-Id", next_client().to_string().as_bytes());
     }
     for (name, value) in &case.headers {
         put(name, value);

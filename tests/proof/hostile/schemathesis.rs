@@ -14,7 +14,7 @@ use crate::Options;
 
 /// Cases that are made for each call.
 const FEW: u32 = 5;
-const MANY: u32 = 100;
+const MANY: u32 = 40;
 
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
                       response_schema_conformance,response_headers_conformance";
@@ -60,7 +60,7 @@ fn against(subject: &Subject, options: &Options) -> (bool, String) {
         .replace("CONFLICT", &subject.conflict);
     std::fs::write(folder.path().join("schemathesis.toml"), settings).unwrap();
     let (examples, phases) = if options.long {
-        (MANY, "examples,coverage,fuzzing,stateful")
+        (MANY, "examples,coverage,fuzzing")
     } else {
         (FEW, "examples,fuzzing")
     };
