@@ -140,26 +140,32 @@ fn one(bytes: &[u8], ended: bool) -> Option<(Answer, &[u8])> {
             .find_map(|line| line.strip_prefix(&format!("{name}: ")));
         found.map(str::to_owned)
     };
+    let cut = || ended.then(|| (rest.to_vec(), &[][..]));
     let (body, rest) = if let Some(length) = header("content-length") {
         let length: usize = length.parse().ok()?;
-        if rest.len() < length {
-            return ended.then(|| {
-                (
-                    answer(status, &header("content-type").unwrap_or_default(), rest),
-                    &[][..],
-                )
-            });
+        match rest.split_at_checked(length) {
+            Some((body, rest)) => (body.to_vec(), rest),
+            None => cut()?,
         }
-        (rest[..length].to_vec(), &rest[length..])
     } else if header("transfer-encoding").is_some() {
-        dechunked(rest).or_else(|| ended.then(|| (rest.to_vec(), &[][..])))?
+        dechunked(rest).or_else(cut)?
     } else {
         (Vec::new(), rest)
     };
-    Some((
-        answer(status, &header("content-type").unwrap_or_default(), &body),
-        rest,
-    ))
+    let body = match header("content-encoding").as_deref() {
+        Some("gzip") => inflated(flate2::read::GzDecoder::new(body.as_slice())),
+        Some("zstd") => inflated(zstd::stream::read::Decoder::new(body.as_slice()).ok()?),
+        _ => body,
+    };
+    let media_type = header("content-type").unwrap_or_default();
+    Some((answer(status, &media_type, &body), rest))
+}
+
+/// As much as there is.
+fn inflated(mut from: impl std::io::Read) -> Vec<u8> {
+    let mut body = Vec::new();
+    drop(from.read_to_end(&mut body));
+    body
 }
 
 fn dechunked(mut bytes: &[u8]) -> Option<(Vec<u8>, &[u8])> {

@@ -26,6 +26,8 @@ pub(super) struct Tally {
     pub(super) requests: u64,
     /// Calls of the document that were met, with their methods.
     pub(super) calls: BTreeSet<String>,
+    /// Answers that said: try again. A busy machine makes them, where a write waits for the disk.
+    pub(super) unavailable: u64,
     kinds: [Vec<String>; 6],
 }
 
@@ -58,6 +60,10 @@ impl Tally {
 
     /// The figures, and what was found.
     pub(super) fn tell(&self, outcome: &mut Outcome) {
+        outcome.figure("503", self.unavailable);
+        if self.unavailable > self.requests / 1_000 {
+            outcome.found(format!("{} answers were 503", self.unavailable));
+        }
         for (kind, found) in KINDS.iter().zip(&self.kinds) {
             outcome.figure(kind, found.len());
             for what in found.iter().take(TOLD) {
@@ -74,7 +80,9 @@ impl Tally {
             Reply::Closed => {}
             Reply::Answers(answers) => {
                 for answer in answers {
-                    if answer.status >= 500 {
+                    if answer.status == 503 {
+                        self.unavailable += 1;
+                    } else if answer.status >= 500 {
                         let body = String::from_utf8_lossy(&answer.body);
                         self.failed(format!("{what}: {} {body}", answer.status));
                     }
@@ -145,6 +153,9 @@ pub(super) fn corpus(subjects: &[Subject], cases: &[Case], document: &Document, 
             shown(&case.path),
             case.why
         );
+        if seen.iter().any(|(status, ..)| *status == 503) {
+            continue;
+        }
         if seen.windows(2).any(|two| two[0] != two[1]) {
             tally.differs(format!("{what}: {seen:?}"));
         }
