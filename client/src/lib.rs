@@ -23,6 +23,8 @@ mod edges;
 mod engine;
 mod error;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod inbox;
 mod init;
 mod keys;

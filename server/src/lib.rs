@@ -17,3 +17,6 @@ pub mod serve;
 pub mod simulation;
 mod store;
 mod sync;
+
+#[cfg(feature = "fuzzing")]
+pub use http::fuzzing;

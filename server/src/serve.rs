@@ -123,8 +123,8 @@ pub(crate) fn application(
 > {
     Actix::new()
         .app_data(app)
-        .wrap(from_fn(problem::only_problems))
         .wrap(http::compress())
+        .wrap(from_fn(problem::only_problems))
         .wrap(http::answer_headers())
         .wrap(from_fn(http::measured))
         .configure(http::routes)

@@ -166,6 +166,9 @@ fn filters_that_make_no_sense_are_refused(backend: Backend) {
         ("after=x", "after"),
         ("limit=0", "limit"),
         ("limit=100000", "limit"),
+        ("table=%00", "table"),
+        ("row=a%00b", "row"),
+        ("column=%00", "column"),
     ] {
         let refused = admin
             .get(&format!("/admin/v1/conflicts?{filter}"))

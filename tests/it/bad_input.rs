@@ -20,6 +20,8 @@ on_both![
     what_is_no_http_harms_nobody,
     documents_up_to_the_bound_are_taken,
     names_in_a_request_are_never_sql,
+    a_wrong_method_is_told_which_would_do,
+    an_answer_that_nobody_would_take_is_a_problem_too,
 ];
 
 const LIMITS: &str =
@@ -242,4 +244,36 @@ fn names_in_a_request_are_never_sql(backend: Backend) {
     let _ = ana.delete(&format!("{rows}/1")).expect(200);
     server.sql(r#"DELETE FROM "or""der; --""#);
     assert_eq!(reader.pull().row("1")["id"], "1");
+}
+
+fn a_wrong_method_is_told_which_would_do(backend: Backend) {
+    let server = bounded(backend);
+    let admin = server.admin();
+    for (method, path, allow) in [
+        ("POST", "/v1/schema", "GET"),
+        ("GET", "/v1/sync/push", "POST"),
+        ("DELETE", "/admin/v1/conflicts", "GET"),
+        ("GET", "/admin/v1/conflicts/x/resolve", "POST"),
+        ("PUT", "/admin/v1/tables", "GET"),
+        ("POST", "/healthz", "GET"),
+        ("PATCH", "/metrics", "GET"),
+    ] {
+        let answer = admin.request(method, path).send();
+        let answer = answer.problem(405, "method_not_allowed");
+        assert_eq!(answer.header("allow"), Some(allow), "{method} {path}");
+    }
+}
+
+fn an_answer_that_nobody_would_take_is_a_problem_too(backend: Backend) {
+    let server = bounded(backend);
+    let before = server.dump();
+    let ana = server.client("ana");
+    let refused = ana
+        .request("PATCH", &todo(1))
+        .header("Accept-Encoding", "br, identity;q=0")
+        .merge_patch(&json!({ "title": "x" }))
+        .send()
+        .problem(406, "not_acceptable");
+    assert_eq!(refused.json()["field"], "accept-encoding");
+    assert_eq!(server.dump(), before);
 }

@@ -130,6 +130,7 @@ fn every_file_opens_with_what_it_owns_and_stays_small() {
         "tests/demo",
         "tests/bench",
         "tests/proof",
+        "tests/fuzz/fuzz_targets",
     ] {
         for (path, text) in sources(place) {
             assert!(

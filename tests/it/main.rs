@@ -35,6 +35,7 @@ mod faults;
 mod houses;
 mod log;
 mod merge_stories;
+mod openapi;
 mod patch;
 mod policies;
 mod protocol_page;

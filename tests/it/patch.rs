@@ -12,6 +12,7 @@ on_both![
     a_merge_patch_reaches_into_a_json_column,
     a_json_patch_reaches_into_a_json_column,
     a_json_patch_whose_test_fails_writes_nothing,
+    a_json_patch_makes_no_more_of_a_row_than_a_body_could_hold,
     an_edit_carries_base_and_time_for_each_column,
     a_stale_if_match_makes_the_merge_better_informed_and_is_no_412,
     a_patch_says_when_it_was_made,
@@ -234,4 +235,52 @@ fn concurrent_patches_of_one_document_lose_no_member(backend: Backend) {
     for number in 0..8 {
         assert_eq!(data[format!("m{number}")], number, "{data}");
     }
+}
+
+fn a_json_patch_makes_no_more_of_a_row_than_a_body_could_hold(backend: Backend) {
+    let server = one_todo(backend);
+    let ana = server.client("ana");
+    let _ = ana.patch(&todo(1), &json!({ "data": {} })).expect(200);
+    let before = server.dump();
+    let send = |operations: Vec<Json>| {
+        let patch = ana.request("PATCH", &todo(1));
+        patch.json_patch(&Json::Array(operations)).send()
+    };
+    // Each copy doubles the document: 40 of them are a terabyte.
+    let doubling =
+        (0..40).map(|n| json!({ "op": "copy", "from": "/data", "path": format!("/data/{n}") }));
+    let refused = send(doubling.collect()).problem(413, "too_many_operations");
+    assert!(
+        refused.json()["field"]
+            .as_str()
+            .unwrap()
+            .starts_with("/data/")
+    );
+    let chain = |depth: usize| (0..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+    let add = |at: usize, depth: usize| {
+        let path = format!("/data{}", "/a".repeat(at));
+        json!({ "op": "add", "path": path, "value": chain(depth) })
+    };
+    let deep = send(vec![add(0, 40), add(40, 40)]).problem(400, "too_deep");
+    assert!(
+        deep.json()["field"]
+            .as_str()
+            .unwrap()
+            .starts_with("/data/a")
+    );
+    let tip = "/a".repeat(40);
+    let copied = json!({ "op": "copy", "from": "/data", "path": format!("/data{tip}/a") });
+    let _ = send(vec![add(0, 40), copied]).problem(400, "too_deep");
+    assert_eq!(server.dump(), before);
+    // As deep as a body may be, over two patches.
+    let _ = send(vec![add(0, 40)]).expect(200);
+    let _ = send(vec![add(40, 22)]).expect(200);
+    assert_eq!(
+        ana.row("todos", &id(1))["data"]
+            .to_string()
+            .matches('{')
+            .count(),
+        63
+    );
+    let _ = send(vec![add(62, 1)]).problem(400, "too_deep");
 }

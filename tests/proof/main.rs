@@ -16,6 +16,7 @@ mod commit_order;
 mod counter;
 mod crashes;
 mod disk_full;
+mod hostile;
 mod poller;
 mod report;
 mod simulation;
@@ -71,6 +72,8 @@ enum Suite {
     DiskFull,
     /// Many clients for a long time: memory, open files, connections and the database stay level
     Soak,
+    /// Bad requests against every call: refused alike everywhere, and nothing changes
+    Hostile,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -129,6 +132,7 @@ fn main() -> ExitCode {
 /// Runs a suite, on each backend where it has one.
 fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
+        Suite::Hostile => hostile::run(options),
         Suite::Simulation => vec![simulation::run(options)],
         Suite::Crashes => crashes::run(options),
         Suite::CommitOrder => commit_order::run(options),

@@ -24,6 +24,9 @@ const JSON_SERVER: &str = "0.17.4";
 /// A store of JSON documents: `If-Match`, the changes since a time, pages by a header.
 const KINTO: &str = "26.5.0";
 
+/// Asks an API what its document says of it.
+const SCHEMATHESIS: &str = "4.32.5";
+
 const KINTO_SETTINGS: &str = "
 [server:main]
 use = egg:waitress#main
@@ -216,15 +219,35 @@ fn json_server_program() -> &'static Path {
 
 fn kinto_program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM
+        .get_or_init(|| of_python(&format!("kinto=={KINTO}"), &["setuptools<81"]).join("bin/kinto"))
+}
+
+/// The program `schemathesis`, which asks an API what its OpenAPI document says of it.
+///
+/// # Panics
+/// If it cannot be installed.
+pub fn schemathesis() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
-        let package = format!("kinto=={KINTO}");
-        let folder = installed(&package, |folder| {
-            run(Command::new("python3").args(["-m", "venv"]).arg(folder));
-            run(Command::new(folder.join("bin/python"))
-                .args(["-m", "pip", "install", "--quiet"])
-                .args(["--disable-pip-version-check", &package, "setuptools<81"]));
-        });
-        folder.join("bin/kinto")
+        of_python(&format!("schemathesis=={SCHEMATHESIS}"), &[]).join("bin/schemathesis")
+    })
+}
+
+/// The folder of a package of PyPI, in an environment of its own with what else it needs.
+fn of_python(package: &str, more: &[&str]) -> PathBuf {
+    installed(package, |folder| {
+        run(Command::new("python3").args(["-m", "venv"]).arg(folder));
+        run(Command::new(folder.join("bin/python"))
+            .args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+                package,
+            ])
+            .args(more));
     })
 }
 

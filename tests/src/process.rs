@@ -171,6 +171,16 @@ impl Process {
         Some(self.wait())
     }
 
+    /// The most memory that it has had, in KiB; `None` if it has ended, or Linux does not tell.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let peak = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))?;
+        peak.trim().strip_suffix("kB")?.trim().parse().ok()
+    }
+
     /// Waits until it has ended, and kills it if that takes too long.
     ///
     /// # Panics

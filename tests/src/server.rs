@@ -384,6 +384,12 @@ impl Server {
         matches!(self.database, Database::Postgres { .. })
     }
 
+    /// The most memory that the process has had, in KiB.
+    #[must_use]
+    pub fn peak_memory(&self) -> Option<u64> {
+        self.process.as_ref().and_then(Process::peak_memory)
+    }
+
     /// The cluster of a server on PostgreSQL.
     #[track_caller]
     #[must_use]

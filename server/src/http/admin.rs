@@ -25,12 +25,12 @@ const LARGEST_PAGE: i64 = 1_000;
 
 pub(super) fn routes(service: &mut ServiceConfig) {
     service
-        .route("/conflicts", web::get().to(conflicts))
-        .route("/conflicts/{id}", web::get().to(conflict))
-        .route("/conflicts/{id}/resolve", web::post().to(resolve))
-        .route("/rows/{table}/{id}", web::get().to(row))
-        .route("/clients", web::get().to(clients))
-        .route("/tables", web::get().to(tables));
+        .service(web::resource("/conflicts").route(web::get().to(conflicts)))
+        .service(web::resource("/conflicts/{id}").route(web::get().to(conflict)))
+        .service(web::resource("/conflicts/{id}/resolve").route(web::post().to(resolve)))
+        .service(web::resource("/rows/{table}/{id}").route(web::get().to(row)))
+        .service(web::resource("/clients").route(web::get().to(clients)))
+        .service(web::resource("/tables").route(web::get().to(tables)));
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +50,16 @@ impl Filter {
         let invalid = |field: &str, detail: &str| {
             Problem::bad_request("invalid_parameter", detail).field(field)
         };
+        // Neither a name nor an id has NUL in it, and not every database can be asked for it.
+        for (field, text) in [
+            ("table", &self.table),
+            ("row", &self.row),
+            ("column", &self.column),
+        ] {
+            if text.as_deref().is_some_and(|text| text.contains('\0')) {
+                return Err(invalid(field, "text may not contain NUL"));
+            }
+        }
         let client = self.client.map(|text| text.parse::<ClientId>()).transpose();
         let since = self.since.map(|text| text.parse::<Time>()).transpose();
         let after = self.after.map(|text| Uuid::parse_str(&text)).transpose();

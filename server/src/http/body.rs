@@ -21,7 +21,7 @@ use crate::config::Limits;
 const ZSTD_WINDOW_LOG: u32 = 23;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+pub(super) enum Encoding {
     Identity,
     Gzip,
     Zstd,
@@ -105,7 +105,7 @@ fn content_encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
 }
 
 /// Inflates, and stops at the first byte beyond `bound`.
-fn inflate(encoding: Encoding, body: &[u8], bound: usize) -> Result<Vec<u8>, Problem> {
+pub(super) fn inflate(encoding: Encoding, body: &[u8], bound: usize) -> Result<Vec<u8>, Problem> {
     let most = u64::try_from(bound).unwrap_or(u64::MAX).saturating_add(1);
     let mut out = Vec::new();
     let read = match encoding {

@@ -278,6 +278,8 @@ pub(super) fn rejected(rejection: &Rejection) -> Problem {
         "patch_test_failed" => Problem::conflict("patch_test_failed", detail),
         "malformed_patch" => Problem::bad_request("malformed_patch", detail),
         "malformed_edit" => Problem::bad_request("malformed_edit", detail),
+        "too_deep" => Problem::bad_request("too_deep", detail),
+        "too_many_operations" => Problem::payload_too_large("too_many_operations", detail),
         "unknown_column" => Problem::unprocessable("unknown_column", detail),
         "read_only_column" => Problem::unprocessable("read_only_column", detail),
         "key_is_immutable" => Problem::unprocessable("key_is_immutable", detail),

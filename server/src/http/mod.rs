@@ -6,7 +6,10 @@
 mod admin;
 pub(crate) mod body;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub(crate) mod headers;
+mod openapi;
 mod ops;
 mod packed;
 pub(crate) mod problem;
@@ -45,7 +48,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
     service
         .service(
             web::scope("/v1")
-                .route("/schema", web::get().to(schema::get))
+                .service(web::resource("/schema").route(web::get().to(schema::get)))
                 .service(
                     web::resource("/tables/{table}/rows")
                         .route(web::get().to(rows::list))
@@ -64,6 +67,7 @@ pub(crate) fn routes(service: &mut ServiceConfig) {
                 .service(web::resource("/sync/pull").route(web::get().to(pull::pull))),
         )
         .service(web::scope("/admin/v1").configure(admin::routes))
+        .configure(openapi::routes)
         .configure(ops::routes);
 }
 

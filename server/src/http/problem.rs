@@ -122,11 +122,19 @@ impl Problem {
             400 => ("bad_request", "the request makes no sense"),
             404 => ("not_found", "there is nothing here"),
             405 => ("method_not_allowed", "this method is not for this place"),
+            406 => (
+                "not_acceptable",
+                "an answer is gzip, zstd, or plain, and Accept-Encoding refuses them all",
+            ),
             413 => ("body_too_large", "the body is too large"),
             _ => ("refused", "the request is refused"),
         };
         let cause = cause.filter(|cause| status.is_client_error() && !cause.is_empty());
-        Problem::new(status, code, cause.unwrap_or_else(|| detail.to_owned()))
+        let problem = Problem::new(status, code, cause.unwrap_or_else(|| detail.to_owned()));
+        if status == StatusCode::NOT_ACCEPTABLE {
+            return problem.field(header::ACCEPT_ENCODING.as_str());
+        }
+        problem
     }
 
     /// The same problem, naming what is at fault.

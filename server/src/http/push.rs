@@ -21,7 +21,7 @@ use crate::sync::submission::{Identity, Item};
 
 /// How the edits of a submission are written.
 #[derive(Debug, Clone, Copy)]
-enum Method {
+pub(super) enum Method {
     /// Columns with value, base and time each.
     Differential,
     /// Actions in the order in which they were done, each with plain values of the columns it changed.
@@ -100,14 +100,11 @@ async fn take(
     let anchors = headers::client_anchors(&request)?;
     media_type(&request, &["application/json"])?;
     let (_bytes, json) = document(&app, &request, payload).await?;
-    let (number, atomic, edits) = envelope(&json, method, app.config.limits.push_edits)?;
+    let schema = app.store.schema();
+    let most = app.config.limits.push_edits;
+    let (number, atomic, items) = items(&schema, &json, method, &caller, most)?;
     let hash = hash_of(&json);
     step::reach("push.read");
-    let schema = app.store.schema();
-    let items = edits
-        .iter()
-        .map(|edit| item(&schema, edit, method, &caller))
-        .collect();
     let accepted = submit_from(
         &app,
         &caller,
@@ -133,6 +130,19 @@ struct Pushed<'a> {
     push: i64,
     receipts: &'a [Receipt],
     schema: &'a str,
+}
+
+/// What a push's document asks for: its number, whether all or nothing, and its edits.
+pub(super) fn items(
+    schema: &Schema,
+    json: &Json,
+    method: Method,
+    caller: &Caller,
+    most: usize,
+) -> Result<(i64, bool, Vec<Item>), Problem> {
+    let (number, atomic, edits) = envelope(json, method, most)?;
+    let edits = edits.iter().map(|edit| item(schema, edit, method, caller));
+    Ok((number, atomic, edits.collect()))
 }
 
 /// The members of a push; anything else is no push at all.

@@ -15,9 +15,10 @@ use super::exchange::{caller, framed, identity, key, rejected, submit_one, table
 use super::headers::Caller;
 use super::problem::Problem;
 use super::{App, body};
+use crate::config::Limits;
 use crate::edges;
 use crate::store::model::TableInfo;
-use crate::sync::submission::{Item, Patch};
+use crate::sync::submission::{Bounds, Item, Patch};
 
 /// What a path's segment need not encode (RFC 3986, unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
@@ -26,10 +27,10 @@ const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~');
 
-const MERGE_PATCH: &str = "application/merge-patch+json";
-const JSON_PATCH: &str = "application/json-patch+json";
-const EDIT: &str = "application/vnd.colsync.edit+json";
-const JSON: &str = "application/json";
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+pub(super) const EDIT: &str = "application/vnd.colsync.edit+json";
+pub(super) const JSON: &str = "application/json";
 
 /// `POST /v1/tables/{t}/rows`
 pub(super) async fn post(
@@ -67,61 +68,65 @@ pub(super) async fn patch(
     let key = key(&table, &id)?;
     let kind = media_type(&request, &[MERGE_PATCH, JSON, JSON_PATCH, EDIT])?;
     let (bytes, json) = document(&app, &request, payload).await?;
-    let item = match kind {
-        JSON_PATCH => Item::Patch {
+    let item = patch_item(&table, key, kind, json, &caller, &app.config.limits)?;
+    written(&app, &request, &caller, &table, &bytes, item).await
+}
+
+/// The item that a PATCH's document of media type `kind` is.
+pub(super) fn patch_item(
+    table: &Arc<TableInfo>,
+    key: RowKey,
+    kind: &str,
+    json: Json,
+    caller: &Caller,
+    limits: &Limits,
+) -> Result<Item, Problem> {
+    if kind == JSON_PATCH {
+        let bounds = Bounds {
+            depth: limits.json_depth,
+            bytes: limits.body_bytes,
+        };
+        return Ok(Item::Patch {
             table: table.clone(),
             key,
-            patch: Patch::Operations(operations(json, app.config.limits.patch_operations)?),
+            patch: Patch::Operations(operations(json, limits.patch_operations)?, bounds),
             base_version: caller.base_version,
-            at: written_at(&caller),
-        },
-        EDIT => {
-            let members = object(json)?;
-            let edit = framed(&caller, |frame| {
-                wire::edit(&table.spec, Some(key), Op::Update, &members, frame)
-            });
-            let mut edit = edit.map_err(|refused| rejected(&refused))?;
-            edit.base_version = edit.base_version.or(caller.base_version);
-            Item::Edit {
-                table: table.clone(),
-                edit,
-            }
-        }
-        _ => {
-            let members = object(json)?;
-            let nested = members.iter().any(|(name, member)| {
-                let column = table
-                    .spec
-                    .position(name)
-                    .and_then(|at| table.spec.columns.get(at));
-                member.is_object() && column.is_some_and(|column| column.ty == ColumnType::Json)
-            });
-            if nested {
-                let (base_version, at) = (caller.base_version, written_at(&caller));
-                Item::Patch {
-                    table: table.clone(),
-                    key,
-                    patch: Patch::Merge(members),
-                    base_version,
-                    at,
-                }
-            } else {
-                let edit = bare_edit(
-                    &table,
-                    Some(key),
-                    Op::Update,
-                    &members,
-                    &caller,
-                    caller.base_version,
-                )?;
-                Item::Edit {
-                    table: table.clone(),
-                    edit,
-                }
-            }
-        }
+            at: written_at(caller),
+        });
+    }
+    let members = object(json)?;
+    let edit = if kind == EDIT {
+        let edit = framed(caller, |frame| {
+            wire::edit(&table.spec, Some(key), Op::Update, &members, frame)
+        });
+        let mut edit = edit.map_err(|refused| rejected(&refused))?;
+        edit.base_version = edit.base_version.or(caller.base_version);
+        edit
+    } else if reaches_into_a_document(table, &members) {
+        return Ok(Item::Patch {
+            table: table.clone(),
+            key,
+            patch: Patch::Merge(members),
+            base_version: caller.base_version,
+            at: written_at(caller),
+        });
+    } else {
+        let version = caller.base_version;
+        bare_edit(table, Some(key), Op::Update, &members, caller, version)?
     };
-    written(&app, &request, &caller, &table, &bytes, item).await
+    Ok(Item::Edit {
+        table: table.clone(),
+        edit,
+    })
+}
+
+/// Whether what a merge patch makes of the row depends on a document in it.
+fn reaches_into_a_document(table: &TableInfo, members: &Map<String, Json>) -> bool {
+    let columns = &table.spec.columns;
+    members.iter().any(|(name, member)| {
+        let column = table.spec.position(name).and_then(|at| columns.get(at));
+        member.is_object() && column.is_some_and(|column| column.ty == ColumnType::Json)
+    })
 }
 
 /// `PUT /v1/tables/{t}/rows/{id}`: the whole row; columns left out are NULL.

@@ -1,21 +1,23 @@
 //! From a patch document and the row under its lock to an edit that names its values.
 
 use std::collections::BTreeMap;
+use std::{io, slice};
 
 use colsync_shared::receipt::Rejection;
 use colsync_shared::{ColumnEdit, Edit, Op, RowKey, Table, Time, Value, wire};
-use json_patch::PatchOperation;
+use json_patch::{CopyOperation as PatchCopy, MoveOperation as PatchMove, PatchOperation};
 use serde_json::{Map, Value as Json};
 
-use super::submission::Patch;
+use super::submission::{Bounds, Patch};
 
 /// The edit that `patch` makes of a row with these `values`. Columns that the patch does not name are
 /// not part of it, whatever they hold.
 ///
 /// # Errors
-/// `patch_test_failed` if a `test` fails, `malformed_patch` if a path leads nowhere, and what
+/// `patch_test_failed` if a `test` fails, `malformed_patch` if a path leads nowhere, `too_deep` and
+/// `too_many_operations` beyond the patch's bounds, and what
 /// [`wire::writable`] and [`wire::value`] refuse.
-pub(super) fn resolve(
+pub(crate) fn resolve(
     table: &Table,
     key: &RowKey,
     values: &[Value],
@@ -25,7 +27,7 @@ pub(super) fn resolve(
 ) -> Result<Edit, Rejection> {
     let edited = match patch {
         Patch::Merge(members) => merged(table, values, members),
-        Patch::Operations(operations) => patched(table, values, operations)?,
+        Patch::Operations(operations, bounds) => patched(table, values, operations, *bounds)?,
     };
     let mut columns = Vec::with_capacity(edited.len());
     for Edited {
@@ -88,18 +90,24 @@ fn patched(
     table: &Table,
     values: &[Value],
     operations: &json_patch::Patch,
+    bounds: Bounds,
 ) -> Result<Vec<Edited>, Rejection> {
     let named = named_columns(operations)?;
     let mut document = representation(table, values);
-    json_patch::patch(&mut document, operations).map_err(|refused| {
-        if matches!(refused.kind, json_patch::PatchErrorKind::TestFailed) {
-            let detail = format!("operation {} is a test that failed", refused.operation);
-            Rejection::new("patch_test_failed", detail).field(refused.path.to_string())
-        } else {
-            let detail = format!("operation {}: the path leads nowhere", refused.operation);
-            Rejection::new("malformed_patch", detail).field(refused.path.to_string())
-        }
-    })?;
+    let mut room = bounds.bytes;
+    for (number, operation) in operations.0.iter().enumerate() {
+        room = bounded(&document, operation, bounds, room)
+            .map_err(|refused| refused.field(operation.path().to_string()))?;
+        json_patch::patch(&mut document, slice::from_ref(operation)).map_err(|refused| {
+            if matches!(refused.kind, json_patch::PatchErrorKind::TestFailed) {
+                let detail = format!("operation {number} is a test that failed");
+                Rejection::new("patch_test_failed", detail).field(refused.path.to_string())
+            } else {
+                let detail = format!("operation {number}: the path leads nowhere");
+                Rejection::new("malformed_patch", detail).field(refused.path.to_string())
+            }
+        })?;
+    }
     let edited = named.into_iter().map(|(name, within)| {
         // What a patch removes is NULL: a row keeps all its columns.
         let value = document.get(&name).cloned().unwrap_or(Json::Null);
@@ -110,6 +118,66 @@ fn patched(
         }
     });
     Ok(edited.collect())
+}
+
+/// Refuses an operation that would make more of `document` than the bounds allow. Of the `room` for what is copied
+/// and moved, gives back what is left.
+fn bounded(
+    document: &Json,
+    operation: &PatchOperation,
+    bounds: Bounds,
+    room: usize,
+) -> Result<usize, Rejection> {
+    let (value, room) = match operation {
+        PatchOperation::Add(step) => (&step.value, Some(room)),
+        PatchOperation::Replace(step) => (&step.value, Some(room)),
+        PatchOperation::Remove(_) | PatchOperation::Test(_) => return Ok(room),
+        PatchOperation::Move(PatchMove { from, .. })
+        | PatchOperation::Copy(PatchCopy { from, .. }) => match from.resolve(document) {
+            Ok(source) => (source, room.checked_sub(bytes(source))),
+            // The patch itself is what refuses that.
+            Err(_nowhere) => return Ok(room),
+        },
+    };
+    let room = room.ok_or_else(|| {
+        let detail = format!("a patch copies and moves at most {} bytes", bounds.bytes);
+        Rejection::new("too_many_operations", detail)
+    })?;
+    if operation.path().count() + depth(value) > bounds.depth {
+        let detail = format!("arrays and objects nest at most {} deep", bounds.depth);
+        return Err(Rejection::new("too_deep", detail));
+    }
+    Ok(room)
+}
+
+/// How deep arrays and objects nest in `value`; it is no deeper than what could be read.
+fn depth(value: &Json) -> usize {
+    let inner = match value {
+        Json::Array(elements) => elements.iter().map(depth).max(),
+        Json::Object(members) => members.values().map(depth).max(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => return 0,
+    };
+    1 + inner.unwrap_or(0)
+}
+
+/// The bytes of `value` as JSON.
+fn bytes(value: &Json) -> usize {
+    struct Counted(usize);
+    impl io::Write for Counted {
+        fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.saturating_add(written.len());
+            Ok(written.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counted = Counted(0);
+    // Counting takes all that is written to it.
+    let written = serde_json::to_writer(&mut counted, value);
+    debug_assert!(written.is_ok());
+    counted.0
 }
 
 /// The first step of every path that is written to, and whether all those paths lead further.

@@ -68,7 +68,16 @@ pub(crate) enum Patch {
     /// RFC 7396.
     Merge(Map<String, Json>),
     /// RFC 6902.
-    Operations(json_patch::Patch),
+    Operations(json_patch::Patch, Bounds),
+}
+
+/// What operations may make of a row: a few of them that copy what they copied make more than any body holds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// Depth of nested arrays and objects, the row's own among them.
+    pub(crate) depth: usize,
+    /// Bytes of JSON that all operations together copy and move.
+    pub(crate) bytes: usize,
 }
 
 /// What an administrator decides about a conflict.

@@ -1,0 +1,8 @@
+//! The body of a PATCH: the first byte says of which media type, the rest is the document.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| {
+    if let Some((kind, bytes)) = input.split_first() {
+        colsync_server::fuzzing::patch(*kind, bytes);
+    }
+});
