@@ -10,6 +10,7 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod mutants;
 mod report;
 
 use std::process::ExitCode;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use colsync_tests::Backend;
 
+use mutants::{By, Wanted};
 use report::Outcome;
 
 /// Tries to make colsync lose an edit.
@@ -38,10 +40,19 @@ struct Arguments {
     /// Only what runs on this database
     #[arg(long, value_enum)]
     on: Option<On>,
+    /// Of the seeded bugs: have this suite alone judge all of them
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// Of the seeded bugs: only those of these names
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Suite {}
+enum Suite {
+    /// Bugs seeded into the source, and who catches them; in the short form only whether they still can be
+    Mutants,
+}
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum On {
@@ -56,6 +67,7 @@ struct Options {
     long: bool,
     seed: u64,
     backends: Vec<Backend>,
+    mutants: Wanted,
 }
 
 fn main() -> ExitCode {
@@ -67,6 +79,10 @@ fn main() -> ExitCode {
             Some(On::Postgres) => vec![Backend::Postgres],
             Some(On::Sqlite) => vec![Backend::Sqlite],
             None => vec![Backend::Sqlite, Backend::Postgres],
+        },
+        mutants: Wanted {
+            by: arguments.by,
+            only: arguments.only,
         },
     };
     let suites = if arguments.suites.is_empty() {
@@ -89,6 +105,8 @@ fn main() -> ExitCode {
 }
 
 /// Runs a suite, on each backend where it has one.
-fn run(suite: Suite, _options: &Options) -> Vec<Outcome> {
-    match suite {}
+fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
+    match suite {
+        Suite::Mutants => vec![mutants::run(options)],
+    }
 }
