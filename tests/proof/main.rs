@@ -10,6 +10,7 @@
     reason = "a suite ends where something is not as it must be"
 )]
 
+mod model;
 mod mutants;
 mod report;
 
@@ -50,6 +51,8 @@ struct Arguments {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Suite {
+    /// The protocol as a model, of which every state is looked at
+    Model,
     /// Bugs seeded into the source, and who catches them; in the short form only whether they still can be
     Mutants,
 }
@@ -107,6 +110,7 @@ fn main() -> ExitCode {
 /// Runs a suite, on each backend where it has one.
 fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
+        Suite::Model => vec![model::run(options)],
         Suite::Mutants => vec![mutants::run(options)],
     }
 }

@@ -48,16 +48,16 @@ pub(crate) fn run(options: &Options) -> Outcome {
         let of_choice =
             |bug: &&Bug| wanted.only.is_empty() || wanted.only.iter().any(|name| *name == bug.name);
         let chosen: Vec<&Bug> = all.iter().filter(of_choice).collect();
-        seed(&chosen, wanted.by, &mut outcome);
+        seed(&chosen, options, &mut outcome);
     }
     outcome.figure("seconds", began.elapsed().as_secs());
     outcome
 }
 
 /// Seeds each of `bugs` and tells, a line of JSON each, who caught it.
-fn seed(bugs: &[&Bug], by: Option<By>, outcome: &mut Outcome) {
+fn seed(bugs: &[&Bug], options: &Options, outcome: &mut Outcome) {
     let copy = Copy::of_the_source();
-    let judges = match Judges::called(&copy, by, bugs) {
+    let judges = match Judges::called(&copy, options.mutants.by, &options.backends, bugs) {
         Ok(judges) => judges,
         Err(reason) => return outcome.found(reason),
     };

@@ -10,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
+use colsync_tests::Backend;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -92,6 +93,8 @@ impl By {
 pub(super) struct Judges<'a> {
     copy: &'a Copy,
     all: Vec<By>,
+    /// The databases that are tried.
+    backends: &'a [Backend],
     /// The stories as they were built without a bug. They are told through doors, so that of a server with a bug
     /// nothing else needs to be built.
     stories: Option<PathBuf>,
@@ -105,6 +108,7 @@ impl<'a> Judges<'a> {
     pub(super) fn called(
         copy: &'a Copy,
         by: Option<By>,
+        backends: &'a [Backend],
         bugs: &[&Bug],
     ) -> Result<Judges<'a>, String> {
         let all = By::value_variants().iter().copied();
@@ -113,6 +117,7 @@ impl<'a> Judges<'a> {
             all: all
                 .filter(|one| by.is_none_or(|by| by == *one) && one.exists())
                 .collect(),
+            backends,
             stories: None,
         };
         if judges.all.is_empty() {
@@ -189,6 +194,11 @@ impl<'a> Judges<'a> {
             By::Stories => match self.telling(room, log) {
                 Some(mut told) => {
                     told.args(stories);
+                    if let [Backend::Sqlite] = self.backends {
+                        told.args(["--skip", "postgres::"]);
+                    } else if let [Backend::Postgres] = self.backends {
+                        told.args(["--skip", "sqlite::"]);
+                    }
                     told
                 }
                 None => return Verdict::Unbuilt,
@@ -200,6 +210,11 @@ impl<'a> Judges<'a> {
                 }
                 let mut proof = self.cargo(&[&["run"], &program[..], &["--"]].concat());
                 proof.args(by.of_proof());
+                match self.backends {
+                    [Backend::Sqlite] => drop(proof.args(["--on", "sqlite"])),
+                    [Backend::Postgres] => drop(proof.args(["--on", "postgres"])),
+                    _ => {}
+                }
                 proof
             }
         };
