@@ -46,9 +46,11 @@ impl Client {
             return;
         };
         let went_on = self.log.iter().any(|line| line.seq > push.upto);
-        let settled =
-            |line: &Line| line.seq <= push.upto || wrong == Some(Wrong::SettlesWhatWasNotSent);
-        self.log.retain(|line| !settled(line));
+        self.log.retain(|line| match wrong {
+            Some(Wrong::SettlesNothing) => true,
+            Some(Wrong::SettlesWhatWasNotSent) => false,
+            Some(_) | None => line.seq > push.upto,
+        });
         self.number = push.number;
         self.version = receipt.version;
         let mut told = receipt.told;
@@ -56,9 +58,6 @@ impl Client {
             if push.columns[column].is_none() && wrong == Some(Wrong::VersionWithoutChanged) {
                 *value = None;
             }
-        }
-        if wrong == Some(Wrong::ReceiptMovesTheCursor) {
-            self.cursor = self.cursor.max(receipt.position);
         }
         if went_on && wrong != Some(Wrong::ReceiptOverLaterEdits) {
             self.settle_beside_later_edits(&push, told);

@@ -68,7 +68,7 @@ impl Model for Protocol {
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
         for client in 0..CLIENTS {
             match &state.clients[client].memory {
-                Memory::Idle if state.wants_to_sync(client) => steps.push(Step::GoOn(client)),
+                Memory::Idle if self.begins(state, client) => steps.push(Step::GoOn(client)),
                 Memory::Idle => {}
                 Memory::Pushing { .. } | Memory::Pulled(_) => steps.push(Step::GoOn(client)),
                 Memory::Pushed { answer: None, .. } | Memory::Pulling { page: None } => {
@@ -132,6 +132,12 @@ fn faults(state: &State, steps: &mut Vec<Step>) {
 }
 
 impl Protocol {
+    /// Whether a client that rests begins to sync.
+    fn begins(&self, state: &State, client: usize) -> bool {
+        let has_sent = state.clients[client].frozen.is_some();
+        state.wants_to_sync(client) && !(has_sent && self.wrong == Some(Wrong::NeverRepeats))
+    }
+
     fn take(&self, state: &mut State, step: Step) {
         match step {
             Step::Write { client, column } => self.write(state, client, column),
@@ -221,11 +227,21 @@ impl Protocol {
                     self.counts.note(Kind::PulledBesideEdits);
                 }
                 it.take(&page, self.wrong);
-                it.memory = Memory::Idle;
+                let pulled_first = self.wrong == Some(Wrong::PullBeforeTheRepeat);
+                it.memory = if pulled_first && it.frozen.is_some() {
+                    Memory::Pushing { upto: 0 }
+                } else {
+                    Memory::Idle
+                };
                 return;
             }
             Memory::Pushed { .. } | Memory::Pulling { .. } => return,
         };
+        let pulls_first = self.wrong == Some(Wrong::PullBeforeTheRepeat);
+        if pulls_first && it.memory == Memory::Idle && it.frozen.is_some() {
+            it.memory = Memory::Pulling { page: None };
+            return;
+        }
         let is_new = it.log.first().is_some_and(|line| line.seq <= upto);
         if let Some(push) = &mut it.frozen {
             if self.wrong == Some(Wrong::NewNumberAtARetry) && it.memory == Memory::Idle {
@@ -261,7 +277,7 @@ impl Protocol {
                 }
             }
             Memory::Pulling { page } => {
-                *page = Some(before.database.pull(client, it.cursor, self.wrong));
+                *page = Some(before.database.pull(client, it.cursor));
             }
             Memory::Idle | Memory::Pushing { .. } | Memory::Pulled(_) => {}
         }

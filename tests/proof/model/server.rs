@@ -27,23 +27,29 @@ impl Database {
         state: &State,
     ) -> Answer {
         let last = self.last_push[client];
-        if push.number <= last {
+        let is_known = match wrong {
+            Some(Wrong::OnlyTheLastPushIsKnown) => push.number == last,
+            Some(_) | None => push.number <= last,
+        };
+        if is_known {
             let known = self.receipts[client].get(usize::from(push.number) - 1);
             return match known {
                 Some((same, receipt)) if same.is_same(push) => Answer::Receipt(*receipt),
                 Some(_) | None => Answer::Refused,
             };
         }
-        let takes_gaps = matches!(
+        let takes_any = matches!(
             wrong,
-            Some(Wrong::NewNumberAtARetry | Wrong::NoReceiptsStored)
+            Some(
+                Wrong::NewNumberAtARetry | Wrong::NoReceiptsStored | Wrong::OnlyTheLastPushIsKnown
+            )
         );
-        if push.number != last + 1 && !takes_gaps {
+        if push.number != last + 1 && !takes_any {
             return Answer::Refused;
         }
         let receipt = self.merge(client, push, wrong, state);
         if wrong != Some(Wrong::NoReceiptsStored) {
-            self.last_push[client] = push.number;
+            self.last_push[client] = push.number.max(last);
         }
         if !matches!(
             wrong,
@@ -147,19 +153,13 @@ impl Database {
         Receipt {
             version: self.version,
             told,
-            position: self.position,
         }
     }
 
     /// What `client` lacks at `cursor`.
-    pub(super) fn pull(&self, client: usize, cursor: u8, wrong: Option<Wrong>) -> Page {
-        let last = self.cells.iter().max_by_key(|cell| cell.version);
-        let wrote_last = last.is_some_and(|cell| usize::from(cell.stamp.client) == client);
+    pub(super) fn pull(&self, client: usize, cursor: u8) -> Page {
         let columns = self.cells.map(|cell| {
-            let is_own = match wrong {
-                Some(Wrong::EchoByRow) => wrote_last,
-                Some(_) | None => usize::from(cell.stamp.client) == client,
-            };
+            let is_own = usize::from(cell.stamp.client) == client;
             (cell.position > cursor && !is_own).then_some(cell.value)
         });
         Page {

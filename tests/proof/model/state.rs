@@ -141,8 +141,6 @@ pub(super) struct Receipt {
     pub(super) version: u8,
     /// What it has that is not as sent: results of columns of the push, and what others have changed.
     pub(super) told: Columns,
-    /// Where the feed was; what the protocol does not tell, and a wrong one uses.
-    pub(super) position: u8,
 }
 
 /// What a pull brings.
