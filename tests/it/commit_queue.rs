@@ -326,7 +326,10 @@ fn pushes_that_are_committed_together_have_not_seen_each_other(backend: Backend)
     assert!(accepted.len() >= 8, "{accepted:?}");
     accepted.sort_by_key(Json::to_string);
     let ledger = crate::ledger(&server, "limit=1000");
-    let mut kept: Vec<Json> = ledger.iter().map(|one| one["lost"]["value"].clone()).collect();
+    let mut kept: Vec<Json> = ledger
+        .iter()
+        .map(|one| one["lost"]["value"].clone())
+        .collect();
     kept.push(server.anonymous().row("todos", &id(1))["title"].clone());
     kept.sort_by_key(Json::to_string);
     assert_eq!(

@@ -104,8 +104,8 @@ fn the_wrong_ones(outcome: &mut Outcome) {
     outcome.figure("seconds_for_wrong_protocols", seconds);
 }
 
-/// After how many steps at the least a wrong protocol breaks its promise, if it does. One thread: with more, the way
-/// that is found first may not be the shortest.
+/// After how many steps a wrong protocol was seen to break its promise, if it was. One thread, so that it is the same
+/// way each time.
 fn steps_until(wrong: Wrong, promise: &'static str, (edits, faults): Size) -> Option<usize> {
     let protocol = Protocol {
         edits,

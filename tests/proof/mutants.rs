@@ -7,6 +7,8 @@
 mod bug;
 mod by;
 mod copy;
+mod judges;
+mod trial;
 
 use std::time::Instant;
 
@@ -16,8 +18,8 @@ use crate::Options;
 use crate::report::Outcome;
 use bug::Bug;
 pub(crate) use by::By;
-use by::{Judged, Judges};
 use copy::Copy;
+use judges::{Judged, Judges};
 
 /// Fewer bugs than this prove little.
 const AT_LEAST: u64 = 24;
@@ -45,8 +47,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     outcome.fault("bugs_in_the_list", all.len() as u64, AT_LEAST);
     let is_chosen = wanted.by.is_some() || !wanted.only.is_empty();
     if is_sound && (options.long || is_chosen) {
-        let of_choice =
-            |bug: &&Bug| wanted.only.is_empty() || wanted.only.iter().any(|name| *name == bug.name);
+        let of_choice = |bug: &&Bug| wanted.only.is_empty() || wanted.only.contains(&bug.name);
         let chosen: Vec<&Bug> = all.iter().filter(of_choice).collect();
         seed(&chosen, options, &mut outcome);
     }

@@ -277,7 +277,13 @@ impl Protocol {
                 }
             }
             Memory::Pulling { page } => {
-                *page = Some(before.database.pull(client, it.cursor));
+                let is_known = it.number == before.database.last_push[client];
+                if is_known || self.wrong == Some(Wrong::PullBeforeTheRepeat) {
+                    *page = Some(before.database.pull(client, it.cursor));
+                } else {
+                    state.refused = true;
+                    it.memory = Memory::Idle;
+                }
             }
             Memory::Idle | Memory::Pushing { .. } | Memory::Pulled(_) => {}
         }
