@@ -16,11 +16,16 @@ use super::promises;
 use super::state::{Answer, CLIENTS, COLUMNS, Made, Memory, State, value};
 use super::wrong::Wrong;
 
+/// Clocks that agree, and either client's far ahead.
+pub(super) const CLOCKS: [[u8; CLIENTS]; 3] = [[0, 0], [20, 0], [0, 20]];
+
 /// The protocol, with a bound to edits and faults.
 #[derive(Clone)]
 pub(super) struct Protocol {
     pub(super) edits: u8,
     pub(super) faults: u8,
+    /// By how much each client's clock is ahead; several ways.
+    pub(super) clocks: &'static [[u8; CLIENTS]],
     /// What is wrong with it, if anything is.
     pub(super) wrong: Option<Wrong>,
     /// How often what has happened, over all states.
@@ -58,11 +63,11 @@ impl Model for Protocol {
     type State = State;
     type Action = Step;
 
-    /// Clocks that agree, and either client's far ahead.
     fn init_states(&self) -> Vec<State> {
-        [[0, 0], [20, 0], [0, 20]]
-            .map(|ahead| State::first(ahead, self.edits, self.faults))
-            .to_vec()
+        let clocks = self.clocks.iter();
+        clocks
+            .map(|ahead| State::first(*ahead, self.edits, self.faults))
+            .collect()
     }
 
     fn actions(&self, state: &State, steps: &mut Vec<Step>) {
