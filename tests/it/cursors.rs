@@ -193,6 +193,36 @@ fn a_first_pull_beside_an_open_transaction_misses_nothing_that_it_commits() {
 }
 
 #[test]
+fn a_delete_that_commits_late_is_not_forgotten_before_its_reader_has_heard_of_it() {
+    /// Microseconds.
+    const DAY: i64 = 86_400_000_000;
+    let mut server = one_todo(Backend::Postgres);
+    make_todo(&server, 2);
+    make_todo(&server, 3);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(3)));
+    let mut late = server.pg();
+    late.batch_execute("BEGIN").unwrap();
+    late.batch_execute(&format!("DELETE FROM todos WHERE id = '{}'", id(1)))
+        .unwrap();
+    let mut reader = reader(&server);
+    late.batch_execute("COMMIT").unwrap();
+    // The transaction was open for two days. Then the reader was away for as long as anything is remembered, but
+    // for a day.
+    server.sql(&format!(
+        "UPDATE colsync_tombstones SET deleted_at = deleted_at - {}; \
+         UPDATE colsync_anchors SET recorded_at = recorded_at - {}",
+        91 * DAY,
+        89 * DAY
+    ));
+    // A server forgets when it starts, and has done so when it ends.
+    server.restart();
+    server.restart();
+    let remembered = server.column("SELECT row_id FROM colsync_tombstones");
+    assert_eq!(remembered, [Some(id(1))], "the reader knows of the other");
+    assert_eq!(reader.pull().row(&id(1))["removed"], "purged");
+}
+
+#[test]
 fn a_transaction_that_rolls_back_is_never_delivered() {
     let server = one_todo(Backend::Postgres);
     let mut reader = reader(&server);
