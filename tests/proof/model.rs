@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     };
     let states = the_protocol(sizes, clocks, &mut outcome) + the_feed(of_the_feed, &mut outcome);
     outcome.size("states", states);
-    the_wrong_ones(&mut outcome);
+    the_wrong_ones(options.long, &mut outcome);
     outcome
 }
 
@@ -137,7 +137,7 @@ where
     (states, told)
 }
 
-fn the_wrong_ones(outcome: &mut Outcome) {
+fn the_wrong_ones(long: bool, outcome: &mut Outcome) {
     let began = Instant::now();
     let mut found = Vec::new();
     for (wrong, promise, (edits, faults)) in wrong::ALL {
@@ -154,7 +154,8 @@ fn the_wrong_ones(outcome: &mut Outcome) {
             steps_until(protocol, promise),
         ));
     }
-    for (wrong, promise, (transactions, writes)) in feed::WRONG {
+    let at_length = feed::WRONG_AT_LENGTH.into_iter().filter(|_| long);
+    for (wrong, promise, (transactions, writes)) in feed::WRONG.into_iter().chain(at_length) {
         let feed = Feed {
             transactions,
             writes,

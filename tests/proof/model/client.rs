@@ -122,8 +122,11 @@ impl Client {
         for column in 0..COLUMNS {
             let is_edited = self.first_line(column).is_some() && !over_edits;
             if is_edited {
-                if wrong != Some(Wrong::PullMovesTheBase) {
-                    self.held.bases[column].get_or_insert(known);
+                let base = &mut self.held.bases[column];
+                match wrong {
+                    Some(Wrong::PullMovesTheBase) => {}
+                    Some(Wrong::NextMovesTheBase) => *base = Some(known),
+                    Some(_) | None => drop(base.get_or_insert(known)),
                 }
             } else if let Some(value) = self.held.columns[column].take() {
                 self.row[column] = value;

@@ -28,6 +28,10 @@ pub(super) const WRONG: [(Wrong, &str, (u8, u8)); 6] = [
     (Wrong::RowsInFull, NOTHING_COMES_AGAIN, (2, 1)),
 ];
 
+/// Those that only millions of states show.
+pub(super) const WRONG_AT_LENGTH: [(Wrong, &str, (u8, u8)); 1] =
+    [(Wrong::FloorOfTheLastPull, ALL_IS_DELIVERED, (3, 2))];
+
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Wrong {
@@ -35,6 +39,8 @@ pub(super) enum Wrong {
     OpenCountsAsSeen,
     /// The cursor after a pull of several snapshots is as if it had been one.
     NoFloor,
+    /// The floor is where the last pull began, though it was torn, too.
+    FloorOfTheLastPull,
     /// The cursor after a pull names the snapshot of its last chunk.
     HorizonOfTheLastChunk,
     /// A chunk begins after the position of the last row, and not after the row.
@@ -211,6 +217,9 @@ impl State {
         let floor = match (self.cursor.floor, self.cursor.anchor) {
             _ if !is_torn || wrong == Some(Wrong::NoFloor) => Floor::Anchor,
             (Floor::Anchor, Some(anchor)) => Floor::Earlier(anchor),
+            (Floor::Earlier(_), Some(anchor)) if wrong == Some(Wrong::FloorOfTheLastPull) => {
+                Floor::Earlier(anchor)
+            }
             (Floor::Earlier(floor), Some(_)) => Floor::Earlier(floor),
             (_, None) | (Floor::Nothing, _) => Floor::Nothing,
         };

@@ -28,6 +28,8 @@ pub(super) enum Wrong {
     PullOverUnpushedEdits,
     /// A pull moves the base of unpushed edits.
     PullMovesTheBase,
+    /// What comes next moves the base of an edit that has one noted.
+    NextMovesTheBase,
     /// The cursor is written before the page is.
     CursorBeforeThePage,
     /// The server keeps neither number nor receipts.
@@ -49,7 +51,7 @@ pub(super) enum Wrong {
 }
 
 /// Every wrong protocol, with the promise that it breaks, and how many edits and faults show it.
-pub(super) const ALL: [(Wrong, &str, (u8, u8)); 20] = [
+pub(super) const ALL: [(Wrong, &str, (u8, u8)); 21] = [
     (
         Wrong::SettlesWhatWasNotSent,
         promise::NO_EDIT_IS_LOST,
@@ -93,6 +95,7 @@ pub(super) const ALL: [(Wrong, &str, (u8, u8)); 20] = [
         (2, 0),
     ),
     (Wrong::PullMovesTheBase, promise::NO_EDIT_IS_LOST, (2, 0)),
+    (Wrong::NextMovesTheBase, promise::NO_EDIT_IS_LOST, (3, 0)),
     (
         Wrong::CursorBeforeThePage,
         promise::THE_CURSOR_SKIPS_NOTHING,
