@@ -12,6 +12,7 @@ on_both![
     a_file_restored_from_a_backup_goes_on_as_another_client,
     a_push_whose_answer_was_lost_is_repeated_and_done_once,
     pushes_that_a_restored_server_lost_are_sent_again,
+    what_a_restored_server_makes_of_pushes_sent_again_comes_down,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
     a_first_sync_that_is_cut_goes_on_where_it_was,
@@ -142,6 +143,34 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
         (row["title"].as_str(), row["note"].as_str()),
         (Some("lost, too"), Some("and this"))
     );
+}
+
+fn what_a_restored_server_makes_of_pushes_sent_again_comes_down(backend: Backend) {
+    let mut server = Server::on(backend)
+        .table(TODOS)
+        .policy("priority", "counter")
+        .start();
+    let row = json!({ "id": id(1), "title": "t", "priority": 10 });
+    server.client("maker").create_ago(60, "todos", &row);
+    let proxy = server.proxy(1);
+    let (a, b) = (Device::behind(&proxy).tracking(TODOS), device(&server));
+    a.client().sync().unwrap();
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    // The push gets through and no pull does: the cursor is one that the restored server knows.
+    proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+    a.sql("UPDATE todos SET priority = priority + 1");
+    assert!(a.client().sync().is_err());
+    proxy.faults_off();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    b.sql("UPDATE todos SET priority = priority + 5");
+    b.client().sync().unwrap();
+    // Sent again, it meets what it had not met.
+    converge(&server, &[&a, &b]);
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 16);
 }
 
 fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {
