@@ -4,7 +4,7 @@ use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
-use crate::client_sync::device;
+use crate::client_sync::{device, pulling, sync_while};
 use crate::{ledger, make_todo, one_todo, todos};
 
 on_both![
@@ -15,6 +15,7 @@ on_both![
     what_a_restored_server_makes_of_pushes_sent_again_comes_down,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
+    what_is_made_while_a_file_starts_over_stays,
     a_first_sync_that_is_cut_goes_on_where_it_was,
     a_tracked_table_with_rows_is_sent_whole,
     a_table_untracked_and_tracked_again_is_what_the_server_has,
@@ -215,6 +216,22 @@ fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
     assert_eq!(a.dump("todos").len(), 4);
     let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(2)));
     assert_eq!(title.as_deref(), Some("kept"));
+}
+
+fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    // The server does not bring it, and it is none of those that are gone there.
+    let report = sync_while(&a, pulling, || insert(&a, 2, "meanwhile"));
+    assert_eq!(report.removed, 1);
+    assert_eq!(a.dump("todos").len(), 1);
+    converge(&server, &[&a]);
+    assert_eq!(
+        server.anonymous().row("todos", &id(2))["title"],
+        "meanwhile"
+    );
 }
 
 fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
