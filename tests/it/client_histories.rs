@@ -4,7 +4,7 @@ use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
-use crate::client_sync::device;
+use crate::client_sync::{device, pulling, sync_while};
 use crate::{ledger, make_todo, one_todo, todos};
 
 on_both![
@@ -13,10 +13,12 @@ on_both![
     a_push_whose_answer_was_lost_is_repeated_and_done_once,
     pushes_that_a_restored_server_lost_are_sent_again,
     what_is_sent_again_has_seen_nothing_of_what_came_before_it,
+    what_a_restored_server_makes_of_pushes_sent_again_comes_down,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     a_version_of_a_lost_history_does_not_make_another_value_look_seen,
     a_version_from_before_a_row_was_removed_never_means_its_successor,
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
+    what_is_made_while_a_file_starts_over_stays,
     a_first_sync_that_is_cut_goes_on_where_it_was,
     a_tracked_table_with_rows_is_sent_whole,
     a_table_untracked_and_tracked_again_is_what_the_server_has,
@@ -179,6 +181,34 @@ fn what_is_sent_again_has_seen_nothing_of_what_came_before_it(backend: Backend) 
     assert!(lost.contains(&r#""of b""#.to_owned()), "{lost:?}");
 }
 
+fn what_a_restored_server_makes_of_pushes_sent_again_comes_down(backend: Backend) {
+    let mut server = Server::on(backend)
+        .table(TODOS)
+        .policy("priority", "counter")
+        .start();
+    let row = json!({ "id": id(1), "title": "t", "priority": 10 });
+    server.client("maker").create_ago(60, "todos", &row);
+    let proxy = server.proxy(1);
+    let (a, b) = (Device::behind(&proxy).tracking(TODOS), device(&server));
+    a.client().sync().unwrap();
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    // The push gets through and no pull does: the cursor is one that the restored server knows.
+    proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+    a.sql("UPDATE todos SET priority = priority + 1");
+    assert!(a.client().sync().is_err());
+    proxy.faults_off();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    b.sql("UPDATE todos SET priority = priority + 5");
+    b.client().sync().unwrap();
+    // Sent again, it meets what it had not met.
+    converge(&server, &[&a, &b]);
+    assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 16);
+}
+
 fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {
     let mut server = one_todo(backend);
     server.terminate();
@@ -275,6 +305,22 @@ fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
     assert_eq!(a.dump("todos").len(), 4);
     let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(2)));
     assert_eq!(title.as_deref(), Some("kept"));
+}
+
+fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    // The server does not bring it, and it is none of those that are gone there.
+    let report = sync_while(&a, pulling, || insert(&a, 2, "meanwhile"));
+    assert_eq!(report.removed, 1);
+    assert_eq!(a.dump("todos").len(), 1);
+    converge(&server, &[&a]);
+    assert_eq!(
+        server.anonymous().row("todos", &id(2))["title"],
+        "meanwhile"
+    );
 }
 
 fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {

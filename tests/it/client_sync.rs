@@ -70,7 +70,7 @@ fn pushing(progress: &Progress) -> bool {
     matches!(progress, Progress::Pushing { .. })
 }
 
-fn pulling(progress: &Progress) -> bool {
+pub(crate) fn pulling(progress: &Progress) -> bool {
     matches!(progress, Progress::Pulling { .. })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 
-use colsync_tests::edits::insert;
+use colsync_tests::edits::{insert, update};
 use colsync_tests::tables::{ITEMS, LISTS, TODOS, WIDE, id};
 use colsync_tests::{Answer, Backend, Client, Server, ago, on_both, row_path};
 use diesel::connection::SimpleConnection as _;
@@ -22,6 +22,7 @@ on_both![
     a_refused_row_takes_none_of_its_neighbours_along,
     the_same_push_sent_twice_at_once_takes_effect_once,
     a_full_queue_says_try_again_later,
+    pushes_that_are_committed_together_have_not_seen_each_other,
     on_sigterm_every_answered_edit_is_in_the_database,
     after_a_kill_every_acknowledged_patch_is_there,
 ];
@@ -282,6 +283,58 @@ fn a_full_queue_says_try_again_later(backend: Backend) {
         written,
         Some(accepted.to_string()),
         "and what was refused is not"
+    );
+}
+
+fn pushes_that_are_committed_together_have_not_seen_each_other(backend: Backend) {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .section("[limits]\nqueue_submissions = 8")
+        .start();
+    let version = make_todo(&server, 1);
+    let clients: Vec<Client> = (1..=16)
+        .map(|number| server.client(&format!("writer {number}")))
+        .collect();
+    for client in &clients {
+        let _ = client.get(&todo(1)).expect(200);
+    }
+    let blocker = Blocker::new(&server, backend);
+    let (answered, answers) = channel();
+    let mut first = None;
+    std::thread::scope(|scope| {
+        for (number, client) in (1..).zip(clients) {
+            let answered = answered.clone();
+            scope.spawn(move || {
+                let title = format!("by {number}");
+                let values = json!({ "title": title });
+                let edit = update("todos", &id(1), version, &ago(60), &values);
+                let answer = client.push_numbered(1, &[edit]);
+                answered.send((title, answer)).unwrap();
+            });
+        }
+        first = answers.recv().ok();
+        blocker.release();
+    });
+    drop(answered);
+    // The queue was full: so many wait for one transaction.
+    let _ = first.unwrap().1.problem(503, "queue_full");
+    let mut accepted: Vec<Json> = answers
+        .iter()
+        .filter(|(_, answer)| answer.status == 200)
+        .map(|(title, _)| title.into())
+        .collect();
+    assert!(accepted.len() >= 8, "{accepted:?}");
+    accepted.sort_by_key(Json::to_string);
+    let ledger = crate::ledger(&server, "limit=1000");
+    let mut kept: Vec<Json> = ledger
+        .iter()
+        .map(|one| one["lost"]["value"].clone())
+        .collect();
+    kept.push(server.anonymous().row("todos", &id(1))["title"].clone());
+    kept.sort_by_key(Json::to_string);
+    assert_eq!(
+        kept, accepted,
+        "one is current, and all others are in the ledger"
     );
 }
 

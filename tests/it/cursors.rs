@@ -47,7 +47,6 @@ fn a_cursor_from_after_the_point_of_a_restore_has_expired(backend: Backend) {
     let _ = reader
         .try_pull(Some(&after), "")
         .problem(410, "cursor_expired");
-    make_todo(&server, 3);
     let _ = reader
         .try_pull(Some(&after), "")
         .problem(410, "cursor_expired");
@@ -205,6 +204,32 @@ fn a_first_pull_beside_an_open_transaction_misses_nothing_that_it_commits() {
     let pulled = reader.pull();
     assert_eq!(pulled.ids(), [id(2)]);
     assert_eq!(pulled.row(&id(2))["full"], true);
+}
+
+#[test]
+fn a_delete_that_commits_late_is_not_forgotten_before_its_reader_has_heard_of_it() {
+    /// Microseconds.
+    const DAY: i64 = 86_400_000_000;
+    let mut server = one_todo(Backend::Postgres);
+    make_todo(&server, 2);
+    let mut late = server.pg();
+    late.batch_execute("BEGIN").unwrap();
+    late.batch_execute(&format!("DELETE FROM todos WHERE id = '{}'", id(1)))
+        .unwrap();
+    let mut reader = reader(&server);
+    late.batch_execute("COMMIT").unwrap();
+    // The transaction was open for two days. Then the reader was away for as long as anything is remembered, but
+    // for a day.
+    server.sql(&format!(
+        "UPDATE colsync_tombstones SET deleted_at = deleted_at - {}; \
+         UPDATE colsync_anchors SET recorded_at = recorded_at - {}",
+        91 * DAY,
+        89 * DAY
+    ));
+    // A server forgets when it starts, and has done so when it ends.
+    server.restart();
+    server.restart();
+    assert_eq!(reader.pull().row(&id(1))["removed"], "purged");
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod counter;
 mod crashes;
 mod disk_full;
 mod hostile;
+mod model;
+mod mutants;
 mod poller;
 mod report;
 mod simulation;
@@ -28,6 +30,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 use colsync_tests::Backend;
 
+use mutants::{By, Wanted};
 use report::Outcome;
 
 /// Tries to make colsync lose an edit.
@@ -58,6 +61,12 @@ struct Arguments {
     /// Only what runs on this database
     #[arg(long, value_enum)]
     on: Option<On>,
+    /// Of the seeded bugs: have this suite alone judge all of them
+    #[arg(long, value_enum)]
+    by: Option<By>,
+    /// Of the seeded bugs: only those of these names
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -74,6 +83,10 @@ enum Suite {
     Soak,
     /// Bad requests against every call: refused alike everywhere, and nothing changes
     Hostile,
+    /// The protocol as a model, of which every state is looked at
+    Model,
+    /// Bugs seeded into the source, and who catches them; in the short form only whether they still can be
+    Mutants,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -91,6 +104,7 @@ struct Options {
     seeds: Option<u64>,
     steps: Option<usize>,
     backends: Vec<Backend>,
+    mutants: Wanted,
 }
 
 fn main() -> ExitCode {
@@ -108,6 +122,10 @@ fn main() -> ExitCode {
             Some(On::Postgres) => vec![Backend::Postgres],
             Some(On::Sqlite) => vec![Backend::Sqlite],
             None => vec![Backend::Sqlite, Backend::Postgres],
+        },
+        mutants: Wanted {
+            by: arguments.by,
+            only: arguments.only,
         },
     };
     let suites = if arguments.suites.is_empty() {
@@ -132,6 +150,8 @@ fn main() -> ExitCode {
 /// Runs a suite, on each backend where it has one.
 fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
     match suite {
+        Suite::Model => vec![model::run(options)],
+        Suite::Mutants => vec![mutants::run(options)],
         Suite::Hostile => hostile::run(options),
         Suite::Simulation => vec![simulation::run(options)],
         Suite::Crashes => crashes::run(options),
