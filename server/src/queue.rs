@@ -257,6 +257,7 @@ fn commit_batch(
             let committed = commit::commit_batch(&mut open, &schema, &submissions, edges::now());
             // After a failure the connection may be the cause: the next batch gets a fresh one.
             if committed.is_ok() {
+                step::reach("push.committed");
                 *conn = Some(open);
             }
             committed

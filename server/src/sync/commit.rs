@@ -66,18 +66,11 @@ pub(super) fn commit(
     loop {
         tries += 1;
         conn.begin_write()?;
-        step::reach("push.begun");
         let last_try = tries == TRIES;
-        let done =
-            Transaction::run(conn, schema, batch, now, (pace, last_try)).and_then(|answers| {
-                step::reach("push.before_commit");
-                conn.commit_write().map(|()| answers)
-            });
+        let done = Transaction::run(conn, schema, batch, now, (pace, last_try))
+            .and_then(|answers| conn.commit_write().map(|()| answers));
         let failure = match done {
-            Ok(answers) => {
-                step::reach("push.committed");
-                return Ok(answers);
-            }
+            Ok(answers) => return Ok(answers),
             Err(failure) => failure,
         };
         conn.rollback();
@@ -133,7 +126,6 @@ impl Transaction<'_> {
             .flat_map(|submission| submission.items.iter().filter_map(Item::target));
         let decided = resolutions.values().filter_map(Resolution::target);
         let space = Workspace::lock(conn, schema, named.chain(decided), now)?;
-        step::reach("push.locked");
         let mut this = Transaction {
             conn,
             schema,
@@ -509,8 +501,8 @@ impl Transaction<'_> {
             };
             answers.push(answer);
         }
-        step::reach("push.receipts");
         repeats.settle(conn)?;
+        step::reach("push.before_commit");
         Ok(answers)
     }
 }

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use colsync_shared::{ClientId, Receipt, Time};
+use colsync_shared::{ClientId, Receipt, Time, step};
 
 use super::archive;
 use super::submission::{Accepted, Answer, Identity, Refusal, Submission};
@@ -30,6 +30,7 @@ pub(super) struct Repeats {
 impl Repeats {
     /// Locks the clients whose submissions can be repeats, in the order of their ids.
     pub(super) fn lock(conn: &mut Conn, batch: &[&Submission]) -> Result<Repeats, StoreError> {
+        step::reach("push.begun");
         let repeatable = batch
             .iter()
             .filter(|submission| submission.identity != Identity::Bare);
@@ -158,6 +159,7 @@ impl Repeats {
 
     /// Writes the clients' push numbers back.
     pub(super) fn settle(self, conn: &mut Conn) -> Result<(), StoreError> {
+        step::reach("push.receipts");
         for client in self.clients.values() {
             internal::update_client(conn, client)?;
         }

@@ -111,6 +111,7 @@ impl Workspace {
             Some(txid) => txid,
             None => conn.txid()?,
         };
+        colsync_shared::step::reach("push.locked");
         Ok(space)
     }
 
