@@ -160,15 +160,10 @@ impl Transaction<'_> {
             Some(Known::SameAs(position)) => Ok(Planned::SameAs(position)),
             None => {
                 self.space.forget_own();
-                if self.repeats.is_of_another_history(submission) {
-                    let items = submission.items.iter().map(Item::of_another_history);
-                    let submission = Submission {
-                        items: items.collect(),
-                        ..submission.clone()
-                    };
-                    return self.submission(&submission).map(Planned::Fresh);
-                }
-                self.submission(submission).map(Planned::Fresh)
+                let lost = self.repeats.is_of_another_history(submission);
+                let lost = lost.then(|| submission.of_another_history());
+                self.submission(lost.as_ref().unwrap_or(submission))
+                    .map(Planned::Fresh)
             }
         }
     }

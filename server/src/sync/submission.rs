@@ -135,20 +135,24 @@ pub(crate) enum Refusal {
 /// What a submission is answered with, once it is durable.
 pub(crate) type Answer = Result<Accepted, Refusal>;
 
-impl Item {
+impl Submission {
     /// The same of a client that has seen another history: its base versions mean nothing here. A version beyond the
     /// row's tells just that (ADR 0004).
-    pub(crate) fn of_another_history(&self) -> Item {
-        let mut item = self.clone();
-        if let Item::Edit { edit, .. } = &mut item {
-            edit.base_version = edit.base_version.map(|_lost| i64::MAX);
-            for column in &mut edit.columns {
-                column.base_version = column.base_version.map(|_lost| i64::MAX);
+    pub(crate) fn of_another_history(&self) -> Submission {
+        let mut lost = self.clone();
+        for item in &mut lost.items {
+            if let Item::Edit { edit, .. } = item {
+                edit.base_version = edit.base_version.map(|_lost| i64::MAX);
+                for column in &mut edit.columns {
+                    column.base_version = column.base_version.map(|_lost| i64::MAX);
+                }
             }
         }
-        item
+        lost
     }
+}
 
+impl Item {
     /// The rows that the item will touch, as far as it knows them.
     pub(crate) fn target(&self) -> Option<(&Arc<TableInfo>, &RowKey)> {
         match self {
