@@ -47,6 +47,7 @@ fn a_cursor_from_after_the_point_of_a_restore_has_expired(backend: Backend) {
     let _ = reader
         .try_pull(Some(&after), "")
         .problem(410, "cursor_expired");
+    make_todo(&server, 3);
     let _ = reader
         .try_pull(Some(&after), "")
         .problem(410, "cursor_expired");

@@ -160,10 +160,8 @@ impl Transaction<'_> {
             Some(Known::SameAs(position)) => Ok(Planned::SameAs(position)),
             None => {
                 self.space.forget_own();
-                let lost = self.repeats.is_of_another_history(submission);
-                let lost = lost.then(|| submission.of_another_history());
-                self.submission(lost.as_ref().unwrap_or(submission))
-                    .map(Planned::Fresh)
+                let submission = self.repeats.as_seen(submission);
+                self.submission(&submission).map(Planned::Fresh)
             }
         }
     }
@@ -238,16 +236,10 @@ impl Transaction<'_> {
             return Ok((self.merge_item(item, submission)?, false));
         }
         let before = self.point("edit", true)?;
-        let decided = match item {
-            Item::Resolve { conflict, .. } => self
-                .resolutions
-                .get(conflict)
-                .cloned()
-                .map(|r| (*conflict, r)),
-            Item::Edit { .. } | Item::Patch { .. } | Item::Refused { .. } | Item::Rejected(_) => {
-                None
-            }
-        };
+        let decided = item.decides().and_then(|conflict| {
+            let resolution = self.resolutions.get(&conflict)?;
+            Some((conflict, resolution.clone()))
+        });
         let merged = self.merge_item(item, submission).and_then(|draft| {
             self.space.flush(self.conn, self.schema)?;
             Ok(draft)

@@ -2,6 +2,7 @@
 //!
 //! The clients that can repeat are locked first, so that two copies of one push cannot pass each other.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use colsync_shared::{ClientId, Receipt, Time, step};
@@ -55,11 +56,15 @@ impl Repeats {
         Ok(repeats)
     }
 
-    /// Whether the client of `submission` has been where this database has not: it was restored to an earlier state
-    /// since, or the client was away for longer than anchors are kept.
-    pub(super) fn is_of_another_history(&self, submission: &Submission) -> bool {
+    /// The submission with what its client can have seen. If it has been where this database has not, that is nothing:
+    /// the database was restored to an earlier state since, or the client was away for longer than anchors are kept.
+    pub(super) fn as_seen<'a>(&self, submission: &'a Submission) -> Cow<'a, Submission> {
         let mut named = submission.anchors.iter();
-        named.any(|anchor| !self.anchors.contains(anchor))
+        if named.all(|anchor| self.anchors.contains(anchor)) {
+            Cow::Borrowed(submission)
+        } else {
+            Cow::Owned(submission.of_another_history())
+        }
     }
 
     /// What answers `submission`, if it is not to be merged; `earlier` are those before it in the batch.

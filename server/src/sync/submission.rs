@@ -153,6 +153,16 @@ impl Submission {
 }
 
 impl Item {
+    /// The conflict that it decides, if it is a decision.
+    pub(crate) fn decides(&self) -> Option<Uuid> {
+        match self {
+            Item::Resolve { conflict, .. } => Some(*conflict),
+            Item::Edit { .. } | Item::Patch { .. } | Item::Refused { .. } | Item::Rejected(_) => {
+                None
+            }
+        }
+    }
+
     /// The rows that the item will touch, as far as it knows them.
     pub(crate) fn target(&self) -> Option<(&Arc<TableInfo>, &RowKey)> {
         match self {

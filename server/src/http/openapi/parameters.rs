@@ -141,6 +141,16 @@ pub(super) fn client_push() -> Parameter {
     )
 }
 
+pub(super) fn client_cursor() -> Parameter {
+    header(
+        "Client-Cursor",
+        text(),
+        "The checkpoint that the client is at. If the database does not know the place, base versions of the request \
+         mean nothing",
+        "eyJhIjoiZjQyMGQ2N2UtMzI5Yi00NWU1LTg2N2EtYTBmMjI0ZmE5ZTc1IiwidCI6WzFdfQ",
+    )
+}
+
 pub(super) fn idempotency_key() -> Parameter {
     header(
         "Idempotency-Key",

@@ -33,7 +33,11 @@ pub(super) fn calls() -> Vec<Call> {
 
 fn push(path: &'static str, id: &str, body: &str, about: &str) -> Call {
     Call::v1(HttpMethod::Post, path, "sync", id, about)
-        .parameters([with::needed_client_id(), with::client_last_updated()])
+        .parameters([
+            with::needed_client_id(),
+            with::client_last_updated(),
+            with::client_cursor(),
+        ])
         .problems(problems::PUSH)
         .problems(problems::MEDIA_TYPE)
         .body(&[(JSON, body)])
