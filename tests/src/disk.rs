@@ -5,12 +5,17 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use crate::cluster::is_root;
+
 /// Waits for the pipe to close, then unmounts the folder `$FOLDER` and removes it.
 const WATCHDOG: &str = r#"
 trap '' INT TERM HUP
 read -r _
-umount -l "$FOLDER" && rmdir "$FOLDER"
+$AS_ROOT umount -l "$FOLDER" && rmdir "$FOLDER"
 "#;
+
+/// How whoever is not root becomes it.
+const AS_ROOT: &str = "sudo -n";
 
 /// A disk, for as long as it lives.
 pub struct Disk {
@@ -23,13 +28,20 @@ impl Disk {
     /// A disk of `mib` MiB.
     ///
     /// # Errors
-    /// If this machine does not let us mount one: whoever runs this must be root, and may not be in a container
-    /// that forbids it.
+    /// If this machine does not let us mount one: whoever runs this must be root or let in by `sudo` without a
+    /// question, and may not be in a container that forbids it.
     pub fn new(mib: u64) -> Result<Disk, String> {
         let folder = tempfile::Builder::new().prefix("colsync-disk-").tempdir();
         let folder = folder.map_err(|failure| failure.to_string())?.keep();
         // PostgreSQL runs as a user of its own.
-        let mounted = Command::new("mount")
+        let mut mount = if is_root() {
+            Command::new("mount")
+        } else {
+            let mut sudo = Command::new("sudo");
+            sudo.args(AS_ROOT.split(' ').skip(1)).arg("mount");
+            sudo
+        };
+        let mounted = mount
             .args(["-t", "tmpfs", "-o"])
             .arg(format!("size={mib}m,mode=1777"))
             .arg("colsync-tests")
@@ -44,6 +56,7 @@ impl Disk {
         let watchdog = Command::new("sh")
             .args(["-c", WATCHDOG])
             .env("FOLDER", &folder)
+            .env("AS_ROOT", if is_root() { "" } else { AS_ROOT })
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
