@@ -9,6 +9,8 @@ use crate::simulation::journal::Writer;
 use crate::simulation::plan::Table;
 use crate::simulation::server::Sent;
 
+type Chosen = (String, Columns, Vec<(&'static str, Json)>);
+
 impl World {
     fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
@@ -19,6 +21,14 @@ impl World {
             (column.name, column.value("there", self.written, before))
         });
         values.collect()
+    }
+
+    /// A row that is not deleted, as it is now, and new values of some of its columns.
+    fn chosen(&mut self, table: Table, place: u8, mask: u8) -> Option<Chosen> {
+        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
+        let (id, now) = device::at(alive, place)?;
+        let values = self.new_values(table, mask, &now);
+        (!values.is_empty()).then_some((id, now, values))
     }
 
     fn note_there(&mut self, id: &str, now: &Columns, values: &[(&'static str, Json)]) {
@@ -55,14 +65,9 @@ impl World {
         place: u8,
         mask: u8,
     ) -> Result<(), String> {
-        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
-        let Some((id, now)) = device::at(alive, place) else {
+        let Some((id, now, values)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
-        let values = self.new_values(table, mask, &now);
-        if values.is_empty() {
-            return Ok(());
-        }
         self.server
             .file
             .execute(&device::update(table, &id, &values))?;
@@ -101,14 +106,9 @@ impl World {
         mask: u8,
         based: bool,
     ) -> Result<(), String> {
-        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
-        let Some((id, now)) = device::at(alive, place) else {
+        let Some((id, now, values)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
-        let values = self.new_values(table, mask, &now);
-        if values.is_empty() {
-            return Ok(());
-        }
         let members = values
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.clone()));
