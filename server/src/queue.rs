@@ -4,6 +4,7 @@
 //! durable commit. The queue is bounded: when it is full, a request is refused, not kept waiting.
 
 use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -228,21 +229,38 @@ impl Drop for Work<'_> {
 fn write(shared: &Shared, store: &Store, metrics: &Metrics) {
     let mut conn = None;
     while let Some((batch, work)) = shared.take() {
-        step::reach("push.taken");
-        metrics.queued(shared.lock().waiting.len());
-        let answers = commit_batch(&mut conn, store, &batch);
-        metrics.committed(work.edits, work.begun.elapsed());
-        drop(work);
-        let answers = answers.unwrap_or_else(|refusal| vec![Err(refusal); batch.len()]);
-        for (waiting, answer) in batch.into_iter().zip(answers) {
-            for receipt in answer.iter().flat_map(|accepted| &accepted.receipts) {
-                metrics.receipt(receipt);
-            }
-            // A requester that went away has its edits committed all the same.
-            drop(waiting.answer.send(answer));
+        let one = AssertUnwindSafe(|| {
+            step::reach("push.taken");
+            metrics.queued(shared.lock().waiting.len());
+            write_batch(&mut conn, store, metrics, batch, work);
+        });
+        // Whoever waited is told by the end of the channel, and the next are not kept waiting for nobody.
+        if catch_unwind(one).is_err() {
+            log::error!("a writer panicked");
+            conn = None;
         }
-        step::reach("push.answered");
     }
+}
+
+fn write_batch(
+    conn: &mut Option<crate::store::Pooled>,
+    store: &Store,
+    metrics: &Metrics,
+    batch: Vec<Waiting>,
+    work: Work<'_>,
+) {
+    let answers = commit_batch(conn, store, &batch);
+    metrics.committed(work.edits, work.begun.elapsed());
+    drop(work);
+    let answers = answers.unwrap_or_else(|refusal| vec![Err(refusal); batch.len()]);
+    for (waiting, answer) in batch.into_iter().zip(answers) {
+        for receipt in answer.iter().flat_map(|accepted| &accepted.receipts) {
+            metrics.receipt(receipt);
+        }
+        // A requester that went away has its edits committed all the same.
+        drop(waiting.answer.send(answer));
+    }
+    step::reach("push.answered");
 }
 
 fn commit_batch(

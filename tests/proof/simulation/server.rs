@@ -2,6 +2,7 @@
 
 mod check;
 
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -57,6 +58,9 @@ impl Sent {
 
 pub(super) struct Server {
     node: Option<Node>,
+    /// Answers that are not at their end; they go with the node.
+    open: HashMap<u64, simulation::Answer>,
+    answers: u64,
     config: Config,
     pub(super) file: File,
     clock: Clock,
@@ -78,8 +82,8 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Whether the server broke off within it.
     pub(super) cut: bool,
-    /// Where more of it comes from.
-    rest: Option<simulation::Answer>,
+    /// Where more of it comes from, among the server's open answers.
+    rest: Option<u64>,
 }
 
 /// The server's configuration for the database at `path`.
@@ -100,6 +104,8 @@ impl Server {
         let clock = Clock::default();
         let mut server = Server {
             node: None,
+            open: HashMap::new(),
+            answers: 0,
             config: configuration(&path),
             file: File::open(path, &clock),
             clock,
@@ -121,6 +127,8 @@ impl Server {
     }
 
     pub(super) fn stop(&mut self) {
+        // What a reader holds back would be waited for.
+        self.open.clear();
         if let Some(node) = self.node.take() {
             node.close();
         }
@@ -150,6 +158,10 @@ impl Server {
         sent: &Sent,
         accept: &mut dyn FnMut(&Json),
     ) -> Result<Option<Answer>, String> {
+        if crash::server_died() {
+            // It had just answered, and nobody has noticed.
+            self.died(None, None)?;
+        }
         let write = self.write_of(sent);
         let before = write.as_ref().map(|_| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
@@ -162,10 +174,11 @@ impl Server {
         let node = self.node.as_ref().unwrap();
         let call = || {
             let line = (sent.method.as_str(), sent.path.as_str());
-            let mut answer = begun(node.call(line, &sent.headers, sent.body.clone())?);
+            let mut rest = node.call(line, &sent.headers, sent.body.clone())?;
+            let mut answer = begun(&rest);
             // What writes is answered at once; a pull is made piece by piece.
-            while write.is_some() && answer.go_on(node) {}
-            Ok::<_, actix_web::Error>(answer)
+            while write.is_some() && answer.take(node.piece(&mut rest)) {}
+            Ok::<_, actix_web::Error>((answer, rest))
         };
         let answer = catch_unwind(AssertUnwindSafe(call));
         if crash::server_died() {
@@ -175,8 +188,8 @@ impl Server {
             }
             return Ok(None);
         }
-        let answer = match answer {
-            Ok(Ok(answer)) => answer,
+        let (mut answer, rest) = match answer {
+            Ok(Ok(both)) => both,
             Ok(Err(refused)) => return Err(format!("{sent:?} is answered {refused}")),
             Err(_panic) => return Err(format!("{sent:?} makes the server panic")),
         };
@@ -187,21 +200,33 @@ impl Server {
         if let (Some(write), Some(expected)) = (&write, &expected) {
             self.check(write, expected, &answer)?;
             write.accepted(expected).for_each(accept);
+        } else {
+            self.answers += 1;
+            answer.rest = Some(self.answers);
+            self.open.insert(self.answers, rest);
         }
         Ok(Some(answer))
     }
 
     /// Makes the next piece of an answer; false at its end. None if the server died of it.
     pub(super) fn go_on(&mut self, answer: &mut Answer) -> Result<Option<bool>, String> {
-        let Some(node) = &self.node else {
+        let Some(number) = answer.rest else {
+            return Ok(Some(false));
+        };
+        // It goes with the process that was making it.
+        let (Some(node), Some(rest)) = (&self.node, self.open.get_mut(&number)) else {
             return Ok(None);
         };
-        let next = catch_unwind(AssertUnwindSafe(|| answer.go_on(node)));
+        let piece = catch_unwind(AssertUnwindSafe(|| node.piece(rest)));
         if crash::server_died() {
             return self.died(None, None).map(|_| None);
         }
-        next.map(Some)
-            .map_err(|_panic| "the server panics within an answer".to_owned())
+        let piece = piece.map_err(|_panic| "the server panics within an answer".to_owned())?;
+        let goes_on = answer.take(piece);
+        if !goes_on {
+            self.open.remove(&number);
+        }
+        Ok(Some(goes_on))
     }
 
     /// Whether the database has been where the cursor was made: it holds all anchors that the cursor names.
@@ -344,23 +369,20 @@ fn edit_of_entry(entry: &Json) -> Json {
     edit
 }
 
-fn begun(answer: simulation::Answer) -> Answer {
+fn begun(answer: &simulation::Answer) -> Answer {
     Answer {
         status: answer.status,
         headers: answer.headers.clone(),
         body: Vec::new(),
         cut: false,
-        rest: Some(answer),
+        rest: None,
     }
 }
 
 impl Answer {
     /// Takes the next piece; false at the end.
-    fn go_on(&mut self, node: &Node) -> bool {
-        let Some(rest) = &mut self.rest else {
-            return false;
-        };
-        match node.piece(rest) {
+    fn take(&mut self, piece: Piece) -> bool {
+        match piece {
             Piece::Bytes(bytes) => {
                 self.body.extend(bytes);
                 return true;
