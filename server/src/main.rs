@@ -30,15 +30,9 @@ fn main() -> ExitCode {
 /// Ends the program as a power cut would, at the step that a test names.
 #[cfg(feature = "steps")]
 fn end_at_step() -> Result<(), String> {
-    let Ok(at) = std::env::var("COLSYNC_KILL_AT") else {
-        return Ok(());
-    };
-    let end = || drop(signal_hook::low_level::raise(signal_hook::consts::SIGKILL));
-    if colsync_shared::step::on_nth(&at, end) {
-        Ok(())
-    } else {
-        Err(format!("COLSYNC_KILL_AT={at} names no step"))
-    }
+    colsync_shared::step::end_as_told(|| {
+        drop(signal_hook::low_level::raise(signal_hook::consts::SIGKILL));
+    })
 }
 
 fn run(cli: Cli) -> Result<(), Box<dyn std::error::Error>> {

@@ -74,11 +74,26 @@ pub fn on_each(hook: impl Fn(&'static str) + Send + Sync + 'static) {
     drop(HOOK.set(Box::new(hook)));
 }
 
+/// Has `end` called at the step that the environment names in `COLSYNC_KILL_AT`, if it does: `push.merged:2` is the second time that a push is merged.
+///
+/// # Errors
+/// If what it names is no step.
+#[cfg(feature = "steps")]
+pub fn end_as_told(end: impl Fn() + Send + Sync + 'static) -> Result<(), String> {
+    let Ok(at) = std::env::var("COLSYNC_KILL_AT") else {
+        return Ok(());
+    };
+    if on_nth(&at, end) {
+        Ok(())
+    } else {
+        Err(format!("COLSYNC_KILL_AT={at} names no step"))
+    }
+}
+
 /// Has `end` called when a step is reached for the nth time, as `at` tells in the form `push.merged:2`; false if it
 /// names no step, or no number from 1 on.
 #[cfg(feature = "steps")]
-#[must_use]
-pub fn on_nth(at: &str, end: impl Fn() + Send + Sync + 'static) -> bool {
+fn on_nth(at: &str, end: impl Fn() + Send + Sync + 'static) -> bool {
     let named = at.split_once(':').and_then(|(name, number)| {
         let mut all = OF_SERVER.into_iter().chain(OF_CLIENT);
         let step = all.find(|step| *step == name)?;

@@ -203,7 +203,7 @@ pub(super) async fn submit_one(
     identity: Identity,
     item: Item,
 ) -> Result<Receipt, Problem> {
-    let accepted = submit(app, caller, identity, false, vec![item]).await?;
+    let accepted = submit(app, caller, Vec::new(), identity, false, vec![item]).await?;
     let receipt = accepted.receipts.into_iter().next();
     let receipt = receipt.ok_or_else(|| Problem::internal("an answer without a receipt"))?;
     match (receipt.status, &receipt.rejection) {
@@ -215,18 +215,8 @@ pub(super) async fn submit_one(
     }
 }
 
-pub(super) async fn submit(
-    app: &web::Data<App>,
-    caller: &Caller,
-    identity: Identity,
-    atomic: bool,
-    items: Vec<Item>,
-) -> Result<Accepted, Problem> {
-    submit_from(app, caller, Vec::new(), identity, atomic, items).await
-}
-
 /// Submits edits of a client that has been at these anchors.
-pub(super) async fn submit_from(
+pub(super) async fn submit(
     app: &web::Data<App>,
     caller: &Caller,
     anchors: Vec<String>,

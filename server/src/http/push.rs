@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::App;
-use super::exchange::{caller, framed, hash_of, submit_from};
+use super::exchange::{caller, framed, hash_of, submit};
 use super::headers::{self, Caller};
 use super::problem::Problem;
 use super::write::{document, made_key, media_type};
@@ -105,7 +105,7 @@ async fn take(
     let (number, atomic, items) = items(&schema, &json, method, &caller, most)?;
     let hash = hash_of(&json);
     step::reach("push.read");
-    let accepted = submit_from(
+    let accepted = submit(
         &app,
         &caller,
         anchors,

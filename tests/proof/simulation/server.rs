@@ -148,8 +148,8 @@ impl Server {
         self.reference.forget();
     }
 
-    /// Has a request answered, and holds the answer and the database against the reference. `between` is called
-    /// between two pieces of a body. None if the server died of it.
+    /// Has a request answered, and holds the answer and the database against the reference; what is to be read of a
+    /// pull is made by [`Server::go_on`]. None if the server died of it.
     ///
     /// # Errors
     /// If they differ.

@@ -7,6 +7,7 @@ mod column;
 mod row;
 
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
 
@@ -53,7 +54,7 @@ pub(super) struct Reference {
 
 #[derive(Debug, Clone)]
 struct Kept {
-    body: Json,
+    body: Rc<Json>,
     receipts: Option<Json>,
     /// Whether the server may have forgotten it.
     old: bool,
@@ -162,7 +163,7 @@ impl Reference {
             return Expected::Refused(409, "push_out_of_order");
         }
         if let Some(kept) = known.get(number - 1) {
-            return match (kept.body == request.body, &kept.receipts) {
+            return match (*kept.body == request.body, &kept.receipts) {
                 (false, _) => Expected::Refused(409, "client_forked"),
                 (true, receipts) if kept.old && number < known.len() => {
                     Expected::AgainOrForked(receipts.clone())
@@ -172,7 +173,7 @@ impl Reference {
             };
         }
         known.push(Kept {
-            body: request.body.clone(),
+            body: Rc::new(request.body.clone()),
             receipts: None,
             old: false,
         });
