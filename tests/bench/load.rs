@@ -112,7 +112,7 @@ impl Kind {
 }
 
 /// Measures each load.
-pub(crate) fn table(kinds: &[Kind], options: &Options) -> Table {
+pub(crate) fn table(kinds: &[Kind], rows: u64, options: &Options) -> Table {
     Table {
         title: "Rows that the server writes a second, beside what else could write them",
         heads: &[
@@ -126,18 +126,25 @@ pub(crate) fn table(kinds: &[Kind], options: &Options) -> Table {
             "p50 ms",
             "p99 ms",
         ],
-        lines: kinds.iter().map(|&kind| measure(kind, options)).collect(),
+        lines: kinds
+            .iter()
+            .map(|&kind| measure(kind, rows, options))
+            .collect(),
     }
 }
 
 /// Measures on a database of its own, so that no figure depends on what was measured before it.
-fn measure(kind: Kind, options: &Options) -> Line {
+fn measure(kind: Kind, rows: u64, options: &Options) -> Line {
     let progress = Progress::new(
         format!("{}, {} connections", kind.name(), kind.connections()),
         options.rounds,
     );
     progress.say("making the tables");
-    let subject = Subject::start(kind.backend(), Shape::default());
+    let shape = Shape {
+        rows,
+        ..Shape::default()
+    };
+    let subject = Subject::start(kind.backend(), shape);
     let mut load = kind.load(&subject);
     let mut rounds = Rounds::default();
     let mut latencies = Vec::new();

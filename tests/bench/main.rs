@@ -65,7 +65,7 @@ struct Arguments {
     /// Seconds that either side of a round takes, where time is what is given [default: 5, clients 60]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: Option<u64>,
-    /// Rows of the table [default: capture and space 100000; first-sync, pull and growth 1000000]
+    /// Rows of the table [default: loads 10000; capture and space 100000; first-sync, pull and growth 1000000]
     #[arg(long, value_parser = clap::value_parser!(u64).range(1_000..))]
     rows: Option<u64>,
     /// How many clients there are in `clients`
@@ -182,7 +182,7 @@ fn measure(arguments: &Arguments, tell: impl Fn(&Table)) -> Vec<Table> {
         .filter(|&(what, kind)| asked(what) && options.backends.contains(&kind.backend()));
     let loads: Vec<Kind> = loads.map(|(_, kind)| kind).collect();
     if !loads.is_empty() {
-        keep(load::table(&loads, &options));
+        keep(load::table(&loads, rows(10_000), &options));
     }
     if asked(What::FirstSync) {
         keep(first_sync::table(rows(1_000_000), &options));
