@@ -141,11 +141,12 @@ impl Served {
     }
 }
 
-/// A connection to the file, as durable as the server's.
+/// A connection to the file, as durable as the server's, with its page cache and its checkpoints.
 pub(crate) fn sqlite(file: &str) -> SqliteConnection {
     let mut conn = SqliteConnection::establish(file).unwrap();
     conn.batch_execute(
-        "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;",
+        "PRAGMA busy_timeout = 30000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+         PRAGMA cache_size = -32768; PRAGMA wal_autocheckpoint = 4000;",
     )
     .unwrap();
     conn
