@@ -45,8 +45,9 @@ const PG_MIGRATIONS: EmbeddedMigrations = embed_migrations!("../migrations/postg
 
 const SQLITE_SETTINGS: &str = "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; \
      PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA wal_autocheckpoint = 4000;";
-/// 32 MiB of pages for whoever writes, so that no page of a transaction is written before its COMMIT.
-const SQLITE_WRITER_SETTINGS: &str = "PRAGMA cache_size = -32768;";
+/// 32 MiB of pages for whoever writes, so that no page of a transaction is written before its COMMIT. What a statement
+/// of many rows would need to be undone stays in memory: SQLite would make a file for it, each time.
+const SQLITE_WRITER_SETTINGS: &str = "PRAGMA cache_size = -32768; PRAGMA temp_store = MEMORY;";
 const PG_SETTINGS: &str = "SET timezone = 'UTC'; SET datestyle = 'ISO'; SET lock_timeout = '10s'; \
      SET statement_timeout = '60s'; SET application_name = 'colsync'; SET client_min_messages = 'warning'; \
      SET bytea_output = 'hex'; SET extra_float_digits = 1; \
