@@ -76,15 +76,17 @@ fn batch(
             }
         }
         // Rows that were accepted race with each other, so what is compared is what needs no row.
-        let seen: Vec<u16> = replies.iter().map(|reply| compared(reply).0).collect();
-        let by_row = |status: &u16| [200, 201, 404, 409, 410].contains(status);
-        if seen.contains(&503) {
+        let seen: Vec<(u16, &str, &str)> = replies.iter().map(compared).collect();
+        let by_row = |status: u16| [200, 201, 404, 409, 410].contains(&status);
+        if seen.iter().any(|(status, ..)| *status == 503) {
             continue;
         }
-        if seen.windows(2).any(|two| two[0] != two[1]) && !seen.iter().all(by_row) {
+        let differ = seen.windows(2).any(|two| two[0].0 != two[1].0);
+        if differ && !seen.iter().all(|(status, ..)| by_row(*status)) {
             tally.differs(format!(
-                "seed {}: {seen:?}: {first}",
-                seed.wrapping_add(at as u64)
+                "seed {}: {seen:?}: {}",
+                seed.wrapping_add(at as u64),
+                String::from_utf8_lossy(&cases[at])
             ));
         }
     }
@@ -285,12 +287,14 @@ fn visit(json: &mut Json, act: &mut impl FnMut(&mut Json)) {
 }
 
 /// A value that few expect. The ids of rows that stay as they are, are not among them.
+///
+/// A number of more than 15 digits stands in an array only: SQLite keeps no more of a document that is nothing else.
 fn odd(rng: &mut Rng) -> Json {
     let number = [
         "1e400",
         "-0",
         "1e-7",
-        "123456789012345678901234567890",
+        "[123456789012345678901234567890]",
         "0.1000",
         "9223372036854775807",
         "-9223372036854775808",
@@ -306,7 +310,7 @@ fn odd(rng: &mut Rng) -> Json {
         7 => json!("x".repeat(rng.usize(..3_000))),
         8 => serde_json::from_str(number[rng.usize(..number.len())]).unwrap(),
         9 => json!(rng.i64(..)),
-        10 => json!(rng.f64()),
+        10 => json!(f64::from(rng.i32(..)) / 64.0),
         11 => json!({ "value": "x", "base": 1 }),
         12 => json!(["a", "a", null, 1]),
         13 => json!("2026-11-22T10:00:00Z"),
