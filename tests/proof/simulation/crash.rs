@@ -93,6 +93,12 @@ pub(super) fn in_server(death: Option<Death>) {
     *SERVERS.lock().unwrap_or_else(PoisonError::into_inner) = death;
 }
 
+/// Whether a death of the server's is to come.
+pub(super) fn is_awaited() -> bool {
+    let death = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    death.is_some()
+}
+
 /// Whether the server has died since this was asked last.
 pub(super) fn server_died() -> bool {
     SERVER_DIED.swap(false, Ordering::SeqCst)

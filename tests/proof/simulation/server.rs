@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::crash;
 use super::file::File;
 use super::plan::Table;
-use super::reference::{Expected, NOBODY, Reference, Request, micros};
+use super::reference::{Expected, NOBODY, Reference, Request, Row, micros};
 use super::tables::adopted;
 use super::world::BEGINNING;
 
@@ -67,6 +67,8 @@ pub(super) struct Server {
     pub(super) reference: Reference,
     /// A copy of the database, the reference as it was, and how much was written then.
     pub(super) backup: Option<(PathBuf, Reference, usize)>,
+    /// What each row was read as, by the line that the database had of it.
+    read: HashMap<(Table, String), ((Table, String), Row)>,
     /// Entries of the ledger that were looked at, by their place in their table.
     looked_at: i64,
     pub(super) deaths: u64,
@@ -93,7 +95,8 @@ pub(super) fn configuration(path: &std::path::Path) -> Config {
         .map(|table| table.configuration())
         .collect();
     let text = format!(
-        "database_url = 'sqlite://{}'\n{tables}[limits]\npage_rows = 3\n",
+        "database_url = 'sqlite://{}'\n{tables}[limits]\npage_rows = 3\n\
+         [database]\nconnections = 3\n",
         path.display()
     );
     Config::parse(&text, &Overrides::default()).unwrap()
@@ -111,6 +114,7 @@ impl Server {
             clock,
             reference: Reference::of_adopted(adopted(), BEGINNING),
             backup: None,
+            read: HashMap::new(),
             looked_at: 0,
             deaths: 0,
             pushes: 0,
@@ -163,7 +167,8 @@ impl Server {
             self.died(None, None)?;
         }
         let write = self.write_of(sent);
-        let before = write.as_ref().map(|_| self.reference.clone());
+        let may_die = write.is_some() && crash::is_awaited();
+        let before = may_die.then(|| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
             Write::Push(request) => self.reference.push(request),
             Write::Alone(request) => {
@@ -241,10 +246,8 @@ impl Server {
         let named = named.into_iter().filter_map(Json::as_str);
         let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
         named.iter().all(|anchor| {
-            let sql = format!(
-                "SELECT json_array(count(*)) AS line FROM colsync_anchors WHERE id = '{anchor}'"
-            );
-            self.file.lines(&sql)[0][0] == json!(1)
+            let sql = "SELECT id FROM colsync_anchors WHERE id = :?";
+            !self.file.texts(sql, &[anchor]).is_empty()
         })
     }
 
@@ -310,12 +313,10 @@ impl Server {
         let after = self.compare();
         let is_new = match write {
             Write::Push(request) => {
-                let sql = format!(
-                    "SELECT json_array(count(*)) AS line FROM colsync_pushes \
-                     WHERE client = '{}' AND number = {}",
-                    request.client, request.body["push"]
-                );
-                self.file.lines(&sql)[0][0] == json!(1)
+                let sql = "SELECT client FROM colsync_pushes \
+                           WHERE client = :? AND number = CAST(:? AS INTEGER)";
+                let number = request.body["push"].to_string();
+                !self.file.texts(sql, &[&request.client, &number]).is_empty()
             }
             Write::Alone(_) => after.is_ok(),
         };
@@ -331,8 +332,8 @@ impl Server {
     }
 
     fn last_entry(&mut self) -> i64 {
-        let sql = "SELECT json_array(coalesce(max(rowid), 0)) AS line FROM colsync_conflicts";
-        self.file.lines(sql)[0][0].as_i64().unwrap()
+        let sql = "SELECT json_array(coalesce(max(rowid), 0)) FROM colsync_conflicts";
+        self.file.lines(sql, &[])[0][0].as_i64().unwrap()
     }
 
     /// Makes a copy of the database, to go back to.
