@@ -176,7 +176,9 @@ pub(super) fn by_name(table: Table, values: impl Iterator<Item = Json>) -> Colum
     let named = columns.map(|(column, value)| {
         let value = match value {
             // A JSON column is text in the file.
-            Json::String(text) if text.starts_with('[') => serde_json::from_str(&text).unwrap(),
+            Json::String(text) if text.starts_with(['[', '{']) => {
+                serde_json::from_str(&text).unwrap()
+            }
             value => value,
         };
         (column.name, value)

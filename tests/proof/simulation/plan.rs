@@ -215,7 +215,7 @@ impl Draw {
     fn columns(&mut self) -> u8 {
         match self.random.u8(..3) {
             0 => self.random.u8(1..),
-            _ => 1 << self.random.u8(..5),
+            _ => 1 << self.random.u8(..6),
         }
     }
 

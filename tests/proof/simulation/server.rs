@@ -2,7 +2,7 @@
 
 mod check;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -75,6 +75,8 @@ pub(super) struct Server {
     pub(super) pushes: u64,
     pub(super) conflicts: u64,
     pub(super) repeats: u64,
+    /// What became of values that are not simply one side's.
+    pub(super) events: BTreeMap<&'static str, u64>,
 }
 
 /// An answer, with as much of its body as there is.
@@ -120,6 +122,7 @@ impl Server {
             pushes: 0,
             conflicts: 0,
             repeats: 0,
+            events: BTreeMap::new(),
         };
         server.start();
         server
@@ -163,7 +166,7 @@ impl Server {
         accept: &mut dyn FnMut(&Json),
     ) -> Result<Option<Answer>, String> {
         if crash::server_died() {
-            // It had just answered, and nobody has noticed.
+            // Within an answer that nobody reads any more.
             self.died(None, None)?;
         }
         let write = self.write_of(sent);
@@ -186,6 +189,7 @@ impl Server {
             Ok::<_, actix_web::Error>((answer, rest))
         };
         let answer = catch_unwind(AssertUnwindSafe(call));
+        crash::until_written();
         if crash::server_died() {
             let is_in = self.died(write.as_ref(), before)?;
             if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
@@ -288,9 +292,15 @@ impl Server {
             "PATCH" => {
                 let columns: serde_json::Map<String, Json> =
                     serde_json::from_slice(&sent.body).unwrap();
-                let columns = columns
-                    .into_iter()
-                    .map(|(name, value)| (name, json!({ "value": value })));
+                let now = self.reference.row(table, id);
+                let columns = columns.into_iter().map(|(name, value)| {
+                    let value = match now.and_then(|row| row.cells.get(name.as_str())) {
+                        // RFC 7396: the members of an object are put into the one that is there.
+                        Some(cell) if value.is_object() => put_into(&cell.value, value),
+                        Some(_) | None => value,
+                    };
+                    (name, json!({ "value": value }))
+                });
                 edit["op"] = json!("update");
                 edit["columns"] = Json::Object(columns.collect());
             }
@@ -368,6 +378,19 @@ fn edit_of_entry(entry: &Json) -> Json {
     });
     edit["columns"] = Json::Object(columns.collect());
     edit
+}
+
+/// A document with the members of another, at any depth.
+fn put_into(document: &Json, members: Json) -> Json {
+    let Json::Object(members) = members else {
+        return members;
+    };
+    let mut put = document.as_object().cloned().unwrap_or_default();
+    for (name, member) in members {
+        let member = put_into(put.get(&name).unwrap_or(&Json::Null), member);
+        put.insert(name, member);
+    }
+    Json::Object(put)
 }
 
 fn begun(answer: &simulation::Answer) -> Answer {

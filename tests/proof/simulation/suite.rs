@@ -110,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     outcome
 }
 
-/// What goes wrong, as it is counted.
+/// What goes wrong or needs a decision, as it is counted.
 const FAULTS: &[&str] = &[
     "request lost",
     "request late",
@@ -130,6 +130,10 @@ const FAULTS: &[&str] = &[
     "house kept",
     "direct write",
     "bare write",
+    "texts merged",
+    "texts in conflict",
+    "documents merged",
+    "documents in conflict",
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.

@@ -222,6 +222,7 @@ impl World {
             ("values written", self.journal.now() as u64),
         ];
         self.counts.extend(told);
+        self.counts.append(&mut self.server.events);
         self.counts
     }
 }

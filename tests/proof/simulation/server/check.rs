@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use super::{Answer, Server, Write};
 use crate::simulation::file::by_name;
 use crate::simulation::plan::Table;
-use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row};
+use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row, canonical};
 
 impl Server {
     pub(super) fn check(
@@ -85,11 +85,34 @@ impl Server {
             }
         }
         let ledger = match expected {
-            Expected::Receipts(_, ledger) => ledger.as_slice(),
+            Expected::Receipts(receipts, ledger) => {
+                self.count(receipts, ledger);
+                ledger.as_slice()
+            }
             _ => &[],
         };
         self.ledger(ledger).or_else(|why| unlike(&why))?;
         self.compare().map_err(|why| format!("{}\n{why}", told()))
+    }
+
+    /// Counts how the policies came to decide that make one value of two.
+    fn count(&mut self, receipts: &[Receipt], ledger: &[Ledgered]) {
+        let columns = receipts.iter().flat_map(|receipt| &receipt.columns);
+        let merged = columns.filter(|(_, (outcome, _))| *outcome == "merged");
+        let merged = merged.filter_map(|(name, _)| match name.as_str() {
+            "story" => Some("texts merged"),
+            "facts" => Some("documents merged"),
+            _ => None,
+        });
+        let entries = ledger.iter().filter_map(|entry| entry.column.as_deref());
+        let lost = entries.filter_map(|name| match name {
+            "story" => Some("texts in conflict"),
+            "facts" => Some("documents in conflict"),
+            _ => None,
+        });
+        for event in merged.chain(lost) {
+            *self.events.entry(event).or_default() += 1;
+        }
     }
 
     /// The entries that the ledger has gained are those expected.
@@ -106,7 +129,11 @@ impl Server {
             found.push(Ledgered {
                 table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
                 row: text(2).unwrap(),
-                lost: column.is_some().then(|| text(4).unwrap_or_default()),
+                lost: column.is_some().then(|| {
+                    let lost = text(4).unwrap_or_default();
+                    let lost: Json = serde_json::from_str(&lost).unwrap_or_default();
+                    canonical(&lost)
+                }),
                 column,
             });
         }
