@@ -33,10 +33,6 @@ use colsync_tests::Backend;
 use mutants::{By, Wanted};
 use report::Outcome;
 
-/// Of all the program's memory, SQLite's too: a simulation asks for little pieces most of the time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Tries to make colsync lose an edit.
 ///
 /// Each suite prints one line of JSON: its seed, its size, the faults that it really injected, and what it found.

@@ -60,8 +60,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
             let text = format!("{},{},{}", part.first, part.seeds, part.steps);
             Command::new(std::env::current_exe().unwrap())
                 .args(["--simulate", &text])
-                // Its threads come and go: their memory stays with the process, and is no page of 2 MiB each.
-                .envs([("MIMALLOC_PURGE_DELAY", "-1"), ("MIMALLOC_ALLOW_THP", "0")])
+                // Its threads come and go, and hardly ever work at once: none needs memory of its own.
+                .env("MALLOC_ARENA_MAX", "1")
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap()
