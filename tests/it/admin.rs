@@ -1,6 +1,6 @@
 //! What administrators see and decide.
 
-use colsync_tests::edits::update;
+use colsync_tests::edits::{delete, update};
 use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Answer, Backend, Server, ago, on_both};
 use serde_json::{Value as Json, json};
@@ -14,6 +14,7 @@ on_both![
     filters_that_make_no_sense_are_refused,
     keeping_what_stands_closes_the_conflict_and_changes_no_row,
     a_decision_for_another_value_reaches_every_client,
+    a_delete_that_is_promoted_has_not_seen_what_was_written_since,
     a_decision_is_taken_once,
     a_decision_that_makes_no_sense_leaves_the_conflict_as_it_is,
     under_the_manual_policy_nothing_moves_until_it_is_decided,
@@ -206,6 +207,45 @@ fn keeping_what_stands_closes_the_conflict_and_changes_no_row(backend: Backend) 
         1,
         "the other one is as it was"
     );
+}
+
+/// The delete lost to an edit that it had not seen. Whoever promotes it has that edit in view, and none that came later.
+fn a_delete_that_is_promoted_has_not_seen_what_was_written_since(backend: Backend) {
+    for is_edited_since in [false, true] {
+        let server = Server::on(backend).table(TODOS);
+        let server = server.setting("edit_after_delete = 'revive'").start();
+        make_todo(&server, 1);
+        let edit = |seconds, version, of: &str, value: &str| {
+            update(
+                "todos",
+                &id(1),
+                version,
+                &ago(seconds),
+                &json!({ of: value }),
+            )
+        };
+        server.client("ana").push_one(edit(60, 1, "title", "ana"));
+        let mut ben = server.client("ben");
+        let receipt = ben.push_one(delete("todos", &id(1), 1, &ago(120)));
+        assert_eq!(receipt["deleted"], Json::Null);
+        if is_edited_since {
+            server.client("eve").push_one(edit(30, 2, "note", "eve"));
+        }
+        let conflict = &ledger(&server, "")[0]["id"];
+        let _ = resolve(&server, conflict, &json!({ "decision": "take_lost" })).expect(200);
+        let _ = ben.get(&todo(1)).problem(404, "row_not_found");
+        let entries = ledger(&server, "");
+        let since: Vec<_> = entries[1..]
+            .iter()
+            .map(|entry| &entry["lost"]["value"])
+            .collect();
+        if is_edited_since {
+            assert_eq!(since.len(), 1, "{since:?}");
+            assert_eq!(since[0]["columns"]["note"], "eve");
+        } else {
+            assert_eq!(since.len(), 0, "{since:?}");
+        }
+    }
 }
 
 fn a_decision_for_another_value_reaches_every_client(backend: Backend) {

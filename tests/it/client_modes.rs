@@ -25,7 +25,7 @@ on_both![
 ];
 
 /// The SDK on the device's file, in this mode.
-fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
+pub(crate) fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
     client(device, mode).sync().unwrap()
 }
 

@@ -225,7 +225,7 @@ fn update(
 
 /// The version that the column at `position` was edited from; of one in a group, the oldest that any of the
 /// group's was.
-fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
+pub(super) fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
     let of = |name: &str| held.bases.get(name).copied().unwrap_or(version);
     let own = paired.column(position).map(|there| of(&there.name));
     let group = paired.group_of(position).into_iter();

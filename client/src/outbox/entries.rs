@@ -3,11 +3,13 @@
 //! A line tells a column's value before, and of a change the value after. What an insert wrote is not in the
 //! log; it is what the row holds now, less what later lines changed.
 
+use std::collections::BTreeSet;
+
 use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
 use super::body::Entry;
-use super::edit::{no_text, time};
+use super::edit::{base_of, no_text, time};
 use crate::capture::lines::{Line, LineOp};
 use crate::file::Row;
 use crate::inbox::held::{Held, LOST};
@@ -92,17 +94,34 @@ pub(crate) fn entries(
             }
             Event::Made(values) => {
                 entry.action = Op::Insert;
-                // NULL is what a column is without being written.
-                let written = values.iter().filter(|(_, value)| *value != Stored::Null);
-                for (position, value) in written {
+                // NULL is what a column is without being written; but a group is sent whole.
+                let is_written = |position: usize| {
+                    let mut found = values.iter().filter(|(at, _)| *at == position);
+                    found.any(|(_, value)| *value != Stored::Null)
+                };
+                let is_sent = |position: usize| {
+                    let there = paired.column(position);
+                    is_written(position)
+                        || there.is_some_and(|there| !there.filled_in)
+                            && paired
+                                .group_of(position)
+                                .iter()
+                                .any(|(at, _)| is_written(*at))
+                };
+                for (position, value) in values.iter().filter(|(at, _)| is_sent(*at)) {
                     put(paired, *position, value, &mut entry)?;
                 }
             }
             Event::Changed(changes) => {
                 let row = before.held.row_base.unwrap_or(version);
-                let names = changes.iter().filter_map(|(at, ..)| paired.column(*at));
-                let bases = names.map(|there| before.held.bases.get(&there.name).copied());
-                let base = bases.flatten().fold(row, i64::min);
+                let changes = with_groups(paired, changes, || {
+                    values_after(paired, lines, at.saturating_sub(1), now)
+                });
+                let held = before.held;
+                let bases = changes
+                    .iter()
+                    .map(|(at, ..)| base_of(paired, *at, held, row));
+                let base = bases.fold(row, i64::min);
                 entry.base_version = (base != LOST).then_some(base);
                 for (position, old, new) in changes {
                     put(paired, position, &new, &mut entry)?;
@@ -121,6 +140,27 @@ pub(crate) fn entries(
         told.entries.push((line.seq, entry));
     }
     Ok(told)
+}
+
+/// What changed, and the other columns of each group that did in part, as they were then: the server decides the
+/// group as one. `values` are those of the row after the statement.
+fn with_groups(
+    paired: &Paired,
+    mut changes: Vec<(usize, Stored, Stored)>,
+    values: impl FnOnce() -> Vec<(usize, Stored)>,
+) -> Vec<(usize, Stored, Stored)> {
+    let changed: BTreeSet<usize> = changes.iter().map(|(at, ..)| *at).collect();
+    let groups = changed.iter().flat_map(|at| paired.group_of(*at));
+    let others: BTreeSet<usize> = groups.map(|(at, _)| at).collect();
+    let others: BTreeSet<usize> = others.difference(&changed).copied().collect();
+    if others.is_empty() {
+        return changes;
+    }
+    let unchanged = values()
+        .into_iter()
+        .filter(|(at, value)| others.contains(at) && no_text(paired, *at, value).is_none());
+    changes.extend(unchanged.map(|(at, value)| (at, value.clone(), value)));
+    changes
 }
 
 fn put(paired: &Paired, position: usize, value: &Stored, entry: &mut Entry) -> Result<(), String> {

@@ -105,7 +105,6 @@ impl Resolution {
         };
         let table = self.table.clone().ok_or_else(gone)?;
         let mut policies = table.spec.clone();
-        policies.edit_after_delete = EditAfterDelete::Revive;
         for column in &mut policies.columns {
             column.policy = Policy::ClientWins;
             if ["column", "blind"].contains(&self.conflict.kind.as_str()) {
@@ -129,13 +128,22 @@ impl Resolution {
                     let columns = columns(spec, Some(&key), &sent, &base, now)?;
                     update(key, columns, now)
                 }
-                None => self.of_row(spec, key, &value, &kept, version, now)?,
+                None => self.of_row(spec, key, &value, &kept, now)?,
             }
+        };
+        policies.edit_after_delete = match edit.op {
+            Op::Delete | Op::HardDelete => EditAfterDelete::KeepDeleted,
+            Op::Insert | Op::Update | Op::Replace => EditAfterDelete::Revive,
         };
         Ok(Written {
             value: Some(value.to_string()),
             edit: Some((table, policies, edit)),
         })
+    }
+
+    /// The row's version that the entry shows. What came later is replaced unseen, and gets an entry of its own.
+    fn in_view(&self) -> Option<i64> {
+        Some(self.conflict.version)
     }
 
     /// The edit that the database refused, made again: its columns by name, of the row as it is now or of one
@@ -168,7 +176,7 @@ impl Resolution {
                 (false, Some(_)) => Op::Update,
                 (false, None) => Op::Insert,
             },
-            base_version: version.filter(|_| is_delete),
+            base_version: self.in_view().filter(|_| is_delete),
             at: now,
         })
     }
@@ -180,7 +188,6 @@ impl Resolution {
         key: RowKey,
         value: &Json,
         kept: &Json,
-        version: Option<i64>,
         now: Time,
     ) -> Result<Edit, Rejection> {
         let deleted = value.get("deleted").and_then(Json::as_bool);
@@ -195,7 +202,7 @@ impl Resolution {
             return Ok(Edit {
                 key: Some(key),
                 op: Op::Delete,
-                base_version: version,
+                base_version: self.in_view(),
                 at: now,
                 columns: Vec::new(),
             });
@@ -213,7 +220,7 @@ impl Resolution {
         Ok(Edit {
             key: Some(key),
             op: Op::Insert,
-            base_version: version,
+            base_version: self.in_view(),
             at: now,
             columns,
         })

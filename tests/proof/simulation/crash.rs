@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Once, PoisonError};
+use std::time::{Duration, Instant};
 
 use colsync_shared::step::{self, OF_CLIENT, OF_SERVER};
 
@@ -22,6 +23,8 @@ thread_local! {
 
 static SERVERS: Mutex<Option<Death>> = Mutex::new(None);
 static SERVER_DIED: AtomicBool = AtomicBool::new(false);
+/// Whether the server's writer is at work.
+static WRITES: AtomicBool = AtomicBool::new(false);
 
 /// What a thread dies of.
 struct Killed;
@@ -59,6 +62,11 @@ fn reached(step: &'static str) {
         if dies {
             SERVER_DIED.store(true, Ordering::SeqCst);
         }
+        match step {
+            "push.taken" => WRITES.store(!dies, Ordering::SeqCst),
+            "push.answered" => WRITES.store(false, Ordering::SeqCst),
+            _ => {}
+        }
         dies
     };
     if dies {
@@ -92,6 +100,26 @@ pub(super) fn in_client(death: Option<Death>) {
 pub(super) fn in_server(death: Option<Death>) {
     *SERVERS.lock().unwrap_or_else(PoisonError::into_inner) = death;
 }
+
+/// Whether a death of the server's is to come.
+pub(super) fn is_awaited() -> bool {
+    let death = SERVERS.lock().unwrap_or_else(PoisonError::into_inner);
+    death.is_some()
+}
+
+/// Waits until the server's writer, who goes on for a moment after it has answered, is through with what it does or
+/// has died of it. So it is not left to chance which request a death belongs to.
+pub(super) fn until_written() {
+    let begun = Instant::now();
+    while WRITES.load(Ordering::SeqCst) && !SERVER_DIED.load(Ordering::SeqCst) {
+        assert!(begun.elapsed() < LONG, "the server's writer does not end");
+        std::thread::yield_now();
+    }
+    WRITES.store(false, Ordering::SeqCst);
+}
+
+/// Longer than any transaction takes.
+const LONG: Duration = Duration::from_secs(60);
 
 /// Whether the server has died since this was asked last.
 pub(super) fn server_died() -> bool {

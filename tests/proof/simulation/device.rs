@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -31,6 +31,8 @@ pub(super) struct Device {
     /// A copy, and how much was written when it was made.
     pub(super) kept: Option<(PathBuf, usize)>,
     written: u64,
+    /// What the app has open, until it ends: the SDK with each of the settings that it was used with.
+    open: Vec<(Used, Client)>,
 }
 
 /// What a call is answered, or that it is not.
@@ -54,8 +56,13 @@ pub(super) enum Ended {
 /// A sync under way.
 pub(super) struct Syncing {
     calls: Receiver<Call>,
-    thread: JoinHandle<Ended>,
+    thread: JoinHandle<(Ended, Option<Client>)>,
+    used: Used,
 }
+
+/// What of the SDK's settings changes from sync to sync: the size of a push, whether it is packed, and how it is
+/// written.
+type Used = (usize, bool, Mode);
 
 impl Device {
     pub(super) fn new(number: usize, path: PathBuf) -> Device {
@@ -67,7 +74,19 @@ impl Device {
             ahead: 0,
             kept: None,
             written: 0,
+            open: Vec::new(),
         }
+    }
+
+    /// The app ends, and opens its file anew at its next sync.
+    fn close(&mut self) {
+        self.open.clear();
+    }
+
+    /// Puts a copy in the place of the app's file while the app does not run.
+    pub(super) fn replace(&mut self, copy: &Path) {
+        self.close();
+        self.file.replace(copy);
     }
 
     /// The true time is `now`.
@@ -100,7 +119,7 @@ impl Device {
         mask: u8,
     ) -> Result<(), String> {
         let id = table.id(row);
-        if self.rows(table).contains_key(&id) {
+        if self.file.has(table, &id) {
             return Ok(());
         }
         let values = self.new_values(table, mask, &Columns::new());
@@ -118,7 +137,7 @@ impl Device {
         place: u8,
         mask: u8,
     ) -> Result<(), String> {
-        let Some((id, now)) = at(self.rows(table), place) else {
+        let Some((id, now)) = self.file.at(table, "true", place) else {
             return Ok(());
         };
         let values = self.new_values(table, mask, &now);
@@ -137,7 +156,7 @@ impl Device {
         table: Table,
         place: u8,
     ) -> Result<(), String> {
-        let Some((id, now)) = at(self.rows(table), place) else {
+        let Some((id, now)) = self.file.at(table, "true", place) else {
             return Ok(());
         };
         let name = table.name();
@@ -163,19 +182,26 @@ impl Device {
     }
 
     /// Starts a sync; the client dies by `death`.
-    pub(super) fn sync(&self, sync: &Sync, death: Option<Death>) -> Syncing {
+    pub(super) fn sync(&mut self, sync: &Sync, death: Option<Death>) -> Syncing {
         let (calling, calls) = channel();
+        let mode = if sync.log {
+            Mode::TransactionLog
+        } else {
+            Mode::Differential
+        };
         let settings = Settings {
             server: Some("http://server.test".to_owned()),
             batch: sync.batch,
             compress: sync.compress,
-            mode: Some(if sync.log {
-                Mode::TransactionLog
-            } else {
-                Mode::Differential
-            }),
+            mode: Some(mode),
             ..Settings::default()
         };
+        if sync.opens || death.is_some() {
+            self.close();
+        }
+        let used = (sync.batch, sync.compress, mode);
+        let open = self.open.iter().find(|(settings, _)| *settings == used);
+        let open = open.map(|(_, client)| client.clone());
         let (path, clock) = (self.file.path.clone(), self.clock.clone());
         let thread = std::thread::spawn(move || {
             crash::in_client(death);
@@ -188,17 +214,47 @@ impl Device {
                 set_own_now(Time::from_micros(now));
                 answer
             }));
-            let work = || Client::open(&path, settings).and_then(|client| client.sync());
+            let mut is_open = None;
+            let work = || {
+                let client = match open {
+                    Some(client) => client,
+                    None => Client::open(&path, settings)?,
+                };
+                is_open = Some(client.clone());
+                client.sync()
+            };
             let ended = match catch_unwind(AssertUnwindSafe(work)) {
-                Err(_killed) => Ended::Killed,
+                Err(_killed) => {
+                    is_open = None;
+                    Ended::Killed
+                }
                 Ok(Ok(report)) => Ended::Well(report),
                 Ok(Err(failure)) => Ended::Badly(failure),
             };
             // The channel goes with the network, and its end is the sync's.
             set_network(Box::new(|_| Err(io::ErrorKind::NotConnected.into())));
-            ended
+            (ended, is_open)
         });
-        Syncing { calls, thread }
+        Syncing {
+            calls,
+            thread,
+            used,
+        }
+    }
+
+    /// How a sync ended; what it had open stays so.
+    pub(super) fn end(&mut self, syncing: Syncing) -> Ended {
+        let Ok((ended, is_open)) = syncing.thread.join() else {
+            return Ended::Killed;
+        };
+        match is_open {
+            Some(client) if !self.open.iter().any(|(used, _)| *used == syncing.used) => {
+                self.open.push((syncing.used, client));
+            }
+            Some(_) => {}
+            None => self.close(),
+        }
+        ended
     }
 
     /// What the SDK still has to do, and what it was refused.
@@ -212,10 +268,6 @@ impl Syncing {
     pub(super) fn call(&self) -> Option<Call> {
         self.calls.recv().ok()
     }
-
-    pub(super) fn end(self) -> Ended {
-        self.thread.join().unwrap_or(Ended::Killed)
-    }
 }
 
 impl Call {
@@ -223,12 +275,6 @@ impl Call {
     pub(super) fn answer(self, reply: Reply, now: i64) {
         drop(self.reply.send((reply, now)));
     }
-}
-
-/// The row at a place, if there is any.
-pub(super) fn at(rows: BTreeMap<String, Columns>, place: u8) -> Option<(String, Columns)> {
-    let many = rows.len();
-    rows.into_iter().nth(usize::from(place) % many.max(1))
 }
 
 pub(super) fn insertion(table: Table, id: &str, values: &[(&str, Json)]) -> String {

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use diesel::connection::SimpleConnection as _;
+use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::sql_types::Text;
-use diesel::{Connection as _, QueryableByName, RunQueryDsl as _, SqliteConnection, sql_query};
+use diesel::sqlite::Sqlite;
+use diesel::{Connection as _, QueryResult, RunQueryDsl, SqliteConnection};
 use serde_json::Value as Json;
 
 use super::clock::{self, Clock};
@@ -21,10 +23,35 @@ pub(super) struct File {
     conn: Option<SqliteConnection>,
 }
 
-#[derive(QueryableByName)]
-struct Line {
-    #[diesel(sql_type = Text)]
-    line: String,
+/// A query, which is prepared once a connection, and texts for its placeholders.
+struct Asked<'a> {
+    /// The text, between its placeholders.
+    pieces: Vec<&'a str>,
+    given: &'a [&'a str],
+}
+
+impl QueryId for Asked<'_> {
+    type QueryId = ();
+    const HAS_STATIC_QUERY_ID: bool = false;
+}
+
+impl Query for Asked<'_> {
+    type SqlType = Text;
+}
+
+impl RunQueryDsl<SqliteConnection> for Asked<'_> {}
+
+impl QueryFragment<Sqlite> for Asked<'_> {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        let mut given = self.given.iter();
+        for (at, piece) in self.pieces.iter().enumerate() {
+            if at > 0 {
+                out.push_bind_param::<Text, _>(given.next().unwrap())?;
+            }
+            out.push_sql(piece);
+        }
+        Ok(())
+    }
 }
 
 const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
@@ -60,41 +87,54 @@ impl File {
             .map_err(|refused| format!("{sql}: {refused}"))
     }
 
-    /// What a query gives, a JSON text a row in the column `line`.
-    pub(super) fn lines(&mut self, sql: &str) -> Vec<Json> {
-        let lines: Vec<Line> = sql_query(sql)
+    /// What a query of one column gives, as text; `:?` stands for each text that is given. It stays prepared, so its
+    /// own text should come again.
+    pub(super) fn texts(&mut self, sql: &str, given: &[&str]) -> Vec<String> {
+        let pieces = sql.split(":?").collect();
+        let asked = Asked { pieces, given };
+        asked
             .load(self.conn())
-            .unwrap_or_else(|refused| panic!("{sql}: {refused}"));
-        lines
+            .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
+    }
+
+    /// As [`File::texts`], of JSON.
+    pub(super) fn lines(&mut self, sql: &str, given: &[&str]) -> Vec<Json> {
+        let texts = self.texts(sql, given);
+        texts
             .iter()
-            .map(|line| serde_json::from_str(&line.line).unwrap())
+            .map(|line| serde_json::from_str(line).unwrap())
             .collect()
     }
 
     /// The rows of a table by id, but for those that are soft-deleted.
     pub(super) fn rows(&mut self, table: Table, is_alive: &str) -> BTreeMap<String, Columns> {
-        let columns = table.columns();
-        let values: String = columns.iter().map(|c| format!(", {}", c.name)).collect();
+        let sql = selection(table, is_alive);
+        let lines = self.lines(&sql, &[]);
+        lines.into_iter().map(|line| named(table, line)).collect()
+    }
+
+    /// The row at a place among those of a table, if there is any; places go round.
+    pub(super) fn at(
+        &mut self,
+        table: Table,
+        is_alive: &str,
+        place: u8,
+    ) -> Option<(String, Columns)> {
         let name = table.name();
-        let sql = format!(
-            "SELECT json_array(id{values}) AS line FROM {name} WHERE {is_alive} ORDER BY id"
-        );
-        let rows = self.lines(&sql).into_iter().map(|line| {
-            let mut values = line.as_array().unwrap().clone().into_iter();
-            let id = values.next().unwrap().as_str().unwrap().to_owned();
-            let named = columns.iter().zip(values).map(|(column, value)| {
-                let value = match value {
-                    // A JSON column is text in the file.
-                    Json::String(text) if text.starts_with('[') => {
-                        serde_json::from_str(&text).unwrap()
-                    }
-                    value => value,
-                };
-                (column.name, value)
-            });
-            (id, named.collect())
-        });
-        rows.collect()
+        let sql = format!("SELECT CAST(count(*) AS TEXT) FROM {name} WHERE {is_alive}");
+        let many = self.texts(&sql, &[]);
+        let many: usize = many.first()?.parse().ok()?;
+        let offset = usize::from(place).checked_rem(many)?;
+        let sql = format!("{} LIMIT 1 OFFSET {offset}", selection(table, is_alive));
+        let line = self.lines(&sql, &[]).pop()?;
+        Some(named(table, line))
+    }
+
+    /// Whether a table has a row of this id.
+    pub(super) fn has(&mut self, table: Table, id: &str) -> bool {
+        let name = table.name();
+        let sql = format!("SELECT id FROM {name} WHERE id = :?");
+        !self.texts(&sql, &[id]).is_empty()
     }
 
     /// Copies the file as it is to `folder`.
@@ -110,6 +150,40 @@ impl File {
         copy(copied, &self.path);
         self.reopen();
     }
+}
+
+/// A query for rows of a table, in the order of their ids.
+fn selection(table: Table, is_alive: &str) -> String {
+    let columns = table.columns().iter();
+    let values: String = columns.map(|c| format!(", {}", c.name)).collect();
+    let name = table.name();
+    format!("SELECT json_array(id{values}) FROM {name} WHERE {is_alive} ORDER BY id")
+}
+
+/// A row's id and columns, of a line that has them in their order.
+fn named(table: Table, line: Json) -> (String, Columns) {
+    let Json::Array(values) = line else {
+        panic!("{line}");
+    };
+    let mut values = values.into_iter();
+    let id = values.next().unwrap().as_str().unwrap().to_owned();
+    (id, by_name(table, values))
+}
+
+/// The columns of a row by name, of values in their order.
+pub(super) fn by_name(table: Table, values: impl Iterator<Item = Json>) -> Columns {
+    let columns = table.columns().iter().zip(values);
+    let named = columns.map(|(column, value)| {
+        let value = match value {
+            // A JSON column is text in the file.
+            Json::String(text) if text.starts_with(['[', '{']) => {
+                serde_json::from_str(&text).unwrap()
+            }
+            value => value,
+        };
+        (column.name, value)
+    });
+    named.collect()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -42,23 +42,25 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A value is written over another.
+    /// A value is written over another: what of that is not in it was in view and is replaced.
     pub(super) fn write(&mut self, writer: Writer, place: &str, over: &Json, value: &Json) {
-        self.see(over);
-        if let Json::String(text) = value {
-            self.written.push(Mark {
-                text: text.clone(),
-                writer,
-                place: place.to_owned(),
-            });
-        }
+        let (mut before, mut now) = (HashSet::new(), HashSet::new());
+        texts(over, &mut before);
+        texts(value, &mut now);
+        self.seen.extend(before.difference(&now).cloned());
+        let mut new: Vec<String> = now.difference(&before).cloned().collect();
+        new.retain(|text| !text.contains(' '));
+        new.sort_unstable();
+        self.written.extend(new.into_iter().map(|text| Mark {
+            text,
+            writer,
+            place: place.to_owned(),
+        }));
     }
 
     /// A value is in view of whoever ends it.
     pub(super) fn see(&mut self, value: &Json) {
-        if let Json::String(text) = value {
-            self.seen.insert(text.clone());
-        }
+        texts(value, &mut self.seen);
     }
 
     /// The server has accepted all texts within `body`.
@@ -136,10 +138,13 @@ impl Journal {
     }
 }
 
-/// Every text within `json`.
+/// Every text within `json`, and every word of it.
 pub(super) fn texts(json: &Json, into: &mut HashSet<String>) {
     match json {
-        Json::String(text) => drop(into.insert(text.clone())),
+        Json::String(text) => {
+            into.extend(text.split(' ').map(str::to_owned));
+            into.insert(text.clone());
+        }
         Json::Array(items) => items.iter().for_each(|item| texts(item, into)),
         Json::Object(members) => members.values().for_each(|member| texts(member, into)),
         Json::Null | Json::Bool(_) | Json::Number(_) => {}

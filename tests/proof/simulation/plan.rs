@@ -118,6 +118,8 @@ pub(super) struct Sync {
     pub(super) batch: usize,
     /// Whether pushes are compressed.
     pub(super) compress: bool,
+    /// Whether the app has just started, and opens its file anew.
+    pub(super) opens: bool,
     /// What becomes of each of its calls; those beyond go well.
     pub(super) calls: Vec<Fault>,
     /// Whether all that was done is sent, and not what it comes to.
@@ -213,7 +215,7 @@ impl Draw {
     fn columns(&mut self) -> u8 {
         match self.random.u8(..3) {
             0 => self.random.u8(1..),
-            _ => 1 << self.random.u8(..5),
+            _ => 1 << self.random.u8(..6),
         }
     }
 
@@ -324,6 +326,7 @@ impl Draw {
             device: self.device(),
             batch: *self.random.choice(&[1, 2, 3, 5, 1_000]).unwrap_or(&1_000),
             compress: self.random.bool(),
+            opens: self.random.u8(..6) == 0,
             log: self.random.u8(..4) == 0,
             calls,
             meanwhile,

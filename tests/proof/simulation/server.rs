@@ -2,7 +2,7 @@
 
 mod check;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::crash;
 use super::file::File;
 use super::plan::Table;
-use super::reference::{Expected, NOBODY, Reference, Request, micros};
+use super::reference::{Expected, NOBODY, Reference, Request, Row, micros};
 use super::tables::adopted;
 use super::world::BEGINNING;
 
@@ -67,12 +67,16 @@ pub(super) struct Server {
     pub(super) reference: Reference,
     /// A copy of the database, the reference as it was, and how much was written then.
     pub(super) backup: Option<(PathBuf, Reference, usize)>,
+    /// What each row was read as, by the line that the database had of it.
+    read: HashMap<(Table, String), ((Table, String), Row)>,
     /// Entries of the ledger that were looked at, by their place in their table.
     looked_at: i64,
     pub(super) deaths: u64,
     pub(super) pushes: u64,
     pub(super) conflicts: u64,
     pub(super) repeats: u64,
+    /// What became of values that are not simply one side's.
+    pub(super) events: BTreeMap<&'static str, u64>,
 }
 
 /// An answer, with as much of its body as there is.
@@ -93,7 +97,8 @@ pub(super) fn configuration(path: &std::path::Path) -> Config {
         .map(|table| table.configuration())
         .collect();
     let text = format!(
-        "database_url = 'sqlite://{}'\n{tables}[limits]\npage_rows = 3\n",
+        "database_url = 'sqlite://{}'\n{tables}[limits]\npage_rows = 3\n\
+         [database]\nconnections = 3\n",
         path.display()
     );
     Config::parse(&text, &Overrides::default()).unwrap()
@@ -111,11 +116,13 @@ impl Server {
             clock,
             reference: Reference::of_adopted(adopted(), BEGINNING),
             backup: None,
+            read: HashMap::new(),
             looked_at: 0,
             deaths: 0,
             pushes: 0,
             conflicts: 0,
             repeats: 0,
+            events: BTreeMap::new(),
         };
         server.start();
         server
@@ -159,11 +166,12 @@ impl Server {
         accept: &mut dyn FnMut(&Json),
     ) -> Result<Option<Answer>, String> {
         if crash::server_died() {
-            // It had just answered, and nobody has noticed.
+            // Within an answer that nobody reads any more.
             self.died(None, None)?;
         }
         let write = self.write_of(sent);
-        let before = write.as_ref().map(|_| self.reference.clone());
+        let may_die = write.is_some() && crash::is_awaited();
+        let before = may_die.then(|| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
             Write::Push(request) => self.reference.push(request),
             Write::Alone(request) => {
@@ -181,6 +189,7 @@ impl Server {
             Ok::<_, actix_web::Error>((answer, rest))
         };
         let answer = catch_unwind(AssertUnwindSafe(call));
+        crash::until_written();
         if crash::server_died() {
             let is_in = self.died(write.as_ref(), before)?;
             if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
@@ -241,10 +250,8 @@ impl Server {
         let named = named.into_iter().filter_map(Json::as_str);
         let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
         named.iter().all(|anchor| {
-            let sql = format!(
-                "SELECT json_array(count(*)) AS line FROM colsync_anchors WHERE id = '{anchor}'"
-            );
-            self.file.lines(&sql)[0][0] == json!(1)
+            let sql = "SELECT id FROM colsync_anchors WHERE id = :?";
+            !self.file.texts(sql, &[anchor]).is_empty()
         })
     }
 
@@ -285,9 +292,15 @@ impl Server {
             "PATCH" => {
                 let columns: serde_json::Map<String, Json> =
                     serde_json::from_slice(&sent.body).unwrap();
-                let columns = columns
-                    .into_iter()
-                    .map(|(name, value)| (name, json!({ "value": value })));
+                let now = self.reference.row(table, id);
+                let columns = columns.into_iter().map(|(name, value)| {
+                    let value = match now.and_then(|row| row.cells.get(name.as_str())) {
+                        // RFC 7396: the members of an object are put into the one that is there.
+                        Some(cell) if value.is_object() => put_into(&cell.value, value),
+                        Some(_) | None => value,
+                    };
+                    (name, json!({ "value": value }))
+                });
                 edit["op"] = json!("update");
                 edit["columns"] = Json::Object(columns.collect());
             }
@@ -310,12 +323,10 @@ impl Server {
         let after = self.compare();
         let is_new = match write {
             Write::Push(request) => {
-                let sql = format!(
-                    "SELECT json_array(count(*)) AS line FROM colsync_pushes \
-                     WHERE client = '{}' AND number = {}",
-                    request.client, request.body["push"]
-                );
-                self.file.lines(&sql)[0][0] == json!(1)
+                let sql = "SELECT client FROM colsync_pushes \
+                           WHERE client = :? AND number = CAST(:? AS INTEGER)";
+                let number = request.body["push"].to_string();
+                !self.file.texts(sql, &[&request.client, &number]).is_empty()
             }
             Write::Alone(_) => after.is_ok(),
         };
@@ -331,8 +342,8 @@ impl Server {
     }
 
     fn last_entry(&mut self) -> i64 {
-        let sql = "SELECT json_array(coalesce(max(rowid), 0)) AS line FROM colsync_conflicts";
-        self.file.lines(sql)[0][0].as_i64().unwrap()
+        let sql = "SELECT json_array(coalesce(max(rowid), 0)) FROM colsync_conflicts";
+        self.file.lines(sql, &[])[0][0].as_i64().unwrap()
     }
 
     /// Makes a copy of the database, to go back to.
@@ -367,6 +378,19 @@ fn edit_of_entry(entry: &Json) -> Json {
     });
     edit["columns"] = Json::Object(columns.collect());
     edit
+}
+
+/// A document with the members of another, at any depth.
+fn put_into(document: &Json, members: Json) -> Json {
+    let Json::Object(members) = members else {
+        return members;
+    };
+    let mut put = document.as_object().cloned().unwrap_or_default();
+    for (name, member) in members {
+        let member = put_into(put.get(&name).unwrap_or(&Json::Null), member);
+        put.insert(name, member);
+    }
+    Json::Object(put)
 }
 
 fn begun(answer: &simulation::Answer) -> Answer {

@@ -60,6 +60,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
             let text = format!("{},{},{}", part.first, part.seeds, part.steps);
             Command::new(std::env::current_exe().unwrap())
                 .args(["--simulate", &text])
+                // Its threads come and go, and hardly ever work at once: none needs memory of its own.
+                .env("MALLOC_ARENA_MAX", "1")
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap()
@@ -108,7 +110,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     outcome
 }
 
-/// What goes wrong, as it is counted.
+/// What goes wrong or needs a decision, as it is counted.
 const FAULTS: &[&str] = &[
     "request lost",
     "request late",
@@ -128,6 +130,10 @@ const FAULTS: &[&str] = &[
     "house kept",
     "direct write",
     "bare write",
+    "texts merged",
+    "texts in conflict",
+    "documents merged",
+    "documents in conflict",
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.

@@ -15,6 +15,8 @@ pub(super) enum Rule {
     Count,
     Set,
     Hold,
+    Words,
+    Members,
 }
 
 /// A column.
@@ -34,20 +36,22 @@ const fn column(name: &'static str, sql: &'static str, policy: &'static str, rul
     }
 }
 
-const NOTES: [Column; 5] = [
+const NOTES: &[Column] = &[
     column("title", "TEXT", "last_writer_wins", Rule::Later),
     column("body", "TEXT", "last_writer_wins", Rule::Later),
     column("draft", "TEXT", "manual", Rule::Hold),
     column("stock", "INTEGER", "counter", Rule::Count),
     column("best", "INTEGER", "max", Rule::Greatest),
+    column("story", "TEXT", "text", Rule::Words),
 ];
 
-const TASKS: [Column; 5] = [
+const TASKS: &[Column] = &[
     column("title", "TEXT", "last_writer_wins", Rule::Later),
     column("state", "TEXT", "server_wins", Rule::Server),
     column("owner", "TEXT", "client_wins", Rule::Client),
     column("tags", "JSON", "set", Rule::Set),
     column("least", "INTEGER", "min", Rule::Least),
+    column("facts", "JSON", "json", Rule::Members),
 ];
 
 impl Table {
@@ -64,10 +68,10 @@ impl Table {
         Table::ALL.into_iter().find(|table| table.name() == name)
     }
 
-    pub(super) fn columns(self) -> &'static [Column; 5] {
+    pub(super) fn columns(self) -> &'static [Column] {
         match self {
-            Table::Notes => &NOTES,
-            Table::Tasks => &TASKS,
+            Table::Notes => NOTES,
+            Table::Tasks => TASKS,
         }
     }
 
@@ -132,8 +136,51 @@ impl Column {
                 }
                 Json::Array(items)
             }
+            Rule::Words => story(writer, number, now),
+            Rule::Members => facts(writer, number, now),
         }
     }
+}
+
+/// A text of five words, of which one or two are new, or all where there was none.
+fn story(writer: &str, number: u64, now: &Json) -> Json {
+    if number.is_multiple_of(29) {
+        return Json::Null;
+    }
+    let before: Vec<&str> = now.as_str().unwrap_or_default().split(' ').collect();
+    let is_rewritten = before.len() < 5 || number.is_multiple_of(11);
+    let is_new = |at: u64| {
+        is_rewritten || at == number % 5 || (number.is_multiple_of(4) && at == number / 4 % 5)
+    };
+    let words = (0..5).map(|at| match before.get(at as usize) {
+        Some(word) if !is_new(at) => (*word).to_owned(),
+        Some(_) | None => format!("{writer}-{number}.{at}"),
+    });
+    json!(words.collect::<Vec<String>>().join(" "))
+}
+
+/// A document of which a member or two are new or gone, or all are new where there was none.
+fn facts(writer: &str, number: u64, now: &Json) -> Json {
+    if number.is_multiple_of(29) {
+        return Json::Null;
+    }
+    let new = |at: u64| json!(format!("{writer}-{number}.{at}"));
+    let Json::Object(mut members) = now.clone() else {
+        return json!({ "a": new(0), "b": new(1), "in": { "c": new(2), "d": [new(3), new(4)] } });
+    };
+    let within = members.entry("in").or_insert_with(|| json!({}));
+    match number % 7 {
+        0 => drop(members.remove("a")),
+        1 | 2 => drop(members.insert("a".to_owned(), new(0))),
+        3 => drop(members.insert("b".to_owned(), new(0))),
+        4 => within["c"] = new(0),
+        5 => within["d"] = json!([new(0), new(1)]),
+        _ => {
+            within["d"] = new(0);
+            members.insert("b".to_owned(), new(1));
+        }
+    }
+    Json::Object(members)
 }
 
 /// A row's id, and the values of its columns that are not NULL.
@@ -143,7 +190,7 @@ pub(super) type Given = (Table, String, Vec<(&'static str, Json)>);
 pub(super) fn adopted() -> Vec<Given> {
     let rows = Table::ALL
         .into_iter()
-        .flat_map(|table| (0..5).map(move |row| (table, row)));
+        .flat_map(|table| (0..8).map(move |row| (table, row)));
     let rows = rows.map(|(table, row)| {
         let columns = table.columns().iter().take(usize::from(row) + 1);
         let number = u64::from(row);

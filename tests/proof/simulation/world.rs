@@ -189,7 +189,7 @@ impl World {
             }
             Step::PutBack { device } => {
                 if let Some((copy, written)) = self.devices[*device].kept.clone() {
-                    self.devices[*device].file.replace(&copy);
+                    self.devices[*device].replace(&copy);
                     self.journal.put_back(*device, written);
                     self.put_back = true;
                     self.count("file put back");
@@ -199,7 +199,7 @@ impl World {
                 let folder = self.folder.path().join("clone");
                 std::fs::create_dir_all(&folder).unwrap();
                 let copy = self.devices[*from].file.copy(&folder);
-                self.devices[*to].file.replace(&copy);
+                self.devices[*to].replace(&copy);
                 self.journal.put_back(*to, 0);
                 self.put_back = true;
                 self.count("file cloned");
@@ -222,6 +222,7 @@ impl World {
             ("values written", self.journal.now() as u64),
         ];
         self.counts.extend(told);
+        self.counts.append(&mut self.server.events);
         self.counts
     }
 }

@@ -1,5 +1,7 @@
 //! One column of an edit: the table of DESIGN.md, section 4.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value as Json, json};
 
 use super::{Cell, NOBODY, Stamp};
@@ -141,6 +143,28 @@ pub(super) fn merge(
             Some(base) => mix(both(&current.value, base, edit.value)),
             None => later(),
         },
+        Rule::Words => match edit
+            .base
+            .and_then(|base| words(&current.value, base, edit.value))
+        {
+            Some(value) => mix(value),
+            None => later(),
+        },
+        Rule::Members => match edit.base {
+            Some(base) if all_objects([&current.value, base, edit.value]) => {
+                let is_later = current
+                    .stamp
+                    .as_ref()
+                    .is_none_or(|stamp| *stamp <= edit.stamp);
+                let (value, contested) = members(&current.value, base, edit.value, is_later);
+                let lost = if is_later { &current.value } else { edit.value };
+                Became {
+                    lost: contested.then(|| lost.clone()),
+                    ..mix(value)
+                }
+            }
+            Some(_) | None => later(),
+        },
     }
 }
 
@@ -178,6 +202,61 @@ fn both(current: &Json, base: &Json, edited: &Json) -> Json {
         return Json::Null;
     }
     Json::Array(all)
+}
+
+/// The words of which one side alone changed each, of texts of as many words; none if both changed one, or one side
+/// has another text altogether.
+fn words(current: &Json, base: &Json, edited: &Json) -> Option<Json> {
+    let split = |value: &Json| -> Option<Vec<String>> {
+        let words = value.as_str()?.split(' ').map(str::to_owned);
+        Some(words.collect())
+    };
+    let (now, before, after) = (split(current)?, split(base)?, split(edited)?);
+    let words = now.iter().zip(&before).zip(&after);
+    let words = words.map(|((now, before), after)| match () {
+        () if now == before || now == after => Some(after.as_str()),
+        () if after == before => Some(now.as_str()),
+        () => None,
+    });
+    let words: Option<Vec<&str>> = words.collect();
+    Some(json!(words?.join(" ")))
+}
+
+fn all_objects(values: [&Json; 3]) -> bool {
+    values.into_iter().all(Json::is_object)
+}
+
+/// A document of both sides' members, and whether a member was changed by both: then it is the later side's.
+fn members(current: &Json, base: &Json, edited: &Json, is_later: bool) -> (Json, bool) {
+    let of = |document: &Json| document.as_object().cloned().unwrap_or_default();
+    let (now, before, after) = (of(current), of(base), of(edited));
+    let mut contested = false;
+    let mut both = serde_json::Map::new();
+    let names: BTreeSet<&String> = now.keys().chain(after.keys()).collect();
+    for name in names {
+        let sides = (now.get(name), before.get(name), after.get(name));
+        let member = match sides {
+            (now, before, after) if now == before || now == after => after.cloned(),
+            (now, before, after) if after == before => now.cloned(),
+            (Some(now), Some(before), Some(after)) if all_objects([now, before, after]) => {
+                let (member, within) = members(now, before, after, is_later);
+                contested |= within;
+                Some(member)
+            }
+            (now, _, after) => {
+                contested = true;
+                if is_later {
+                    after.cloned()
+                } else {
+                    now.cloned()
+                }
+            }
+        };
+        if let Some(member) = member {
+            both.insert(name.clone(), member);
+        }
+    }
+    (Json::Object(both), contested)
 }
 
 /// Whether `stamp` is by `client`, if that is anyone.

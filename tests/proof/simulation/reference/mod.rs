@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 
 use super::plan::Table;
 use super::tables::Given;
-pub(super) use row::Ledgered;
+pub(super) use row::{Ledgered, canonical};
 
 /// What wrote a value last, and when.
 pub(super) type Stamp = (i64, String);
@@ -153,6 +153,11 @@ impl Reference {
             reference.rows.insert((table, id), row);
         }
         reference
+    }
+
+    /// A row by its table's name and its id.
+    pub(super) fn row(&self, table: &str, id: &str) -> Option<&Row> {
+        self.rows.get(&(Table::of_name(table)?, id.to_owned()))
     }
 
     /// Takes a push, and says what it should be answered.

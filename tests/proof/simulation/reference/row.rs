@@ -19,6 +19,20 @@ pub(crate) struct Ledgered {
     pub(crate) lost: Option<String>,
 }
 
+/// JSON as text, members by name.
+pub(crate) fn canonical(json: &Json) -> String {
+    match json {
+        Json::Object(members) => {
+            let sorted: BTreeMap<&String, String> = members
+                .iter()
+                .map(|(name, member)| (name, canonical(member)))
+                .collect();
+            format!("{sorted:?}")
+        }
+        other => other.to_string(),
+    }
+}
+
 /// The edit's time, and each column's.
 fn times(request: &Request, edit: &Json) -> (i64, BTreeMap<String, i64>) {
     let whole = request.time(&edit["at"]).unwrap_or(request.arrived);
@@ -190,7 +204,7 @@ impl Merging<'_> {
                     table: self.table.name(),
                     row: self.id.to_owned(),
                     column: Some(known.name.to_owned()),
-                    lost: Some(lost.to_string()),
+                    lost: Some(canonical(lost)),
                 });
             }
             let told = (became.outcome, became.cell.value.clone());

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value as Json, json};
 
 use super::{Answer, Server, Write};
-use crate::simulation::file::File;
+use crate::simulation::file::by_name;
 use crate::simulation::plan::Table;
-use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row};
+use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row, canonical};
 
 impl Server {
     pub(super) fn check(
@@ -85,22 +85,43 @@ impl Server {
             }
         }
         let ledger = match expected {
-            Expected::Receipts(_, ledger) => ledger.as_slice(),
+            Expected::Receipts(receipts, ledger) => {
+                self.count(receipts, ledger);
+                ledger.as_slice()
+            }
             _ => &[],
         };
         self.ledger(ledger).or_else(|why| unlike(&why))?;
         self.compare().map_err(|why| format!("{}\n{why}", told()))
     }
 
+    /// Counts how the policies came to decide that make one value of two.
+    fn count(&mut self, receipts: &[Receipt], ledger: &[Ledgered]) {
+        let columns = receipts.iter().flat_map(|receipt| &receipt.columns);
+        let merged = columns.filter(|(_, (outcome, _))| *outcome == "merged");
+        let merged = merged.filter_map(|(name, _)| match name.as_str() {
+            "story" => Some("texts merged"),
+            "facts" => Some("documents merged"),
+            _ => None,
+        });
+        let entries = ledger.iter().filter_map(|entry| entry.column.as_deref());
+        let lost = entries.filter_map(|name| match name {
+            "story" => Some("texts in conflict"),
+            "facts" => Some("documents in conflict"),
+            _ => None,
+        });
+        for event in merged.chain(lost) {
+            *self.events.entry(event).or_default() += 1;
+        }
+    }
+
     /// The entries that the ledger has gained are those expected.
     fn ledger(&mut self, expected: &[Ledgered]) -> Result<(), String> {
-        let sql = format!(
-            "SELECT json_array(rowid, table_name, row_id, column_name, lost) AS line \
-             FROM colsync_conflicts WHERE rowid > {} ORDER BY rowid",
-            self.looked_at
-        );
+        let sql = "SELECT json_array(rowid, table_name, row_id, column_name, lost) \
+                   FROM colsync_conflicts WHERE rowid > CAST(:? AS INTEGER) ORDER BY rowid";
+        let since = self.looked_at.to_string();
         let mut found = Vec::new();
-        for line in self.file.lines(&sql) {
+        for line in self.file.lines(sql, &[&since]) {
             self.looked_at = line[0].as_i64().unwrap();
             self.conflicts += 1;
             let text = |at: usize| line[at].as_str().map(str::to_owned);
@@ -108,7 +129,11 @@ impl Server {
             found.push(Ledgered {
                 table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
                 row: text(2).unwrap(),
-                lost: column.is_some().then(|| text(4).unwrap_or_default()),
+                lost: column.is_some().then(|| {
+                    let lost = text(4).unwrap_or_default();
+                    let lost: Json = serde_json::from_str(&lost).unwrap_or_default();
+                    canonical(&lost)
+                }),
                 column,
             });
         }
@@ -123,15 +148,32 @@ impl Server {
         ))
     }
 
+    /// Reads all rows. Of one that is word for word as it was, what was read before is still right.
+    fn stored(&mut self) {
+        let mut before = std::mem::take(&mut self.read);
+        for table in Table::ALL {
+            let columns = table.columns().iter();
+            let values: String = columns.map(|c| format!(", {}", c.name)).collect();
+            let sql = format!(
+                "SELECT json_array(id, sync_version, sync_deleted_at, sync_client_last_updated, \
+                 lower(hex(sync_client_id)), json(sync_stamps){values}) FROM {}",
+                table.name()
+            );
+            for line in self.file.texts(&sql, &[]) {
+                let line = (table, line);
+                let row = before.remove(&line);
+                let row = row.unwrap_or_else(|| row_of(table, &line.1));
+                self.read.insert(line, row);
+            }
+        }
+    }
+
     /// The database holds what the reference has.
     pub(crate) fn compare(&mut self) -> Result<(), String> {
         let latest = self.now() + 1_000;
-        let mut there = BTreeMap::new();
-        for table in Table::ALL {
-            for (id, row) in stored(&mut self.file, table) {
-                there.insert((table, id), row);
-            }
-        }
+        self.stored();
+        let there: BTreeMap<&(Table, String), &Row> =
+            self.read.values().map(|(key, row)| (key, row)).collect();
         for (key, row) in &there {
             let stamps = row.cells.values().filter_map(|cell| cell.stamp.as_ref());
             if let Some((time, _)) = stamps.max_by_key(|(time, _)| *time)
@@ -140,11 +182,12 @@ impl Server {
                 return Err(format!("{key:?} has a stamp from the future: {row:?}"));
             }
         }
-        if there == self.reference.rows {
+        let should = &self.reference.rows;
+        if there.iter().map(|(key, row)| (*key, *row)).eq(should) {
             return Ok(());
         }
-        let differ = |key: &&(Table, String)| there.get(*key) != self.reference.rows.get(*key);
-        let keys: HashSet<_> = there.keys().chain(self.reference.rows.keys()).collect();
+        let differ = |key: &&(Table, String)| there.get(*key).copied() != should.get(*key);
+        let keys: HashSet<_> = there.keys().copied().chain(should.keys()).collect();
         let rows = keys.into_iter().filter(|key| differ(key)).map(|key| {
             let (is, should) = (there.get(key), self.reference.rows.get(key));
             format!("{key:?}\n  is {is:?}\n  should be {should:?}")
@@ -202,55 +245,49 @@ fn differs(told: &Json, expected: &Receipt) -> Result<(), String> {
     Ok(())
 }
 
-/// The rows of a table with their metadata, as the database has them.
-fn stored(file: &mut File, table: Table) -> BTreeMap<String, Row> {
-    let values = file.rows(table, "true");
-    let sql = format!(
-        "SELECT json_array(id, sync_version, sync_deleted_at, sync_client_last_updated, \
-         lower(hex(sync_client_id)), json(sync_stamps)) AS line FROM {}",
-        table.name()
-    );
-    let lines = file.lines(&sql);
-    let rows = lines.into_iter().map(|line| {
-        let id = line[0].as_str().unwrap().to_owned();
-        let version = line[1].as_i64().unwrap();
-        let stamps = line[5].as_object().cloned().unwrap_or_default();
-        let birth = stamps
-            .get("")
-            .map_or(version, |birth| birth[0].as_i64().unwrap());
-        let client = uuid::Uuid::parse_str(line[4].as_str().unwrap_or_default());
-        let client = client.map_or(NOBODY.to_owned(), |uuid| uuid.to_string());
-        let default = line[3].as_i64().map(|time| (time, client));
-        let cell = |name: &str, value: Json, may_be_nobodys: bool| match stamps.get(name) {
-            Some(entry) => {
-                let time = entry[0].as_i64();
-                let by = entry[1].as_str().unwrap_or(NOBODY).to_owned();
-                Cell {
-                    value,
-                    stamp: time.map(|time| (time, by)),
-                    version: entry[2].as_i64().unwrap(),
-                }
+/// A row with its metadata, of a line that the database has of it.
+fn row_of(table: Table, line: &str) -> ((Table, String), Row) {
+    let Json::Array(mut line) = serde_json::from_str(line).unwrap() else {
+        panic!("{line}");
+    };
+    let values = by_name(table, line.split_off(6).into_iter());
+    let id = line[0].as_str().unwrap().to_owned();
+    let version = line[1].as_i64().unwrap();
+    let stamps = line[5].as_object().cloned().unwrap_or_default();
+    let birth = stamps
+        .get("")
+        .map_or(version, |birth| birth[0].as_i64().unwrap());
+    let client = uuid::Uuid::parse_str(line[4].as_str().unwrap_or_default());
+    let client = client.map_or(NOBODY.to_owned(), |uuid| uuid.to_string());
+    let default = line[3].as_i64().map(|time| (time, client));
+    let cell = |name: &str, value: Json, may_be_nobodys: bool| match stamps.get(name) {
+        Some(entry) => {
+            let time = entry[0].as_i64();
+            let by = entry[1].as_str().unwrap_or(NOBODY).to_owned();
+            Cell {
+                value,
+                stamp: time.map(|time| (time, by)),
+                version: entry[2].as_i64().unwrap(),
             }
-            None if may_be_nobodys && value.is_null() => Cell {
-                value,
-                stamp: None,
-                version: 0,
-            },
-            None => Cell {
-                value,
-                stamp: default.clone(),
-                version: birth,
-            },
-        };
-        let cells = values[&id].iter();
-        let cells = cells.map(|(name, value)| (*name, cell(name, value.clone(), true)));
-        let row = Row {
-            version,
-            birth,
-            deleted: cell("sync_deleted_at", json!(!line[2].is_null()), false),
-            cells: cells.collect(),
-        };
-        (id, row)
-    });
-    rows.collect()
+        }
+        None if may_be_nobodys && value.is_null() => Cell {
+            value,
+            stamp: None,
+            version: 0,
+        },
+        None => Cell {
+            value,
+            stamp: default.clone(),
+            version: birth,
+        },
+    };
+    let cells = values.into_iter();
+    let cells = cells.map(|(name, value)| (name, cell(name, value, true)));
+    let row = Row {
+        version,
+        birth,
+        deleted: cell("sync_deleted_at", json!(!line[2].is_null()), false),
+        cells: cells.collect(),
+    };
+    ((table, id), row)
 }

@@ -60,7 +60,7 @@ impl World {
             let clock = self.now + self.devices[sync.device].ahead;
             call.answer(reply, clock);
         }
-        let ended = syncing.end();
+        let ended = self.devices[sync.device].end(syncing);
         broken?;
         match ended {
             Ended::Killed => {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::json;
 
 use super::World;
+use super::there::IS_ALIVE;
 use crate::simulation::crash;
 use crate::simulation::file::Columns;
 use crate::simulation::journal::texts;
@@ -31,6 +32,7 @@ impl World {
                     device,
                     batch: 1_000,
                     compress: true,
+                    opens: false,
                     log: false,
                     calls: Vec::new(),
                     meanwhile: Vec::new(),
@@ -57,7 +59,7 @@ impl World {
     pub(crate) fn check(&mut self) -> Result<(), String> {
         self.server.compare()?;
         for table in Table::ALL {
-            let there = self.server.file.rows(table, "sync_deleted_at IS NULL");
+            let there = self.server.file.rows(table, IS_ALIVE);
             for device in &mut self.devices {
                 let here = device.rows(table);
                 if here != there {
@@ -71,8 +73,8 @@ impl World {
             let number = device.number;
             let queued = "SELECT json_array((SELECT count(*) FROM colsync_log), \
                 (SELECT count(*) FROM colsync_held), \
-                (SELECT count(*) FROM colsync_pushes WHERE settled_at_ms IS NULL)) AS line";
-            let queued = &device.file.lines(queued)[0];
+                (SELECT count(*) FROM colsync_pushes WHERE settled_at_ms IS NULL))";
+            let queued = &device.file.lines(queued, &[])[0];
             if *queued != json!([0, 0, 0]) {
                 return Err(format!(
                     "device {number} has log, held, unanswered: {queued}"
@@ -130,9 +132,9 @@ impl World {
                 row.values().for_each(|value| texts(value, &mut places));
             }
         }
-        let sql = "SELECT json_array(json(coalesce(lost, 'null')), json(coalesce(kept, 'null'))) AS line \
+        let sql = "SELECT json_array(json(coalesce(lost, 'null')), json(coalesce(kept, 'null'))) \
                    FROM colsync_conflicts";
-        let entries = self.server.file.lines(sql);
+        let entries = self.server.file.lines(sql, &[]);
         entries.iter().for_each(|entry| texts(entry, &mut places));
         places
     }

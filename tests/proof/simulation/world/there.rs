@@ -9,6 +9,9 @@ use crate::simulation::journal::Writer;
 use crate::simulation::plan::Table;
 use crate::simulation::server::Sent;
 
+/// Of rows at the server: that they are not deleted.
+pub(super) const IS_ALIVE: &str = "sync_deleted_at IS NULL";
+
 type Chosen = (String, Columns, Vec<(&'static str, Json)>);
 
 impl World {
@@ -25,8 +28,7 @@ impl World {
 
     /// A row that is not deleted, as it is now, and new values of some of its columns.
     fn chosen(&mut self, table: Table, place: u8, mask: u8) -> Option<Chosen> {
-        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
-        let (id, now) = device::at(alive, place)?;
+        let (id, now) = self.server.file.at(table, IS_ALIVE, place)?;
         let values = self.new_values(table, mask, &now);
         (!values.is_empty()).then_some((id, now, values))
     }
@@ -82,8 +84,7 @@ impl World {
     }
 
     pub(super) fn direct_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let all = self.server.file.rows(table, "true");
-        let Some((id, now)) = device::at(all, place) else {
+        let Some((id, now)) = self.server.file.at(table, "true", place) else {
             return Ok(());
         };
         let name = table.name();
@@ -119,8 +120,7 @@ impl World {
     }
 
     pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let alive = self.server.file.rows(table, "sync_deleted_at IS NULL");
-        let Some((id, _)) = device::at(alive, place) else {
+        let Some((id, _)) = self.server.file.at(table, IS_ALIVE, place) else {
             return Ok(());
         };
         self.journal.delete(table, &id);
