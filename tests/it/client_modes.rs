@@ -6,6 +6,7 @@ use colsync_tests::{Backend, Device, Server, on_both, process};
 use serde_json::{Value as Json, json};
 
 use crate::client_sync::device;
+use crate::column_groups::{at, place, position};
 use crate::{ledger, make_todo, one_todo};
 
 on_both![
@@ -21,11 +22,12 @@ on_both![
     whole_rows_are_made_and_deleted,
     the_file_keeps_its_mode,
     devices_of_all_modes_converge,
+    a_log_sends_the_whole_of_a_group_that_it_touches,
     rows_get_the_servers_ids_in_every_mode,
 ];
 
 /// The SDK on the device's file, in this mode.
-pub(crate) fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
+fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
     client(device, mode).sync().unwrap()
 }
 
@@ -399,4 +401,30 @@ fn rows_get_the_servers_ids_in_every_mode(backend: Backend) {
     }
     let done = "SELECT count(*) FROM tickets WHERE subject = 'done'";
     assert_eq!(server.value(done).as_deref(), Some("3"));
+}
+
+/// Each entry of a log has the whole of a group that it touches, as the app had it then: without the other half, an
+/// edit could not win against another device's, however late it was.
+fn a_log_sends_the_whole_of_a_group_that_it_touches(backend: Backend) {
+    let server = place(backend);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("UPDATE places SET latitude = 2");
+    std::thread::park_timeout(std::time::Duration::from_millis(5));
+    b.sql("UPDATE places SET longitude = 3");
+    b.sql(&format!(
+        "INSERT INTO places (id, latitude) VALUES ('{}', 4)",
+        id(2)
+    ));
+    for device in [&a, &b, &a] {
+        sync(device, Mode::TransactionLog);
+    }
+    assert_eq!(position(&server.anonymous()), at(1.0, 3.0));
+    assert_eq!(ledger(&server, "")[0]["lost"]["value"], at(2.0, 1.0));
+    let made = server.anonymous().row("places", &id(2));
+    assert_eq!(
+        (&made["latitude"], &made["longitude"]),
+        (&json!(4.0), &Json::Null)
+    );
+    a.assert_equals(&server.anonymous(), "places");
+    b.assert_equals(&server.anonymous(), "places");
 }

@@ -1,12 +1,10 @@
 //! Columns that mean something together only: they are stamped and decided as one.
 
-use colsync_client::Mode;
 use colsync_tests::edits::{insert, update};
 use colsync_tests::tables::{PLACES, TODOS, id};
 use colsync_tests::{Backend, Client, Server, ago, on_both, process, row_path};
 use serde_json::{Value as Json, json};
 
-use crate::client_modes::sync;
 use crate::client_sync::{device, sync_while};
 use crate::{ledger, make_todo, reader, resolve};
 
@@ -27,13 +25,12 @@ on_both![
     devices_that_move_one_place_end_with_one_of_both_positions,
     a_device_that_edits_half_a_position_during_its_sync_mixes_nothing,
     a_device_sends_only_the_groups_that_it_touched,
-    a_device_that_sends_its_log_sends_groups_whole,
 ];
 
 const GROUP: &str = "groups = { position = ['latitude', 'longitude'] }";
 
 /// A server with place 1, made an hour ago at 1, 1.
-fn place(backend: Backend) -> Server {
+pub(crate) fn place(backend: Backend) -> Server {
     one_place(Server::on(backend).table(PLACES).setting(GROUP).start())
 }
 
@@ -43,7 +40,7 @@ fn one_place(server: Server) -> Server {
     server
 }
 
-fn at(latitude: f64, longitude: f64) -> Json {
+pub(crate) fn at(latitude: f64, longitude: f64) -> Json {
     json!({ "latitude": latitude, "longitude": longitude })
 }
 
@@ -51,7 +48,7 @@ fn moved(seconds: i64, to: &Json) -> Json {
     update("places", &id(1), 1, &ago(seconds), to)
 }
 
-fn position(client: &Client) -> Json {
+pub(crate) fn position(client: &Client) -> Json {
     let row = client.row("places", &id(1));
     json!({ "latitude": row["latitude"], "longitude": row["longitude"] })
 }
@@ -490,30 +487,4 @@ fn a_device_sends_only_the_groups_that_it_touched(backend: Backend) {
     );
     assert!(ledger(&server, "").is_empty());
     assert_eq!(stamps(&server)[0], stamps(&server)[1]);
-}
-
-/// Each entry of a log has the whole of a group that it touches, as the app had it then: without the other half, an
-/// edit could not win against another device's, however late it was.
-fn a_device_that_sends_its_log_sends_groups_whole(backend: Backend) {
-    let server = place(backend);
-    let (a, b) = (device(&server), device(&server));
-    a.sql("UPDATE places SET latitude = 2");
-    std::thread::park_timeout(std::time::Duration::from_millis(5));
-    b.sql("UPDATE places SET longitude = 3");
-    b.sql(&format!(
-        "INSERT INTO places (id, latitude) VALUES ('{}', 4)",
-        id(2)
-    ));
-    for device in [&a, &b, &a] {
-        sync(device, Mode::TransactionLog);
-    }
-    assert_eq!(position(&server.anonymous()), at(1.0, 3.0));
-    assert_eq!(ledger(&server, "")[0]["lost"]["value"], at(2.0, 1.0));
-    let made = server.anonymous().row("places", &id(2));
-    assert_eq!(
-        (&made["latitude"], &made["longitude"]),
-        (&json!(4.0), &Json::Null)
-    );
-    a.assert_equals(&server.anonymous(), "places");
-    b.assert_equals(&server.anonymous(), "places");
 }

@@ -125,7 +125,8 @@ impl Device {
         let values = self.new_values(table, mask, &Columns::new());
         self.file.execute(&insertion(table, &id, &values))?;
         journal.make(table, &id);
-        self.note(journal, &id, &Columns::new(), &values);
+        let writer = Writer::Device(self.number);
+        journal.write_row(writer, (table, &id), &Columns::new(), &values);
         Ok(())
     }
 
@@ -145,7 +146,8 @@ impl Device {
             return Ok(());
         }
         self.file.execute(&update(table, &id, &values))?;
-        self.note(journal, &id, &now, &values);
+        let writer = Writer::Device(self.number);
+        journal.write_row(writer, (table, &id), &now, &values);
         Ok(())
     }
 
@@ -167,18 +169,16 @@ impl Device {
         Ok(())
     }
 
-    fn note(&self, journal: &mut Journal, id: &str, now: &Columns, values: &[(&str, Json)]) {
-        for (name, value) in values {
-            let before = now.get(name).unwrap_or(&Json::Null);
-            let place = format!("{id}.{name}");
-            match *name {
-                "stock" => {
-                    let number = |value: &Json| value.as_i64().unwrap_or(0);
-                    journal.count(id, number(value) - number(before));
-                }
-                _ => journal.write(Writer::Device(self.number), &place, before, value),
-            }
-        }
+    /// A group of columns in the file that nobody ever had so.
+    pub(super) fn mixture(&mut self, journal: &Journal) -> Option<String> {
+        Table::ALL.into_iter().find_map(|table| {
+            let (_, [one, other]) = table.group();
+            let name = table.name();
+            let sql = format!("SELECT DISTINCT json_array({one}, {other}) FROM {name}");
+            let groups = self.file.texts(&sql, &[]).into_iter();
+            let mut mixtures = groups.filter(|group| journal.is_mixture(table, group));
+            mixtures.next()
+        })
     }
 
     /// Starts a sync; the client dies by `death`.

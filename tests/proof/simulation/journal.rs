@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value as Json;
 
+use super::file::Columns;
 use super::plan::Table;
+use super::tables::Rule;
 
 /// Who wrote a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(super) struct Journal {
     pub(super) written: Vec<Mark>,
     /// Values that stood in view of whoever replaced or deleted them.
     pub(super) seen: HashSet<String>,
+    /// What a group of columns held after a write, as its writer had it.
+    wholes: HashSet<(Table, String)>,
     /// Values that the server has accepted.
     pub(super) accepted: HashSet<String>,
     /// Values that a copy put back took with it.
@@ -43,7 +47,13 @@ pub(super) struct Journal {
 
 impl Journal {
     /// A value is written over another: what of that is not in it was in view and is replaced.
-    pub(super) fn write(&mut self, writer: Writer, place: &str, over: &Json, value: &Json) {
+    pub(super) fn write_value(
+        &mut self,
+        writer: Writer,
+        (id, column): (&str, &str),
+        over: &Json,
+        value: &Json,
+    ) {
         let (mut before, mut now) = (HashSet::new(), HashSet::new());
         texts(over, &mut before);
         texts(value, &mut now);
@@ -54,8 +64,40 @@ impl Journal {
         self.written.extend(new.into_iter().map(|text| Mark {
             text,
             writer,
-            place: place.to_owned(),
+            place: format!("{id}.{column}"),
         }));
+    }
+
+    /// `values` are written over what a row has now.
+    pub(super) fn write_row(
+        &mut self,
+        writer: Writer,
+        (table, id): (Table, &str),
+        now: &Columns,
+        values: &[(&'static str, Json)],
+    ) {
+        for (name, value) in values {
+            let before = now.get(name).unwrap_or(&Json::Null);
+            if table.rule(name) == Rule::Count {
+                let number = |value: &Json| value.as_i64().unwrap_or(0);
+                self.count(id, number(value) - number(before));
+            } else {
+                self.write_value(writer, (id, name), before, value);
+            }
+        }
+        let mut now = now.clone();
+        now.extend(values.iter().cloned());
+        self.whole(table, &now);
+    }
+
+    /// Somebody has the group of a row so.
+    pub(super) fn whole(&mut self, table: Table, row: &Columns) {
+        self.wholes.insert((table, group_of(table, row)));
+    }
+
+    /// Whether nobody ever had a group so: its values are a mixture of several writers' ones.
+    pub(super) fn is_mixture(&self, table: Table, group: &str) -> bool {
+        !self.wholes.contains(&(table, group.to_owned()))
     }
 
     /// A value is in view of whoever ends it.
@@ -136,6 +178,13 @@ impl Journal {
             .filter(|(id, _)| !self.uncountable.contains(*id));
         told.map(|(id, sum)| (id, *sum))
     }
+}
+
+/// The values of a row's group, as SQLite's `json_array` writes them.
+pub(super) fn group_of(table: Table, row: &Columns) -> String {
+    let (_, members) = table.group();
+    let values = members.map(|name| row.get(name).cloned().unwrap_or_default());
+    Json::from(values.to_vec()).to_string()
 }
 
 /// Every text within `json`, and every word of it.

@@ -86,6 +86,8 @@ pub(super) enum Step {
     },
     /// A program sends a bare DELETE.
     RestDelete { table: Table, place: u8 },
+    /// An administrator decides about an entry of the ledger, in one of some ways.
+    Decide { which: u8, how: u8 },
     /// A client syncs.
     Sync(Sync),
     /// A client's clock is set, to so many µs before or after the true time.
@@ -215,7 +217,14 @@ impl Draw {
     fn columns(&mut self) -> u8 {
         match self.random.u8(..3) {
             0 => self.random.u8(1..),
-            _ => 1 << self.random.u8(..6),
+            // Texts and documents more often: they are merged only if two changed different parts.
+            _ => {
+                1 << self
+                    .random
+                    .u8(..10)
+                    .checked_sub(8)
+                    .map_or_else(|| self.random.u8(..8), |_| 5)
+            }
         }
     }
 
@@ -224,7 +233,11 @@ impl Draw {
         let (place, columns) = (self.random.u8(..), self.columns());
         let row = self.random.u8(..24);
         match self.random.u8(..100) {
-            0..6 => Step::Wait(self.wait()),
+            0..3 => Step::Wait(self.wait()),
+            3..6 => Step::Decide {
+                which: place,
+                how: self.random.u8(..),
+            },
             6..16 => Step::Insert {
                 device,
                 table,

@@ -1,25 +1,24 @@
 //! The server of a simulation: its process, its database, and the reference beside it.
 
 mod check;
+mod write;
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use colsync_server::config::{Config, Overrides};
 use colsync_server::simulation::{self, Node, Piece};
 use colsync_shared::Time;
 use colsync_shared::simulation::set_now;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use super::clock::Clock;
 use super::crash;
-use super::file::File;
+use super::file::{Columns, File};
 use super::plan::Table;
-use super::reference::{Expected, NOBODY, Reference, Request, Row, micros};
+use super::reference::{Expected, Reference, Row};
 use super::tables::adopted;
 use super::world::BEGINNING;
 
@@ -33,6 +32,7 @@ pub(super) struct Sent {
 }
 
 pub(super) use check::plain;
+use write::Write;
 
 impl Sent {
     /// The request for people.
@@ -69,6 +69,8 @@ pub(super) struct Server {
     pub(super) backup: Option<(PathBuf, Reference, usize)>,
     /// What each row was read as, by the line that the database had of it.
     read: HashMap<(Table, String), ((Table, String), Row)>,
+    /// Rows that were not read so before, to be looked at.
+    pub(super) changed: Vec<(Table, Columns)>,
     /// Entries of the ledger that were looked at, by their place in their table.
     looked_at: i64,
     pub(super) deaths: u64,
@@ -90,6 +92,9 @@ pub(super) struct Answer {
     rest: Option<u64>,
 }
 
+/// What administrators say to be let in.
+pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
+
 /// The server's configuration for the database at `path`.
 pub(super) fn configuration(path: &std::path::Path) -> Config {
     let tables: String = Table::ALL
@@ -97,7 +102,7 @@ pub(super) fn configuration(path: &std::path::Path) -> Config {
         .map(|table| table.configuration())
         .collect();
     let text = format!(
-        "database_url = 'sqlite://{}'\n{tables}[limits]\npage_rows = 3\n\
+        "database_url = 'sqlite://{}'\nadmin_token = '{ADMIN_TOKEN}'\n{tables}[limits]\npage_rows = 3\n\
          [database]\nconnections = 3\n",
         path.display()
     );
@@ -117,6 +122,7 @@ impl Server {
             reference: Reference::of_adopted(adopted(), BEGINNING),
             backup: None,
             read: HashMap::new(),
+            changed: Vec::new(),
             looked_at: 0,
             deaths: 0,
             pushes: 0,
@@ -178,6 +184,7 @@ impl Server {
                 let (receipt, ledger) = self.reference.alone(request);
                 Expected::Receipts(vec![receipt], ledger)
             }
+            Write::Decision(id, request) => self.reference.decide(id, request),
         });
         let node = self.node.as_ref().unwrap();
         let call = || {
@@ -238,78 +245,6 @@ impl Server {
         Ok(Some(goes_on))
     }
 
-    /// Whether the database has been where the cursor was made: it holds all anchors that the cursor names.
-    fn knows(&mut self, cursor: &str) -> bool {
-        let Ok(bytes) = URL_SAFE_NO_PAD.decode(cursor) else {
-            return false;
-        };
-        let Ok(told) = serde_json::from_slice::<Json>(&bytes) else {
-            return false;
-        };
-        let named = [&told["a"], &told["f"], &told["p"]["o"]];
-        let named = named.into_iter().filter_map(Json::as_str);
-        let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
-        named.iter().all(|anchor| {
-            let sql = "SELECT id FROM colsync_anchors WHERE id = :?";
-            !self.file.texts(sql, &[anchor]).is_empty()
-        })
-    }
-
-    /// What a request asks the merge for, if anything.
-    fn write_of(&mut self, sent: &Sent) -> Option<Write> {
-        let header = |name: &str| {
-            let found = sent
-                .headers
-                .iter()
-                .find(|(known, _)| known.eq_ignore_ascii_case(name));
-            found.map(|(_, value)| value.as_str())
-        };
-        let now = self.now();
-        let is_lost = header("Client-Cursor").is_some_and(|cursor| !self.knows(cursor));
-        let request = |body: Json| Request {
-            is_lost,
-            client: header("Client-Id").unwrap_or(NOBODY).to_owned(),
-            skew: header("Client-Time").map(|told| micros(told) - now),
-            arrived: now,
-            body,
-        };
-        if sent.path.starts_with("/v1/sync/push") || sent.path.starts_with("/v1/sync/log") {
-            let plain = match header("Content-Encoding") {
-                Some(_zstd) => zstd::decode_all(sent.body.as_slice()).unwrap(),
-                None => sent.body.clone(),
-            };
-            let mut body: Json = serde_json::from_slice(&plain).unwrap();
-            if let Some(entries) = body["entries"].as_array() {
-                body["edits"] = entries.iter().map(edit_of_entry).collect();
-            }
-            return Some(Write::Push(request(body)));
-        }
-        let mut parts = sent.path.strip_prefix("/v1/tables/")?.split("/rows/");
-        let (table, id) = (parts.next()?, parts.next()?);
-        let based = header("If-Match").and_then(|tag| tag.trim_matches('"').parse::<i64>().ok());
-        let mut edit = json!({ "table": table, "id": id, "base_version": based });
-        match sent.method.as_str() {
-            "PATCH" => {
-                let columns: serde_json::Map<String, Json> =
-                    serde_json::from_slice(&sent.body).unwrap();
-                let now = self.reference.row(table, id);
-                let columns = columns.into_iter().map(|(name, value)| {
-                    let value = match now.and_then(|row| row.cells.get(name.as_str())) {
-                        // RFC 7396: the members of an object are put into the one that is there.
-                        Some(cell) if value.is_object() => put_into(&cell.value, value),
-                        Some(_) | None => value,
-                    };
-                    (name, json!({ "value": value }))
-                });
-                edit["op"] = json!("update");
-                edit["columns"] = Json::Object(columns.collect());
-            }
-            "DELETE" => edit["op"] = json!("delete"),
-            _ => return None,
-        }
-        Some(Write::Alone(request(edit)))
-    }
-
     /// The server died during a request: it holds all of it, or nothing. Whether it holds it.
     fn died(&mut self, write: Option<&Write>, before: Option<Reference>) -> Result<bool, String> {
         self.deaths += 1;
@@ -329,6 +264,7 @@ impl Server {
                 !self.file.texts(sql, &[&request.client, &number]).is_empty()
             }
             Write::Alone(_) => after.is_ok(),
+            Write::Decision(id, _) => self.resolved().contains(id),
         };
         if is_new {
             after.map_err(|why| format!("after a death within {}\n{why}", write.request().body))?;
@@ -364,35 +300,6 @@ impl Server {
     }
 }
 
-/// An entry of a log as an edit: its columns are plain values, with their bases beside them.
-fn edit_of_entry(entry: &Json) -> Json {
-    let mut edit = entry.clone();
-    edit["op"] = entry["action"].clone();
-    let columns = entry["columns"].as_object().cloned().unwrap_or_default();
-    let columns = columns.into_iter().map(|(name, value)| {
-        let mut column = json!({ "value": value });
-        if let Some(base) = entry["base"].get(&name) {
-            column["base"] = base.clone();
-        }
-        (name, column)
-    });
-    edit["columns"] = Json::Object(columns.collect());
-    edit
-}
-
-/// A document with the members of another, at any depth.
-fn put_into(document: &Json, members: Json) -> Json {
-    let Json::Object(members) = members else {
-        return members;
-    };
-    let mut put = document.as_object().cloned().unwrap_or_default();
-    for (name, member) in members {
-        let member = put_into(put.get(&name).unwrap_or(&Json::Null), member);
-        put.insert(name, member);
-    }
-    Json::Object(put)
-}
-
 fn begun(answer: &simulation::Answer) -> Answer {
     Answer {
         status: answer.status,
@@ -416,38 +323,5 @@ impl Answer {
         }
         self.rest = None;
         false
-    }
-}
-
-/// A request that writes.
-enum Write {
-    Push(Request),
-    Alone(Request),
-}
-
-impl Write {
-    /// The edits that the server takes, if it takes them now.
-    fn accepted<'a>(&'a self, expected: &'a Expected) -> impl Iterator<Item = &'a Json> {
-        let edits = match self {
-            Write::Push(request) => request.body["edits"]
-                .as_array()
-                .map_or(&[][..], Vec::as_slice),
-            Write::Alone(request) => std::slice::from_ref(&request.body),
-        };
-        let receipts = match expected {
-            Expected::Receipts(receipts, _) => receipts.as_slice(),
-            _ => &[],
-        };
-        let taken = edits
-            .iter()
-            .zip(receipts)
-            .filter(|(_, receipt)| receipt.code.is_none());
-        taken.map(|(edit, _)| edit)
-    }
-
-    fn request(&self) -> &Request {
-        match self {
-            Write::Push(request) | Write::Alone(request) => request,
-        }
     }
 }

@@ -134,6 +134,13 @@ const FAULTS: &[&str] = &[
     "texts in conflict",
     "documents merged",
     "documents in conflict",
+    "groups in conflict",
+    "groups edited in part",
+    "decision: kept",
+    "decision: promoted",
+    "decision: another value",
+    "decision over a change",
+    "decision repeated",
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.

@@ -25,6 +25,8 @@ pub(super) struct Column {
     sql: &'static str,
     policy: &'static str,
     pub(super) rule: Rule,
+    /// The columns that it means something together with, by the name of their group.
+    pub(super) group: Option<&'static str>,
 }
 
 const fn column(name: &'static str, sql: &'static str, policy: &'static str, rule: Rule) -> Column {
@@ -33,6 +35,14 @@ const fn column(name: &'static str, sql: &'static str, policy: &'static str, rul
         sql,
         policy,
         rule,
+        group: None,
+    }
+}
+
+const fn of_group(group: &'static str, column: Column) -> Column {
+    Column {
+        group: Some(group),
+        ..column
     }
 }
 
@@ -43,6 +53,14 @@ const NOTES: &[Column] = &[
     column("stock", "INTEGER", "counter", Rule::Count),
     column("best", "INTEGER", "max", Rule::Greatest),
     column("story", "TEXT", "text", Rule::Words),
+    of_group(
+        "place",
+        column("north", "TEXT", "last_writer_wins", Rule::Later),
+    ),
+    of_group(
+        "place",
+        column("east", "TEXT", "last_writer_wins", Rule::Later),
+    ),
 ];
 
 const TASKS: &[Column] = &[
@@ -52,6 +70,8 @@ const TASKS: &[Column] = &[
     column("tags", "JSON", "set", Rule::Set),
     column("least", "INTEGER", "min", Rule::Least),
     column("facts", "JSON", "json", Rule::Members),
+    of_group("span", column("since", "TEXT", "client_wins", Rule::Client)),
+    of_group("span", column("until", "TEXT", "client_wins", Rule::Client)),
 ];
 
 impl Table {
@@ -73,6 +93,20 @@ impl Table {
             Table::Notes => NOTES,
             Table::Tasks => TASKS,
         }
+    }
+
+    /// The columns of its group, which is one.
+    pub(super) fn group(self) -> (&'static str, [&'static str; 2]) {
+        match self {
+            Table::Notes => ("place", ["north", "east"]),
+            Table::Tasks => ("span", ["since", "until"]),
+        }
+    }
+
+    /// How a column merges.
+    pub(super) fn rule(self, name: &str) -> Rule {
+        let known = self.columns().iter().find(|column| column.name == name);
+        known.unwrap_or_else(|| panic!("{name}")).rule
     }
 
     /// Whether a later edit brings a deleted row back.
@@ -100,9 +134,10 @@ impl Table {
         let columns: String = columns
             .map(|c| format!("{} = '{}'\n", c.name, c.policy))
             .collect();
-        let name = self.name();
+        let (name, (group, members)) = (self.name(), self.group());
         format!(
-            "[tables.{name}]\nedit_after_delete = '{after}'\n[tables.{name}.columns]\n{columns}"
+            "[tables.{name}]\nedit_after_delete = '{after}'\ngroups = {{ {group} = {members:?} }}\n\
+             [tables.{name}.columns]\n{columns}"
         )
     }
 

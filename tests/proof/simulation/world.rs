@@ -3,6 +3,7 @@
 //! Everything happens in one thread at a time: a client that syncs waits while its calls are answered, and the
 //! server works only while it is asked. So a plan comes to the same whenever it is run.
 
+mod admin;
 mod network;
 mod rest;
 mod there;
@@ -75,6 +76,9 @@ impl World {
         };
         for (table, id, values) in adopted() {
             world.journal.make(table, &id);
+            world
+                .journal
+                .whole(table, &values.iter().cloned().collect());
             let stock = values.iter().find(|(name, _)| *name == "stock");
             let stock = stock.and_then(|(_, value)| value.as_i64());
             world.journal.count(&id, stock.unwrap_or(0));
@@ -154,6 +158,7 @@ impl World {
                 based,
             } => self.patch(*table, *place, *columns, *based)?,
             Step::RestDelete { table, place } => self.rest_delete(*table, *place)?,
+            Step::Decide { which, how } => self.decide(*which, *how)?,
             Step::Sync(sync) => drop(self.sync(sync)?),
             Step::Clock { device, ahead } => {
                 self.devices[*device].ahead = *ahead;

@@ -4,9 +4,10 @@
 //! Values are JSON as on the wire, clients are text, times are µs.
 
 mod column;
+mod group;
 mod row;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
 use serde_json::{Value as Json, json};
@@ -20,6 +21,8 @@ pub(super) type Stamp = (i64, String);
 
 /// The writer of what another program writes with SQL.
 pub(super) const DIRECT: &str = "00000000-0000-0000-0000-000000000001";
+/// Who decides about entries of the ledger.
+pub(super) const ADMINISTRATOR: &str = "00000000-0000-0000-0000-000000000002";
 /// Whoever does not say who it is.
 pub(super) const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 
@@ -33,13 +36,23 @@ pub(super) struct Cell {
 }
 
 /// A row, soft-deleted or not.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub(super) struct Row {
     pub(super) version: i64,
     /// The version at which it was made.
     pub(super) birth: i64,
     pub(super) deleted: Cell,
     pub(super) cells: BTreeMap<&'static str, Cell>,
+    /// Of the columns of its group, whose versions are the group's, the versions at which they themselves changed: what
+    /// only the reference knows.
+    since: BTreeMap<&'static str, i64>,
+}
+
+impl PartialEq for Row {
+    fn eq(&self, other: &Row) -> bool {
+        let heads = |row: &Row| (row.version, row.birth);
+        heads(self) == heads(other) && self.deleted == other.deleted && self.cells == other.cells
+    }
 }
 
 /// All that the server keeps.
@@ -48,6 +61,8 @@ pub(super) struct Reference {
     pub(super) rows: BTreeMap<(Table, String), Row>,
     /// Versions of rows that another program removed.
     pub(super) gone: HashMap<(Table, String), i64>,
+    /// Entries of the ledger that were decided, by their ids.
+    pub(super) decided: BTreeSet<String>,
     /// Of each client, its pushes: what was sent, and what was answered where that is known.
     pushes: HashMap<String, Vec<Kept>>,
 }
@@ -71,6 +86,8 @@ pub(super) struct Request {
     pub(super) body: Json,
     /// Whether the client has been where the server's database has not: its base versions mean nothing.
     pub(super) is_lost: bool,
+    /// Whether it is an administrator's decision, which stands whatever the policies are.
+    pub(super) is_decision: bool,
 }
 
 /// What a push should be answered.
@@ -140,16 +157,12 @@ impl Reference {
                 };
                 (column.name, cell)
             });
-            let row = Row {
+            let deleted = Cell {
+                value: json!(false),
+                stamp: stamp(),
                 version: 1,
-                birth: 1,
-                deleted: Cell {
-                    value: json!(false),
-                    stamp: stamp(),
-                    version: 1,
-                },
-                cells: cells.collect(),
             };
+            let row = Row::of(table, (1, 1), deleted, cells.collect());
             reference.rows.insert((table, id), row);
         }
         reference
@@ -213,6 +226,22 @@ impl Reference {
         let mut ledger = Vec::new();
         let receipt = self.edit(request, &request.body, &mut HashMap::new(), &mut ledger);
         (receipt, ledger)
+    }
+
+    /// Takes an administrator's decision about the entry of this id.
+    pub(super) fn decide(&mut self, id: &str, request: &Request) -> Expected {
+        if self.decided.contains(id) {
+            return Expected::Refused(409, "already_resolved");
+        }
+        if request.body.is_null() {
+            self.decided.insert(id.to_owned());
+            return Expected::Receipts(Vec::new(), Vec::new());
+        }
+        let (receipt, ledger) = self.alone(request);
+        if receipt.code.is_none() {
+            self.decided.insert(id.to_owned());
+        }
+        Expected::Receipts(vec![receipt], ledger)
     }
 
     /// The server has kept house: what it was sent so far, it may have forgotten.
@@ -287,6 +316,7 @@ impl Reference {
                     version: next,
                 };
                 row.version = next;
+                row.since.insert(name, next);
             }
         }
     }
@@ -312,16 +342,12 @@ impl Reference {
                 written(given.map_or(Json::Null, |(_, value)| value.clone())),
             )
         });
-        let row = Row {
+        let deleted = Cell {
+            value: json!(false),
+            stamp: stamp.clone(),
             version,
-            birth: version,
-            deleted: Cell {
-                value: json!(false),
-                stamp: stamp.clone(),
-                version,
-            },
-            cells: cells.collect(),
         };
+        let row = Row::of(key.0, (version, version), deleted, cells.collect());
         self.rows.insert(key.clone(), row);
     }
 

@@ -5,17 +5,22 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::column::{self, Wanted, is_by, saw};
+use super::group;
 use super::{Cell, Receipt, Request, Row, Stamp};
 use crate::simulation::plan::Table;
+use crate::simulation::tables::Rule;
 
 /// An entry that the ledger should have.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Ledgered {
     pub(crate) table: &'static str,
     pub(crate) row: String,
-    /// None of one about the row.
+    pub(crate) kind: &'static str,
+    /// Or the group; none of one about the row.
     pub(crate) column: Option<String>,
-    /// The value that lost, of a column's.
+    /// The value that stands, of a column's or group's.
+    pub(crate) kept: Option<String>,
+    /// The value that lost, of the same.
     pub(crate) lost: Option<String>,
 }
 
@@ -85,12 +90,7 @@ pub(super) fn made(request: &Request, table: Table, edit: &Json, version: i64) -
         stamp: by(whole),
         version,
     };
-    let row = Row {
-        version,
-        birth: version,
-        deleted,
-        cells,
-    };
+    let row = Row::of(table, (version, version), deleted, cells);
     (row, receipt)
 }
 
@@ -145,7 +145,11 @@ pub(super) fn merged(
     }
     let base = edit["base_version"].as_i64().filter(|&base| base <= before);
     let unseen = row.cells.iter().filter(|(name, cell)| {
-        !columns.contains_key(**name) && base.is_none_or(|base| cell.version > base)
+        // What only got its group's version is what it was before, and the push's own.
+        let since = row.since.get(*name);
+        let changed_at = since.unwrap_or(&cell.version);
+        let is_known = base.is_some() && since.is_some_and(|since| own.contains(since));
+        !columns.contains_key(**name) && !is_known && base.is_none_or(|base| *changed_at > base)
     });
     let changed = unseen.map(|(name, cell)| ((*name).to_owned(), cell.value.clone()));
     Receipt {
@@ -181,37 +185,92 @@ impl Merging<'_> {
             .as_object()
             .cloned()
             .unwrap_or_default();
-        for known in self.table.columns() {
-            let Some(sent) = sent.get(known.name) else {
-                continue;
-            };
-            let current = &self.row.cells[known.name];
-            let wanted = Wanted {
+        let wanted = |name: &str| {
+            let sent = sent.get(name)?;
+            Some(Wanted {
                 value: &sent["value"],
                 base: sent.get("base"),
                 base_version: sent["base_version"].as_i64().or(base),
-                stamp: self.stamp(self.times[known.name]),
+                stamp: self.stamp(self.times[name]),
+            })
+        };
+        let mut all = Vec::new();
+        let mut ledger = Vec::new();
+        let mut lose = |kind, name: &str, kept: &Json, lost: &Json| {
+            ledger.push(Ledgered {
+                table: self.table.name(),
+                row: self.id.to_owned(),
+                kind,
+                column: Some(name.to_owned()),
+                kept: Some(canonical(kept)),
+                lost: Some(canonical(lost)),
+            });
+        };
+        for known in self.table.columns() {
+            if known.group.is_some() {
+                continue;
+            }
+            let Some(wanted) = wanted(known.name) else {
+                continue;
             };
-            let mut became = column::merge(known.rule, current, &wanted, self.before, self.own);
+            let current = &self.row.cells[known.name];
+            let became = column::merge(
+                self.rule(known.rule),
+                current,
+                &wanted,
+                self.before,
+                self.own,
+            );
+            if let Some(lost) = &became.lost {
+                lose("column", known.name, &became.cell.value, lost);
+            }
+            all.push((known.name, true, became));
+        }
+        let (name, members) = self.table.group();
+        let named = members.map(|name| Some((name, wanted(name)?)));
+        let named: Vec<_> = named.into_iter().flatten().collect();
+        if !named.is_empty() {
+            let rule = self.rule(self.table.rule(members[0]));
+            let group = group::merge(rule, self.table, self.row, &named, self.own);
+            if let Some(lost) = &group.lost {
+                lose("group", name, &group.values(), lost);
+            }
+            all.extend(group::each(group, &named));
+        }
+        self.ledger.extend(ledger);
+        for (name, is_named, mut became) in all {
+            let stamp = &self.row.cells[name].stamp;
             changed |= became.cell.version > self.before;
-            wrote |= became.cell.version > self.before || became.cell.stamp != current.stamp;
+            wrote |= became.cell.version > self.before || became.cell.stamp != *stamp;
             if became.cell.version == 0 && became.cell.stamp.is_some() {
                 // Someone has written the NULL that was there: it counts as made with the row.
                 became.cell.version = self.row.birth;
             }
-            if let Some(lost) = &became.lost {
-                self.ledger.push(Ledgered {
-                    table: self.table.name(),
-                    row: self.id.to_owned(),
-                    column: Some(known.name.to_owned()),
-                    lost: Some(canonical(lost)),
-                });
+            if is_named {
+                let told = (became.outcome, became.cell.value.clone());
+                columns.insert(name.to_owned(), told);
             }
-            let told = (became.outcome, became.cell.value.clone());
-            columns.insert(known.name.to_owned(), told);
-            self.row.cells.insert(known.name, became.cell);
+            if became.cell.value != self.row.cells[name].value && self.row.since.contains_key(name)
+            {
+                self.row.since.insert(name, became.cell.version);
+            }
+            self.row.cells.insert(name, became.cell);
         }
         (columns, changed, wrote)
+    }
+
+    /// How a column merges: an administrator's word stands.
+    fn rule(&self, of_column: Rule) -> Rule {
+        if self.request.is_decision {
+            Rule::Client
+        } else {
+            of_column
+        }
+    }
+
+    /// Whether a later edit brings the row back.
+    fn revives(&self) -> bool {
+        self.table.revives() || self.request.is_decision
     }
 
     fn is_deleted(&self) -> bool {
@@ -228,7 +287,9 @@ impl Merging<'_> {
         self.ledger.push(Ledgered {
             table: self.table.name(),
             row: self.id.to_owned(),
+            kind: "deleted",
             column: None,
+            kept: None,
             lost: None,
         });
     }
@@ -252,7 +313,7 @@ impl Merging<'_> {
                 .as_ref()
                 .is_none_or(|flag| stamp > *flag);
             self.about_the_row();
-            if self.table.revives() && is_later {
+            if self.revives() && is_later {
                 self.set_deleted(false, stamp);
                 changed = true;
             }
@@ -286,13 +347,19 @@ impl Merging<'_> {
     /// The latest stamp of what others changed and the delete had not in view; whether there is any.
     fn unseen(&self) -> Option<Option<Stamp>> {
         let own_stamp = self.stamp(self.whole);
-        let unseen = self.row.cells.values().filter(|cell| {
-            let seen = saw(cell.version, self.base, self.before, self.own).unwrap_or_else(|| {
-                self.base.is_none() && cell.stamp.as_ref().is_some_and(|stamp| *stamp <= own_stamp)
+        let (_, members) = self.table.group();
+        let cells = self.row.cells.iter();
+        let alone = cells.filter(|(name, _)| !members.contains(name));
+        let alone = alone.map(|(_, cell)| (cell.version, cell.stamp.clone()));
+        let cells = alone.chain([self.row.of_group(self.table)]);
+        let unseen = cells.filter(|(version, stamp)| {
+            let seen = saw(*version, self.base, self.before, self.own);
+            let seen = seen.unwrap_or_else(|| {
+                self.base.is_none() && stamp.as_ref().is_some_and(|stamp| *stamp <= own_stamp)
             });
-            !seen && !is_by(cell.stamp.as_ref(), self.client())
+            !seen && !is_by(stamp.as_ref(), self.client())
         });
-        unseen.map(|cell| cell.stamp.clone()).max()
+        unseen.map(|(_, stamp)| stamp).max()
     }
 
     fn delete(&mut self) -> bool {
@@ -326,7 +393,7 @@ impl Merging<'_> {
             .clone()
             .flatten()
             .is_some_and(|edited| edited > own_stamp);
-        if self.table.revives() && outlived {
+        if self.table.revives() && outlived && !self.request.is_decision {
             self.about_the_row();
             return false;
         }

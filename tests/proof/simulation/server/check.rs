@@ -28,6 +28,8 @@ impl Server {
         let receipts = match write {
             Write::Push(_) => body["receipts"].clone(),
             Write::Alone(_) => Json::Array(vec![body.clone()]),
+            Write::Decision(_, request) if request.body.is_null() => json!([]),
+            Write::Decision(..) => Json::Array(vec![body["receipt"].clone()]),
         };
         let forked = answer.status == 409 && body["code"] == "client_forked";
         match expected {
@@ -56,7 +58,7 @@ impl Server {
             Expected::Receipts(expected, _) => {
                 self.pushes += 1;
                 if let (
-                    Write::Alone(_),
+                    Write::Alone(_) | Write::Decision(..),
                     [
                         Receipt {
                             code: Some(code), ..
@@ -92,6 +94,11 @@ impl Server {
             _ => &[],
         };
         self.ledger(ledger).or_else(|why| unlike(&why))?;
+        if let Write::Decision(..) = write
+            && self.resolved() != self.reference.decided
+        {
+            return unlike("that this is decided and nothing else is");
+        }
         self.compare().map_err(|why| format!("{}\n{why}", told()))
     }
 
@@ -110,14 +117,24 @@ impl Server {
             "facts" => Some("documents in conflict"),
             _ => None,
         });
-        for event in merged.chain(lost) {
+        let groups = ledger.iter().filter(|entry| entry.kind == "group");
+        let groups = groups.map(|_| "groups in conflict");
+        let halves = receipts.iter().filter(|receipt| {
+            let is_half = |table: Table| {
+                let (_, [one, other]) = table.group();
+                receipt.columns.contains_key(one) != receipt.columns.contains_key(other)
+            };
+            Table::ALL.into_iter().any(is_half)
+        });
+        let halves = halves.map(|_| "groups edited in part");
+        for event in merged.chain(lost).chain(groups).chain(halves) {
             *self.events.entry(event).or_default() += 1;
         }
     }
 
     /// The entries that the ledger has gained are those expected.
     fn ledger(&mut self, expected: &[Ledgered]) -> Result<(), String> {
-        let sql = "SELECT json_array(rowid, table_name, row_id, column_name, lost) \
+        let sql = "SELECT json_array(rowid, table_name, row_id, column_name, json(lost), kind, json(kept)) \
                    FROM colsync_conflicts WHERE rowid > CAST(:? AS INTEGER) ORDER BY rowid";
         let since = self.looked_at.to_string();
         let mut found = Vec::new();
@@ -129,11 +146,9 @@ impl Server {
             found.push(Ledgered {
                 table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
                 row: text(2).unwrap(),
-                lost: column.is_some().then(|| {
-                    let lost = text(4).unwrap_or_default();
-                    let lost: Json = serde_json::from_str(&lost).unwrap_or_default();
-                    canonical(&lost)
-                }),
+                kind: kind(&text(5).unwrap()),
+                kept: column.is_some().then(|| canonical(&line[6])),
+                lost: column.is_some().then(|| canonical(&line[4])),
                 column,
             });
         }
@@ -162,7 +177,13 @@ impl Server {
             for line in self.file.texts(&sql, &[]) {
                 let line = (table, line);
                 let row = before.remove(&line);
-                let row = row.unwrap_or_else(|| row_of(table, &line.1));
+                let row = row.unwrap_or_else(|| {
+                    let (key, row) = row_of(table, &line.1);
+                    let cells = row.cells.iter();
+                    let values = cells.map(|(name, cell)| (*name, cell.value.clone()));
+                    self.changed.push((table, values.collect()));
+                    (key, row)
+                });
                 self.read.insert(line, row);
             }
         }
@@ -209,6 +230,13 @@ pub(crate) fn plain(answer: &Answer) -> Json {
         Some(_) | None => answer.body.clone(),
     };
     serde_json::from_slice(&bytes).unwrap_or_default()
+}
+
+/// What an entry of the ledger is about.
+fn kind(text: &str) -> &'static str {
+    let known = ["column", "group", "deleted", "row"];
+    let known = known.into_iter().find(|kind| *kind == text);
+    known.unwrap_or_else(|| panic!("an entry about a {text}"))
 }
 
 /// Whether a receipt is what it should be.
@@ -283,11 +311,7 @@ fn row_of(table: Table, line: &str) -> ((Table, String), Row) {
     };
     let cells = values.into_iter();
     let cells = cells.map(|(name, value)| (name, cell(name, value, true)));
-    let row = Row {
-        version,
-        birth,
-        deleted: cell("sync_deleted_at", json!(!line[2].is_null()), false),
-        cells: cells.collect(),
-    };
+    let deleted = cell("sync_deleted_at", json!(!line[2].is_null()), false);
+    let row = Row::of(table, (version, birth), deleted, cells.collect());
     ((table, id), row)
 }

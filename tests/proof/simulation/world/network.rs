@@ -9,6 +9,7 @@ use ureq::http;
 use super::World;
 use crate::simulation::crash::Death;
 use crate::simulation::device::{Call, Ended, Reply};
+use crate::simulation::journal::group_of;
 use crate::simulation::plan::{Fault, Moment, Sync};
 use crate::simulation::server::{Answer, Sent, plain};
 
@@ -17,6 +18,7 @@ impl World {
     pub(super) fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
         let journal = &mut self.journal;
         let answer = self.server.answer(sent, &mut |body| journal.accept(body));
+        let answer = answer.and_then(|answer| self.mixed().map(|()| answer));
         if self.trace.is_some() {
             let told = match &answer {
                 Ok(Some(answer)) => format!("{} {}", answer.status, plain(answer)),
@@ -30,6 +32,23 @@ impl World {
             self.count("server killed");
         }
         Ok(answer)
+    }
+
+    /// The database is as the reference has it, and holds no mixtures.
+    pub(super) fn compare(&mut self) -> Result<(), String> {
+        self.server.compare()?;
+        self.mixed()
+    }
+
+    /// Whether a row that changed holds a mixture.
+    fn mixed(&mut self) -> Result<(), String> {
+        for (table, row) in self.server.changed.drain(..) {
+            let group = group_of(table, &row);
+            if self.journal.is_mixture(table, &group) {
+                return Err(format!("the server has a mixture {group}"));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn deliver_late(&mut self, which: usize) -> Result<(), String> {
@@ -62,6 +81,9 @@ impl World {
         }
         let ended = self.devices[sync.device].end(syncing);
         broken?;
+        if let Some(group) = self.devices[sync.device].mixture(&self.journal) {
+            return Err(format!("device {} has a mixture {group}", sync.device));
+        }
         match ended {
             Ended::Killed => {
                 self.count("client killed");

@@ -57,7 +57,7 @@ impl World {
     /// # Errors
     /// A promise that was broken.
     pub(crate) fn check(&mut self) -> Result<(), String> {
-        self.server.compare()?;
+        self.compare()?;
         for table in Table::ALL {
             let there = self.server.file.rows(table, IS_ALIVE);
             for device in &mut self.devices {
@@ -132,7 +132,7 @@ impl World {
                 row.values().for_each(|value| texts(value, &mut places));
             }
         }
-        let sql = "SELECT json_array(json(coalesce(lost, 'null')), json(coalesce(kept, 'null'))) \
+        let sql = "SELECT json_array(json(lost), json(kept)) \
                    FROM colsync_conflicts";
         let entries = self.server.file.lines(sql, &[]);
         entries.iter().for_each(|entry| texts(entry, &mut places));

@@ -33,12 +33,8 @@ impl World {
         (!values.is_empty()).then_some((id, now, values))
     }
 
-    fn note_there(&mut self, id: &str, now: &Columns, values: &[(&'static str, Json)]) {
-        for (name, value) in values {
-            let before = now.get(name).unwrap_or(&Json::Null);
-            self.journal
-                .write(Writer::There, &format!("{id}.{name}"), before, value);
-        }
+    fn note_there(&mut self, row: (Table, &str), now: &Columns, values: &[(&'static str, Json)]) {
+        self.journal.write_row(Writer::There, row, now, values);
     }
 
     pub(super) fn direct_insert(&mut self, table: Table, row: u8, mask: u8) -> Result<(), String> {
@@ -54,10 +50,9 @@ impl World {
             .reference
             .direct_insert(&key, &values, self.millis());
         self.journal.make(table, &key.1);
-        self.note_there(&key.1, &Columns::new(), &values);
+        self.note_there((table, &key.1), &Columns::new(), &values);
         self.count("direct write");
-        self.server
-            .compare()
+        self.compare()
             .map_err(|why| format!("direct insert: {why}"))
     }
 
@@ -73,13 +68,12 @@ impl World {
         self.server
             .file
             .execute(&device::update(table, &id, &values))?;
-        self.note_there(&id, &now, &values);
+        self.note_there((table, &id), &now, &values);
         self.server
             .reference
             .direct_update(&(table, id), &values, self.millis());
         self.count("direct write");
-        self.server
-            .compare()
+        self.compare()
             .map_err(|why| format!("direct update: {why}"))
     }
 
@@ -95,8 +89,7 @@ impl World {
         self.journal.delete(table, &id);
         self.server.reference.direct_delete(&(table, id));
         self.count("direct write");
-        self.server
-            .compare()
+        self.compare()
             .map_err(|why| format!("direct delete: {why}"))
     }
 
@@ -115,7 +108,7 @@ impl World {
             .map(|(name, value)| ((*name).to_owned(), value.clone()));
         let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
         let since = self.journal.now();
-        self.note_there(&id, &now, &values);
+        self.note_there((table, &id), &now, &values);
         self.rest("PATCH", table, &id, body.into_bytes(), (based, since))
     }
 

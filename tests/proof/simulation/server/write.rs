@@ -1,0 +1,210 @@
+//! What a request asks the merge for.
+
+use std::collections::BTreeSet;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Map, Value as Json, json};
+
+use super::{Sent, Server};
+use crate::simulation::reference::{ADMINISTRATOR, Expected, NOBODY, Request, micros};
+
+/// A request that writes.
+pub(super) enum Write {
+    Push(Request),
+    Alone(Request),
+    /// About the entry of this id; the edit that it comes to, or null for one that writes nothing.
+    Decision(String, Request),
+}
+
+impl Server {
+    /// Whether the database has been where the cursor was made: it holds all anchors that the cursor names.
+    fn knows(&mut self, cursor: &str) -> bool {
+        let Ok(bytes) = URL_SAFE_NO_PAD.decode(cursor) else {
+            return false;
+        };
+        let Ok(told) = serde_json::from_slice::<Json>(&bytes) else {
+            return false;
+        };
+        let named = [&told["a"], &told["f"], &told["p"]["o"]];
+        let named = named.into_iter().filter_map(Json::as_str);
+        let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
+        named.iter().all(|anchor| {
+            let sql = "SELECT id FROM colsync_anchors WHERE id = :?";
+            !self.file.texts(sql, &[anchor]).is_empty()
+        })
+    }
+
+    /// What a request asks the merge for, if anything.
+    pub(super) fn write_of(&mut self, sent: &Sent) -> Option<Write> {
+        let header = |name: &str| {
+            let found = sent
+                .headers
+                .iter()
+                .find(|(known, _)| known.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.as_str())
+        };
+        let now = self.now();
+        let is_lost = header("Client-Cursor").is_some_and(|cursor| !self.knows(cursor));
+        let request = |body: Json| Request {
+            is_lost,
+            client: header("Client-Id").unwrap_or(NOBODY).to_owned(),
+            skew: header("Client-Time").map(|told| micros(told) - now),
+            arrived: now,
+            body,
+            is_decision: false,
+        };
+        let path = sent.path.strip_prefix("/admin/v1/conflicts/");
+        if let Some(id) = path.and_then(|path| path.strip_suffix("/resolve")) {
+            let decision: Json = serde_json::from_slice(&sent.body).unwrap();
+            let request = Request {
+                client: ADMINISTRATOR.to_owned(),
+                is_decision: true,
+                ..request(self.decided(id, &decision))
+            };
+            return Some(Write::Decision(id.to_owned(), request));
+        }
+        if sent.path.starts_with("/v1/sync/push") || sent.path.starts_with("/v1/sync/log") {
+            let plain = match header("Content-Encoding") {
+                Some(_zstd) => zstd::decode_all(sent.body.as_slice()).unwrap(),
+                None => sent.body.clone(),
+            };
+            let mut body: Json = serde_json::from_slice(&plain).unwrap();
+            if let Some(entries) = body["entries"].as_array() {
+                body["edits"] = entries.iter().map(edit_of_entry).collect();
+            }
+            return Some(Write::Push(request(body)));
+        }
+        let mut parts = sent.path.strip_prefix("/v1/tables/")?.split("/rows/");
+        let (table, id) = (parts.next()?, parts.next()?);
+        let based = header("If-Match").and_then(|tag| tag.trim_matches('"').parse::<i64>().ok());
+        let mut edit = json!({ "table": table, "id": id, "base_version": based });
+        match sent.method.as_str() {
+            "PATCH" => {
+                let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
+                let now = self.reference.row(table, id);
+                let columns = columns.into_iter().map(|(name, value)| {
+                    let value = match now.and_then(|row| row.cells.get(name.as_str())) {
+                        // RFC 7396: the members of an object are put into the one that is there.
+                        Some(cell) if value.is_object() => put_into(&cell.value, value),
+                        Some(_) | None => value,
+                    };
+                    (name, json!({ "value": value }))
+                });
+                edit["op"] = json!("update");
+                edit["columns"] = Json::Object(columns.collect());
+            }
+            "DELETE" => edit["op"] = json!("delete"),
+            _ => return None,
+        }
+        Some(Write::Alone(request(edit)))
+    }
+
+    /// The edit that a decision about an entry of the ledger comes to; null where it writes nothing.
+    fn decided(&mut self, id: &str, decision: &Json) -> Json {
+        let sql = "SELECT json_array(table_name, row_id, kind, column_name, version, json(kept), json(lost)) \
+                   FROM colsync_conflicts WHERE id = :?";
+        let entry = self.file.lines(sql, &[id]).remove(0);
+        let (kind, kept) = (entry[2].as_str().unwrap(), &entry[5]);
+        let value = match decision["decision"].as_str().unwrap() {
+            "keep" => return Json::Null,
+            "take_lost" => &entry[6],
+            _ => &decision["value"],
+        };
+        let mut edit = json!({ "table": entry[0], "id": entry[1] });
+        // Made with what was kept in view, and nothing else.
+        let column =
+            |value: &Json, base: &Json| json!({ "value": value, "base": base, "base_version": 0 });
+        match kind {
+            "column" => {
+                let name = entry[3].as_str().unwrap();
+                edit["op"] = json!("update");
+                edit["columns"] = json!({ name: column(value, kept) });
+            }
+            "group" => {
+                // What it leaves out is as it was kept.
+                let members = kept.as_object().unwrap().iter();
+                let members = members.map(|(name, kept)| {
+                    (name.clone(), column(value.get(name).unwrap_or(kept), kept))
+                });
+                edit["op"] = json!("update");
+                edit["columns"] = Json::Object(members.collect());
+            }
+            _ if value["deleted"] == json!(true) => {
+                edit["op"] = json!("delete");
+                edit["base_version"] = entry[4].clone();
+            }
+            _ => {
+                // The columns were merged beneath the tombstone.
+                edit["op"] = json!("insert");
+                edit["base_version"] = entry[4].clone();
+                edit["columns"] = json!({});
+            }
+        }
+        edit
+    }
+
+    /// The entries of the ledger that have an administrator's decision.
+    pub(super) fn resolved(&mut self) -> BTreeSet<String> {
+        let sql = "SELECT id FROM colsync_conflicts WHERE state = 'resolved'";
+        self.file.texts(sql, &[]).into_iter().collect()
+    }
+}
+
+impl Write {
+    /// The edits that the server takes, if it takes them now.
+    pub(super) fn accepted<'a>(&'a self, expected: &'a Expected) -> impl Iterator<Item = &'a Json> {
+        let edits = match self {
+            Write::Push(request) => request.body["edits"]
+                .as_array()
+                .map_or(&[][..], Vec::as_slice),
+            Write::Alone(request) | Write::Decision(_, request) => {
+                std::slice::from_ref(&request.body)
+            }
+        };
+        let receipts = match expected {
+            Expected::Receipts(receipts, _) => receipts.as_slice(),
+            _ => &[],
+        };
+        let taken = edits
+            .iter()
+            .zip(receipts)
+            .filter(|(_, receipt)| receipt.code.is_none());
+        taken.map(|(edit, _)| edit)
+    }
+
+    pub(super) fn request(&self) -> &Request {
+        match self {
+            Write::Push(request) | Write::Alone(request) | Write::Decision(_, request) => request,
+        }
+    }
+}
+
+/// An entry of a log as an edit: its columns are plain values, with their bases beside them.
+fn edit_of_entry(entry: &Json) -> Json {
+    let mut edit = entry.clone();
+    edit["op"] = entry["action"].clone();
+    let columns = entry["columns"].as_object().cloned().unwrap_or_default();
+    let columns = columns.into_iter().map(|(name, value)| {
+        let mut column = json!({ "value": value });
+        if let Some(base) = entry["base"].get(&name) {
+            column["base"] = base.clone();
+        }
+        (name, column)
+    });
+    edit["columns"] = Json::Object(columns.collect());
+    edit
+}
+
+/// A document with the members of another, at any depth.
+fn put_into(document: &Json, members: Json) -> Json {
+    let Json::Object(members) = members else {
+        return members;
+    };
+    let mut put = document.as_object().cloned().unwrap_or_default();
+    for (name, member) in members {
+        let member = put_into(put.get(&name).unwrap_or(&Json::Null), member);
+        put.insert(name, member);
+    }
+    Json::Object(put)
+}

@@ -1,0 +1,133 @@
+//! What administrators decide about entries of the ledger.
+
+use serde_json::{Value as Json, json};
+
+use super::World;
+use crate::simulation::file::Columns;
+use crate::simulation::journal::Writer;
+use crate::simulation::plan::Table;
+use crate::simulation::server::{ADMIN_TOKEN, Sent, plain};
+use crate::simulation::tables::Rule;
+
+const ENTRIES: &str = "SELECT json_array(id, table_name, row_id, kind, column_name, state, json(kept), json(lost)) \
+     FROM colsync_conflicts ORDER BY rowid";
+
+impl World {
+    /// An administrator decides about an entry, mostly one that has no decision yet.
+    pub(super) fn decide(&mut self, which: u8, how: u8) -> Result<(), String> {
+        let mut entries = self.server.file.lines(ENTRIES, &[]);
+        if !(how / 4).is_multiple_of(4) {
+            entries.retain(|entry| entry[5] != "resolved");
+        }
+        let Some(at) = usize::from(which).checked_rem(entries.len()) else {
+            return Ok(());
+        };
+        let entry = entries.swap_remove(at);
+        let table = Table::of_name(entry[1].as_str().unwrap()).unwrap();
+        let is_count = entry[4]
+            .as_str()
+            .is_some_and(|name| entry[3] == "column" && table.rule(name) == Rule::Count);
+        let since = self.journal.now();
+        let (what, decision) = match how % 4 {
+            1 | 2 if !is_count => {
+                self.note_decision(table, &entry, &entry[7]);
+                ("promoted", json!({ "decision": "take_lost" }))
+            }
+            3 if !is_count => {
+                let value = self.another(table, &entry, how);
+                self.note_decision(table, &entry, &value);
+                (
+                    "another value",
+                    json!({ "decision": "value", "value": value }),
+                )
+            }
+            _ => ("kept", json!({ "decision": "keep" })),
+        };
+        let headers = [
+            ("Content-Type", "application/json".to_owned()),
+            ("Authorization", format!("Bearer {ADMIN_TOKEN}")),
+        ];
+        let sent = Sent {
+            method: "POST".to_owned(),
+            path: format!("/admin/v1/conflicts/{}/resolve", entry[0].as_str().unwrap()),
+            headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
+            body: decision.to_string().into_bytes(),
+        };
+        let conflicts = self.server.conflicts;
+        let answer = self.deliver(&sent)?;
+        match answer {
+            Some(answer) if answer.status == 200 => {
+                self.count(match what {
+                    "promoted" => "decision: promoted",
+                    "kept" => "decision: kept",
+                    _ => "decision: another value",
+                });
+                if self.server.conflicts > conflicts {
+                    self.count("decision over a change");
+                }
+            }
+            Some(answer) => {
+                if plain(&answer)["code"] == "already_resolved" {
+                    self.count("decision repeated");
+                }
+                self.journal.was_not_accepted(Writer::There, since);
+            }
+            None => self.journal.was_not_accepted(Writer::There, since),
+        }
+        Ok(())
+    }
+
+    /// A value that is neither the one that was kept nor the one that lost.
+    fn another(&mut self, table: Table, entry: &Json, how: u8) -> Json {
+        self.written += 1;
+        let new = |name: &str, before: &Json, number: u64| {
+            let column = table.columns().iter().find(|column| column.name == name);
+            column.unwrap().value("admin", number, before)
+        };
+        match entry[3].as_str().unwrap() {
+            "column" => new(entry[4].as_str().unwrap(), &entry[6], self.written),
+            "group" => {
+                let (_, members) = table.group();
+                let named = members.iter().enumerate();
+                // The second alone, or both.
+                let named = named.filter(|(at, _)| *at == 1 || how > 128);
+                let named = named.map(|(_, name)| {
+                    self.written += 1;
+                    (
+                        (*name).to_owned(),
+                        new(name, &entry[6][*name], self.written),
+                    )
+                });
+                Json::Object(named.collect())
+            }
+            _ => json!({ "deleted": how > 128 }),
+        }
+    }
+
+    /// Notes what a decision writes.
+    fn note_decision(&mut self, table: Table, entry: &Json, value: &Json) {
+        let id = entry[2].as_str().unwrap().to_owned();
+        let kept = &entry[6];
+        let columns = table.columns().iter().map(|column| column.name);
+        match entry[3].as_str().unwrap() {
+            "column" => {
+                let name = columns.into_iter().find(|name| entry[4] == *name).unwrap();
+                self.journal
+                    .write_value(Writer::There, (&id, name), kept, value);
+            }
+            "group" => {
+                let of = |side: &Json| -> Columns {
+                    let named = table.group().1.into_iter();
+                    named
+                        .filter_map(|name| Some((name, side.get(name)?.clone())))
+                        .collect()
+                };
+                let values: Vec<_> = of(value).into_iter().collect();
+                self.journal
+                    .write_row(Writer::There, (table, &id), &of(kept), &values);
+            }
+            _ if value["deleted"] == json!(true) => self.journal.delete(table, &id),
+            _ => {}
+        }
+    }
+}
