@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::{ledger, make_todo, one_todo, reader, todo};
 
 on_both![
+    a_receipt_tells_all_of_a_row_that_was_made_anew,
     an_update_reaches_a_pulling_client_column_by_column,
     an_update_that_changes_nothing_reaches_nobody,
     an_insert_reaches_a_pulling_client_whole,
@@ -426,5 +427,33 @@ fn truncate_on_postgres_removes_every_row() {
         pulled.rows.iter().all(|line| line["removed"] == "purged"),
         "{:#?}",
         pulled.rows
+    );
+}
+
+/// Another program has removed the row and made one of its key. Where that holds NULL, which nobody wrote, the sender
+/// still has what was in the row before.
+fn a_receipt_tells_all_of_a_row_that_was_made_anew(backend: Backend) {
+    let server = one_todo(backend);
+    let mut ana = server.client("ana");
+    ana.push_one(update(
+        "todos",
+        &id(1),
+        1,
+        &ago(60),
+        &json!({ "note": "ana" }),
+    ));
+    server.sql("DELETE FROM todos");
+    server.sql(&format!(
+        "INSERT INTO todos (id, title) VALUES ('{}', 'anew')",
+        id(1)
+    ));
+    let edit = update("todos", &id(1), 2, &ago(30), &json!({ "priority": 3 }));
+    let receipt = ana.push_one(edit);
+    assert_eq!(receipt["columns"]["priority"]["outcome"], "applied");
+    assert_eq!(receipt["changed"]["title"], "anew");
+    assert_eq!(
+        receipt["changed"].get("note"),
+        Some(&Json::Null),
+        "{receipt}"
     );
 }

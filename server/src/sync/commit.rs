@@ -423,7 +423,10 @@ impl Transaction<'_> {
             }),
             Ok(Effect::Merged(merge)) => {
                 let id = id.unwrap_or_default();
-                let (receipt, conflicts) = draft::merged(table, id, edit, &merge, submission);
+                let row = self.space.slot(slot).and_then(|slot| slot.row.as_ref());
+                let birth = row.map_or(0, |row| row.stamps.birth_version);
+                let (receipt, conflicts) =
+                    draft::merged(table, id, edit, (&*merge, birth), submission);
                 self.conflicts.extend(conflicts);
                 Ok(Draft::Done(receipt))
             }

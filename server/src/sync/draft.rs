@@ -108,7 +108,7 @@ pub(super) fn merged(
     table: &TableInfo,
     id: String,
     edit: &Edit,
-    merge: &RowMerge,
+    (merge, birth): (&RowMerge, i64),
     submission: &Submission,
 ) -> (Receipt, Vec<NewConflict>) {
     let spec = &table.spec;
@@ -172,7 +172,7 @@ pub(super) fn merged(
         };
         receipt.columns.insert(column.name.clone(), column_receipt);
     }
-    receipt.changed = unseen(spec, edit, merge);
+    receipt.changed = unseen(spec, edit, merge, birth);
     (receipt, conflicts)
 }
 
@@ -184,10 +184,12 @@ fn column_policy(table: &Table, at: usize) -> &'static str {
 }
 
 /// Every column that changed after the edit's base version and is not among its own: without them the
-/// receipt's version would claim more than its reader has seen.
-fn unseen(table: &Table, edit: &Edit, merge: &RowMerge) -> BTreeMap<String, Json> {
+/// receipt's version would claim more than its reader has seen. Of a row that was made at `birth`, after the base
+/// version, it is all of them: where nobody has written since there is NULL, and was something in the row before.
+fn unseen(table: &Table, edit: &Edit, merge: &RowMerge, birth: i64) -> BTreeMap<String, Json> {
     let before = merge.row.version - i64::from(merge.changed());
-    let base = edit.base_version.filter(|&base| base <= before);
+    let base = edit.base_version;
+    let base = base.filter(|&base| base <= before && birth <= base);
     let cells = table.columns.iter().zip(&merge.row.cells).enumerate();
     let unseen = cells.filter(|(at, (_, cell))| {
         // A restamped member of a group was in view of whoever names a version.

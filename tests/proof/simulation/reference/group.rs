@@ -67,17 +67,17 @@ impl Row {
 /// Merges the columns that an edit names of the table's group; it names one at the least.
 pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: &[i64]) -> Group {
     let members = row.members(table);
-    let (version, stamp) = &row.of_group(table);
+    let (_, stamp) = &row.of_group(table);
     let wanted = |name: &str| edit.iter().find(|(named, _)| *named == name);
     let edits = || edit.iter().map(|(_, wanted)| wanted);
     let latest = edits().map(|wanted| wanted.stamp.clone()).max().unwrap();
     // At the oldest version that it tells of any part.
     let base_version = edits().filter_map(|wanted| wanted.base_version).min();
-    let told = saw(*version, base_version, row.version, own);
-    let is_base =
-        |name: &str, cell: &Cell| wanted(name).is_some_and(|(_, w)| w.base == Some(&cell.value));
-    let all_are_base = members.iter().all(|(name, cell)| is_base(name, cell));
-    let in_view = all_are_base || told == Some(true);
+    // Each of its columns by its base value, or by the oldest version.
+    let in_view = members.iter().all(|(name, cell)| {
+        wanted(name).is_some_and(|(_, wanted)| wanted.base == Some(&cell.value))
+            || saw(cell.version, base_version, row.version, own) == Some(true)
+    });
     let is_bare = base_version.is_none() && edits().all(|wanted| wanted.base.is_none());
 
     let is_known = |name: &str, cell: &Cell| {

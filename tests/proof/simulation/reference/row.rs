@@ -143,7 +143,9 @@ pub(super) fn merged(
         row.version = before + 1;
         own.push(row.version);
     }
-    let base = edit["base_version"].as_i64().filter(|&base| base <= before);
+    // Of a row that was made since, nothing is as it was.
+    let base = edit["base_version"].as_i64();
+    let base = base.filter(|&base| base <= before && row.birth <= base);
     let unseen = row.cells.iter().filter(|(name, cell)| {
         // What only got its group's version is what it was before, and the push's own.
         let since = row.since.get(*name);
