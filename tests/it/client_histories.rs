@@ -1,10 +1,10 @@
-//! Files and servers that go back in time: copies, restored backups, expired cursors.
+//! Files and servers that go back in time: copies and restored backups.
 
 use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
-use crate::client_sync::{device, pulling, sync_while};
+use crate::client_sync::device;
 use crate::{ledger, make_todo, one_todo, todos};
 
 on_both![
@@ -17,8 +17,6 @@ on_both![
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     a_version_of_a_lost_history_does_not_make_another_value_look_seen,
     a_version_from_before_a_row_was_removed_never_means_its_successor,
-    an_expired_cursor_starts_over_and_keeps_unpushed_edits,
-    what_is_made_while_a_file_starts_over_stays,
     a_first_sync_that_is_cut_goes_on_where_it_was,
     a_tracked_table_with_rows_is_sent_whole,
     a_table_untracked_and_tracked_again_is_what_the_server_has,
@@ -28,7 +26,7 @@ on_both![
     a_file_of_the_second_version_gets_new_triggers,
 ];
 
-fn insert(device: &Device, number: u64, title: &str) {
+pub(crate) fn insert(device: &Device, number: u64, title: &str) {
     device.sql(&format!(
         "INSERT INTO todos (id, title, done) VALUES ('{}', '{title}', 0)",
         id(number)
@@ -42,7 +40,7 @@ fn copy(from: &Device, to: &Device) {
 }
 
 #[track_caller]
-fn converge(server: &Server, devices: &[&Device]) {
+pub(crate) fn converge(server: &Server, devices: &[&Device]) {
     for _ in 0..2 {
         for device in devices {
             device.client().sync().unwrap();
@@ -277,49 +275,6 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
     assert!(
         values.contains(&&json!("made of the removed row")),
         "{kept:?}"
-    );
-}
-
-fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
-    let server = one_todo(backend);
-    for number in 2..6 {
-        make_todo(&server, number);
-    }
-    let a = device(&server);
-    a.sql(&format!(
-        "UPDATE todos SET title = 'kept' WHERE id = '{}'",
-        id(2)
-    ));
-    insert(&a, 9, "new");
-    // Time passes: rows are purged, and who was away too long cannot hear of it.
-    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(3)));
-    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(4)));
-    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
-    let report = a.client().sync().unwrap();
-    assert_eq!(
-        (report.pushed, report.rejected, report.removed),
-        (2, 0, 2),
-        "{report:?}"
-    );
-    converge(&server, &[&a]);
-    assert_eq!(a.dump("todos").len(), 4);
-    let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(2)));
-    assert_eq!(title.as_deref(), Some("kept"));
-}
-
-fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
-    let server = one_todo(backend);
-    let a = device(&server);
-    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
-    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
-    // The server does not bring it, and it is none of those that are gone there.
-    let report = sync_while(&a, pulling, || insert(&a, 2, "meanwhile"));
-    assert_eq!(report.removed, 1);
-    assert_eq!(a.dump("todos").len(), 1);
-    converge(&server, &[&a]);
-    assert_eq!(
-        server.anonymous().row("todos", &id(2))["title"],
-        "meanwhile"
     );
 }
 

@@ -23,6 +23,7 @@ mod client_policies;
 mod client_refusals;
 mod client_rest;
 mod client_schemas;
+mod client_starting_over;
 mod client_sync;
 mod client_worker;
 mod clock;

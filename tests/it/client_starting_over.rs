@@ -1,0 +1,112 @@
+//! Files whose cursor the server no longer knows: they pull from the beginning, and keep what is theirs.
+
+use colsync_tests::edits::update;
+use colsync_tests::tables::id;
+use colsync_tests::{Backend, Server, ago, on_both};
+use serde_json::json;
+
+use crate::client_histories::{converge, insert};
+use crate::client_sync::{device, pulling, sync_while};
+use crate::{ledger, make_todo, one_todo, todos};
+
+on_both![
+    an_expired_cursor_starts_over_and_keeps_unpushed_edits,
+    what_is_made_while_a_file_starts_over_stays,
+    what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only,
+    what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor,
+];
+
+fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
+    let server = one_todo(backend);
+    for number in 2..6 {
+        make_todo(&server, number);
+    }
+    let a = device(&server);
+    a.sql(&format!(
+        "UPDATE todos SET title = 'kept' WHERE id = '{}'",
+        id(2)
+    ));
+    insert(&a, 9, "new");
+    // Time passes: rows are purged, and who was away too long cannot hear of it.
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(3)));
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(4)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    let report = a.client().sync().unwrap();
+    assert_eq!(
+        (report.pushed, report.rejected, report.removed),
+        (2, 0, 2),
+        "{report:?}"
+    );
+    converge(&server, &[&a]);
+    assert_eq!(a.dump("todos").len(), 4);
+    let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(2)));
+    assert_eq!(title.as_deref(), Some("kept"));
+}
+
+fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    // The server does not bring it, and it is none of those that are gone there.
+    let report = sync_while(&a, pulling, || insert(&a, 2, "meanwhile"));
+    assert_eq!(report.removed, 1);
+    assert_eq!(a.dump("todos").len(), 1);
+    converge(&server, &[&a]);
+    assert_eq!(
+        server.anonymous().row("todos", &id(2))["title"],
+        "meanwhile"
+    );
+}
+
+/// The restored server has another value at the version that the edit was made from.
+fn what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only(backend: Backend) {
+    let mut server = one_todo(backend);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    let set_title = |server: &Server, writer: &str, title: &str| {
+        let edit = update("todos", &id(1), 1, &ago(60), &json!({ "title": title }));
+        let receipt = server.client(writer).push_one(edit);
+        assert_eq!(receipt["version"], 2, "{receipt}");
+    };
+    set_title(&server, "ana", "of the lost history");
+    let a = device(&server);
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    set_title(&server, "ben", "of the new history");
+    sync_while(&a, pulling, || a.sql("UPDATE todos SET title = 'of a'"));
+    converge(&server, &[&a]);
+    the_ledger_has_both(&server, "of the new history", "of a");
+}
+
+fn what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor(
+    backend: Backend,
+) {
+    let mut server = todos(backend);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    make_todo(&server, 1);
+    let a = device(&server);
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    sync_while(&a, pulling, || a.sql("UPDATE todos SET title = 'of a'"));
+    // At version 1, as the lost row was.
+    let row = json!({ "id": id(1), "title": "of the new history" });
+    server.client("ben").create_ago(60, "todos", &row);
+    converge(&server, &[&a]);
+    the_ledger_has_both(&server, "of the new history", "of a");
+}
+
+/// Two titles met as a conflict: one of them stands, and the other is told.
+#[track_caller]
+fn the_ledger_has_both(server: &Server, one: &str, other: &str) {
+    let entries = ledger(server, "column=title");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let values = [&entries[0]["kept"]["value"], &entries[0]["lost"]["value"]];
+    assert!(values.contains(&&json!(one)), "{entries:?}");
+    assert!(values.contains(&&json!(other)), "{entries:?}");
+}
