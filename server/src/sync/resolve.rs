@@ -142,8 +142,8 @@ impl Resolution {
     }
 
     /// The row's version that the entry shows. What came later is replaced unseen, and gets an entry of its own.
-    fn in_view(&self) -> Option<i64> {
-        Some(self.conflict.version)
+    fn in_view(&self) -> i64 {
+        self.conflict.version
     }
 
     /// The edit that the database refused, made again: its columns by name, of the row as it is now or of one
@@ -176,7 +176,7 @@ impl Resolution {
                 (false, Some(_)) => Op::Update,
                 (false, None) => Op::Insert,
             },
-            base_version: self.in_view().filter(|_| is_delete),
+            base_version: is_delete.then(|| self.in_view()),
             at: now,
         })
     }
@@ -202,7 +202,7 @@ impl Resolution {
             return Ok(Edit {
                 key: Some(key),
                 op: Op::Delete,
-                base_version: self.in_view(),
+                base_version: Some(self.in_view()),
                 at: now,
                 columns: Vec::new(),
             });
@@ -220,7 +220,7 @@ impl Resolution {
         Ok(Edit {
             key: Some(key),
             op: Op::Insert,
-            base_version: self.in_view(),
+            base_version: Some(self.in_view()),
             at: now,
             columns,
         })
