@@ -2,7 +2,7 @@
 
 use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::client_sync::device;
 use crate::{ledger, make_todo, one_todo, todos};
@@ -50,6 +50,17 @@ pub(crate) fn converge(server: &Server, devices: &[&Device]) {
         device.assert_equals(&server.anonymous(), "todos");
         assert!(device.client().pending().unwrap().is_empty());
     }
+}
+
+/// Two titles met as a conflict: one of them stands, and the other is told.
+#[track_caller]
+pub(crate) fn the_ledger_has_both(server: &Server, one: &str, other: &str) -> Json {
+    let entries = ledger(server, "column=title");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let values = [&entries[0]["kept"]["value"], &entries[0]["lost"]["value"]];
+    assert!(values.contains(&&json!(one)), "{entries:?}");
+    assert!(values.contains(&&json!(other)), "{entries:?}");
+    entries[0].clone()
 }
 
 fn a_copied_file_goes_on_as_another_client(backend: Backend) {
@@ -241,12 +252,8 @@ fn a_version_of_a_lost_history_does_not_make_another_value_look_seen(backend: Ba
     insert(&b, 1, "of the new history");
     b.client().sync().unwrap();
     converge(&server, &[&a, &b]);
-    let kept = ledger(&server, "column=title");
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    assert_eq!(kept[0]["policy"], "last_writer_wins");
-    let values = [&kept[0]["kept"]["value"], &kept[0]["lost"]["value"]];
-    assert!(values.contains(&&json!("of the new history")), "{kept:?}");
-    assert!(values.contains(&&json!("made of the lost row")), "{kept:?}");
+    let entry = the_ledger_has_both(&server, "of the new history", "made of the lost row");
+    assert_eq!(entry["policy"], "last_writer_wins");
 }
 
 fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Backend) {
@@ -268,14 +275,7 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
     });
     make_todo(&server, 1);
     device.client().sync().unwrap();
-    let kept = ledger(&server, "column=title");
-    assert_eq!(kept.len(), 1, "{kept:?}");
-    let values = [&kept[0]["kept"]["value"], &kept[0]["lost"]["value"]];
-    assert!(values.contains(&&json!("old")), "{kept:?}");
-    assert!(
-        values.contains(&&json!("made of the removed row")),
-        "{kept:?}"
-    );
+    the_ledger_has_both(&server, "old", "made of the removed row");
 }
 
 fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {

@@ -5,9 +5,9 @@ use colsync_tests::tables::id;
 use colsync_tests::{Backend, Server, ago, on_both};
 use serde_json::json;
 
-use crate::client_histories::{converge, insert};
+use crate::client_histories::{converge, insert, the_ledger_has_both};
 use crate::client_sync::{device, pulling, sync_while};
-use crate::{ledger, make_todo, one_todo, todos};
+use crate::{make_todo, one_todo, todos};
 
 on_both![
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
@@ -99,14 +99,4 @@ fn what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_succe
     server.client("ben").create_ago(60, "todos", &row);
     converge(&server, &[&a]);
     the_ledger_has_both(&server, "of the new history", "of a");
-}
-
-/// Two titles met as a conflict: one of them stands, and the other is told.
-#[track_caller]
-fn the_ledger_has_both(server: &Server, one: &str, other: &str) {
-    let entries = ledger(server, "column=title");
-    assert_eq!(entries.len(), 1, "{entries:?}");
-    let values = [&entries[0]["kept"]["value"], &entries[0]["lost"]["value"]];
-    assert!(values.contains(&&json!(one)), "{entries:?}");
-    assert!(values.contains(&&json!(other)), "{entries:?}");
 }

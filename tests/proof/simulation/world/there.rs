@@ -33,10 +33,6 @@ impl World {
         (!values.is_empty()).then_some((id, now, values))
     }
 
-    fn note_there(&mut self, row: (Table, &str), now: &Columns, values: &[(&'static str, Json)]) {
-        self.journal.write_row(Writer::There, row, now, values);
-    }
-
     pub(super) fn direct_insert(&mut self, table: Table, row: u8, mask: u8) -> Result<(), String> {
         let key = (table, table.id(row));
         if self.server.reference.rows.contains_key(&key) {
@@ -50,7 +46,8 @@ impl World {
             .reference
             .direct_insert(&key, &values, self.millis());
         self.journal.make(table, &key.1);
-        self.note_there((table, &key.1), &Columns::new(), &values);
+        self.journal
+            .write_row(Writer::There, (table, &key.1), &Columns::new(), &values);
         self.count("direct write");
         self.compare()
             .map_err(|why| format!("direct insert: {why}"))
@@ -68,7 +65,8 @@ impl World {
         self.server
             .file
             .execute(&device::update(table, &id, &values))?;
-        self.note_there((table, &id), &now, &values);
+        self.journal
+            .write_row(Writer::There, (table, &id), &now, &values);
         self.server
             .reference
             .direct_update(&(table, id), &values, self.millis());
@@ -108,7 +106,8 @@ impl World {
             .map(|(name, value)| ((*name).to_owned(), value.clone()));
         let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
         let since = self.journal.now();
-        self.note_there((table, &id), &now, &values);
+        self.journal
+            .write_row(Writer::There, (table, &id), &now, &values);
         self.rest("PATCH", table, &id, body.into_bytes(), (based, since))
     }
 
