@@ -14,7 +14,10 @@
 pub mod column;
 mod group;
 mod merging;
+mod own;
 pub mod row;
+
+pub use own::Own;
 
 use crate::receipt::Outcome;
 use crate::{Stamp, Value};
@@ -50,7 +53,7 @@ pub struct Row {
 pub struct View<'a> {
     /// The version of the row that the client knew.
     pub version: Option<i64>,
-    /// Versions that earlier edits of the same push made: their client has seen them.
+    /// Versions that earlier edits of the same push made, where their client has seen what they left ([`Own`]).
     pub own: &'a [i64],
 }
 

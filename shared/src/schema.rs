@@ -49,6 +49,20 @@ impl Policy {
             Policy::Json => "json",
         }
     }
+
+    /// Whether it makes one value of both sides' in a conflict, which neither of them had.
+    #[must_use]
+    pub fn mixes(self) -> bool {
+        match self {
+            Policy::Counter | Policy::Set | Policy::Text | Policy::Json => true,
+            Policy::LastWriterWins
+            | Policy::ServerWins
+            | Policy::ClientWins
+            | Policy::Max
+            | Policy::Min
+            | Policy::Manual => false,
+        }
+    }
 }
 
 /// How a conflict about a whole row is decided, where whole rows are written.

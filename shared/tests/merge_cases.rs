@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use colsync_shared::merge::row::{self, RowMerge};
-use colsync_shared::merge::{Cell, Loss, LossKind, Merged, Row, Side};
+use colsync_shared::merge::{Cell, Loss, LossKind, Merged, Own, Row, Side};
 use colsync_shared::receipt::Outcome;
 use colsync_shared::schema::{BlindWrites, EditAfterDelete};
 use colsync_shared::{
@@ -78,8 +78,11 @@ struct EditOf {
     client: String,
     at: i64,
     base_version: Option<i64>,
+    /// Versions that the push made before, and columns in which it left its own and another's value together.
     #[serde(default)]
     own: Vec<i64>,
+    #[serde(default)]
+    mixed: Vec<String>,
     #[serde(default)]
     columns: BTreeMap<String, ColumnOf>,
 }
@@ -410,7 +413,10 @@ fn every_case_of_the_merge_comes_out_as_written() {
         let before = row(&case.current);
         let edit_of_row = edit(&case.edit, &table);
         let by = client(&case.edit.client);
-        let merge = row::merge(&before, &edit_of_row, by, &table, &case.edit.own);
+        let mixed = case.edit.mixed.iter();
+        let mixed = mixed.map(|name| table.position(name).expect("a column"));
+        let own = Own::new(case.edit.own.clone(), mixed.collect());
+        let merge = row::merge(&before, &edit_of_row, by, &table, &own);
         let got = actual(&merge, &table);
         if got != case.expect {
             failed.push(format!(

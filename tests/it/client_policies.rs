@@ -10,6 +10,7 @@ use crate::{ledger, todo};
 on_both![
     a_counter_counts_each_edit_once_whatever_the_network_does,
     a_counter_that_is_raised_during_its_own_push_loses_nothing,
+    a_row_deleted_while_its_counter_is_merged_tells_what_it_takes,
     a_set_keeps_what_each_side_added_and_drops_what_each_removed,
     a_text_takes_the_words_of_both_sides,
     a_document_takes_the_members_of_both_sides_and_keeps_what_loses,
@@ -85,6 +86,27 @@ fn a_counter_that_is_raised_during_its_own_push_loses_nothing(backend: Backend) 
     }
     assert_eq!((priority(&a), priority(&b)), (113, 113));
     a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn a_row_deleted_while_its_counter_is_merged_tells_what_it_takes(backend: Backend) {
+    let server = counting(backend);
+    let (a, b) = (device(&server), device(&server));
+    raise(&b, 100);
+    b.client().sync().unwrap();
+    raise(&a, 1);
+    sync_while(
+        &a,
+        |progress| matches!(progress, colsync_client::Progress::Pushing { .. }),
+        || a.sql("DELETE FROM todos"),
+    );
+    a.client().sync().unwrap();
+    let entries = ledger(&server, "");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["kind"], "deleted");
+    assert_eq!(
+        entries[0]["lost"]["value"]["columns"],
+        json!({ "priority": 111 })
+    );
 }
 
 fn a_set_keeps_what_each_side_added_and_drops_what_each_removed(backend: Backend) {

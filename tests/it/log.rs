@@ -14,6 +14,7 @@ on_both![
     a_hard_delete_is_for_tables_that_allow_it,
     a_report_changes_its_type_and_its_documents_go,
     what_a_hard_delete_had_not_seen_is_in_the_ledger,
+    what_an_entry_was_merged_with_is_not_seen_by_the_next,
     an_entry_that_cannot_be_read_says_so_in_its_receipt,
     a_number_that_the_database_gives_again_is_a_new_row,
 ];
@@ -248,6 +249,54 @@ fn a_report_changes_its_type_and_its_documents_go(backend: Backend) {
     let names = server.column("SELECT name FROM items");
     assert_eq!(names, [Some("receipt".to_owned())]);
     assert_eq!(server.anonymous().row("lists", &id(1))["name"], "a theft");
+}
+
+/// INSERT OR REPLACE after an UPDATE is such a log: the row is counted up, deleted and made anew.
+fn what_an_entry_was_merged_with_is_not_seen_by_the_next(backend: Backend) {
+    for delete in ["delete", "hard_delete"] {
+        let server = Server::on(backend)
+            .table(TODOS)
+            .policy("priority", "counter")
+            .setting("hard_delete = true")
+            .start();
+        let (ana, ben) = (server.client("ana"), server.client("ben"));
+        let values = json!({ "title": "a", "priority": 5 });
+        send(&ana, 1, &[entry("todos", 1, "insert", 90, &values)]);
+        let tens = json!({ "priority": { "value": 15, "base": 5 } });
+        let tens = json!({ "base_version": 1, "columns": tens });
+        let _ = ben
+            .request("PATCH", &todo(1))
+            .edit(&tens)
+            .send()
+            .expect(200);
+
+        let mut up = entry("todos", 1, "update", 30, &json!({ "priority": 6 }));
+        up["base_version"] = json!(1);
+        up["base"] = json!({ "priority": 5 });
+        let mut away = entry("todos", 1, delete, 20, &Json::Null);
+        away["base_version"] = json!(1);
+        let values = json!({ "title": "b", "priority": 2 });
+        let anew = entry("todos", 1, "insert", 10, &values);
+        let receipts = send(&ana, 2, &[up, away, anew]);
+        let counted = &receipts[0]["columns"]["priority"];
+        assert_eq!(
+            (&counted["outcome"], &counted["value"]),
+            (&json!("merged"), &json!(16))
+        );
+
+        let row = server.anonymous().row("todos", &id(1));
+        let lost: Vec<Json> = ledger(&server, "")
+            .iter()
+            .map(|entry| entry["lost"]["value"].clone())
+            .collect();
+        let of_the_delete = json!({ "deleted": false, "columns": { "priority": 16 } });
+        assert!(lost.contains(&of_the_delete), "{delete}: {row} {lost:?}");
+        if delete == "delete" {
+            let standing = row["priority"].as_i64();
+            let other = json!(if standing == Some(2) { 16 } else { 2 });
+            assert!(lost.contains(&other), "{delete}: {row} {lost:?}");
+        }
+    }
 }
 
 fn what_a_hard_delete_had_not_seen_is_in_the_ledger(backend: Backend) {

@@ -3,6 +3,7 @@
 //! Fetch, find what others changed, merge, note what is about to be written, write, note the answer. Whatever cuts
 //! that short, the next try begins by fetching.
 
+use colsync_shared::merge::Own;
 use colsync_shared::merge::row::{self, RowMerge};
 use colsync_shared::receipt::Rejection;
 use colsync_shared::wire::{self, Frame};
@@ -233,7 +234,7 @@ impl Work<'_> {
             edit,
             self.client,
             &mapped.spec,
-            &[],
+            &Own::default(),
         );
         let after = known.written(mapped, &merge.row);
         let begun = Begun {

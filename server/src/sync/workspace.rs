@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::ops::Range;
 use std::sync::Arc;
 
+use colsync_shared::merge::Own;
 use colsync_shared::merge::row::{self, RowMerge};
 use colsync_shared::receipt::Rejection;
 use colsync_shared::{ClientId, Edit, Op, RowKey, Stamp, Table, Time};
@@ -31,8 +32,8 @@ pub(super) struct Slot {
     /// The version at which the row was purged, if it was.
     purged: Option<i64>,
     unwritten: Unwritten,
-    /// Versions that the submission at hand made.
-    own: Vec<i64>,
+    /// What the submission at hand made of it.
+    own: Own,
 }
 
 #[derive(Debug, Clone)]
@@ -162,7 +163,7 @@ impl Workspace {
             row,
             purged: None,
             unwritten: Unwritten::Nothing,
-            own: Vec::new(),
+            own: Own::default(),
         });
         id
     }
@@ -197,7 +198,7 @@ impl Workspace {
     /// A new submission begins: what earlier ones made is not its own.
     pub(super) fn forget_own(&mut self) {
         for slot in &mut self.slots {
-            slot.own.clear();
+            slot.own = Own::default();
         }
     }
 
@@ -220,7 +221,7 @@ impl Workspace {
             return match edit.op {
                 Op::Insert | Op::Replace => {
                     let new = new_row(edit, client, slot.purged, now);
-                    slot.own.push(new.version);
+                    slot.own.made(new.version);
                     slot.unwritten = Unwritten::Insert(new);
                     Ok(Effect::Made)
                 }
@@ -234,9 +235,7 @@ impl Workspace {
             table,
             &slot.own,
         );
-        if merge.changed() {
-            slot.own.push(merge.row.version);
-        }
+        slot.own.merged(edit, &merge);
         if let Some(changed) = rowstate::store(&slot.table, row, &merge, txid, now) {
             let mut columns = match std::mem::replace(&mut slot.unwritten, Unwritten::Nothing) {
                 Unwritten::Update(columns) => columns,

@@ -89,7 +89,7 @@ pub fn merge(
 
 fn case(current: &Cell, edit: &CellEdit<'_>, policy: Policy, row_version: i64) -> Case {
     let saw = edit.view.saw(current.version, row_version);
-    // What an earlier edit of the same push was merged into, its client has not seen.
+    // Whoever edited from something else has not seen what an earlier edit of its push left.
     let merged_since = edit.view.own.contains(&current.version)
         && edit.base.is_some_and(|base| *base != current.value);
     let in_view = (saw == Some(true) && !merged_since) || edit.base == Some(&current.value);

@@ -4,7 +4,7 @@ mod replace;
 
 use super::column::{self, CellEdit, Rules};
 use super::group::{self, Asked};
-use super::{Cell, Loss, LossKind, Merged, Row, Side, View};
+use super::{Cell, Loss, LossKind, Merged, Own, Row, Side, View};
 use crate::receipt::Outcome;
 use crate::schema::{BlindWrites, EditAfterDelete};
 use crate::{ClientId, ColumnEdit, ColumnType, Edit, Op, Policy, Stamp, Table, Value};
@@ -34,10 +34,9 @@ impl RowMerge {
     }
 }
 
-/// Merges `edit`, made by `client`, into `row`. `own` are versions of the row that earlier edits of the
-/// same push made.
+/// Merges `edit`, made by `client`, into `row`. `own` is what earlier edits of the same push made of it.
 #[must_use]
-pub fn merge(row: &Row, edit: &Edit, client: ClientId, table: &Table, own: &[i64]) -> RowMerge {
+pub fn merge(row: &Row, edit: &Edit, client: ClientId, table: &Table, own: &Own) -> RowMerge {
     let context = Context {
         row,
         edit,
@@ -59,7 +58,7 @@ struct Context<'a> {
     edit: &'a Edit,
     client: ClientId,
     table: &'a Table,
-    own: &'a [i64],
+    own: &'a Own,
     next: i64,
 }
 
@@ -86,10 +85,19 @@ impl Context<'_> {
         }
     }
 
+    /// What an edit at `version` had in view of the row as a whole.
     fn view(&self, version: Option<i64>) -> View<'_> {
         View {
             version,
-            own: self.own,
+            own: self.own.of_row(),
+        }
+    }
+
+    /// What it had in view of the column at this position.
+    fn view_of(&self, at: usize, version: Option<i64>) -> View<'_> {
+        View {
+            version,
+            own: self.own.of_column(at),
         }
     }
 
@@ -130,7 +138,7 @@ impl Context<'_> {
         CellEdit {
             value: &edit.value,
             base: edit.base.as_ref(),
-            view: self.view(version),
+            view: self.view_of(edit.column, version),
             stamp: Stamp {
                 time: edit.at,
                 client: self.client,
@@ -278,23 +286,31 @@ impl Context<'_> {
     /// Columns that others changed and the edit had not in view; where it has no base, those later by
     /// stamp. A base of another history had nothing in view.
     fn unseen_cells(&self) -> Vec<(usize, &Cell)> {
-        let view = self.view(self.edit.base_version);
         let cells = self
             .row
             .cells
             .iter()
             .enumerate()
             .filter(|(at, _)| !self.table.is_key(*at));
-        let unseen = cells.filter(|(_, cell)| {
-            let own = self.client != ClientId::ANONYMOUS
-                && cell.stamp.is_some_and(|stamp| stamp.client == self.client);
-            let seen = view.saw(cell.version, self.row.version).unwrap_or_else(|| {
+        let unseen = cells.filter(|(at, cell)| {
+            let view = self.view_of(*at, self.edit.base_version);
+            let seen = view.saw(cell.version, self.row.version);
+            let seen = seen.unwrap_or_else(|| {
                 let is_bare = self.edit.base_version.is_none();
                 is_bare && cell.stamp.is_some_and(|stamp| stamp <= self.stamp())
             });
-            !own && !seen
+            !seen && !self.is_own(*at, cell)
         });
         unseen.collect()
+    }
+
+    /// Whether the edit's client wrote a cell, and wrote all of it: where values of both sides are made one, its stamp
+    /// may stand on what it has not seen.
+    fn is_own(&self, at: usize, cell: &Cell) -> bool {
+        let column = self.table.columns.get(at);
+        self.client != ClientId::ANONYMOUS
+            && cell.stamp.is_some_and(|stamp| stamp.client == self.client)
+            && column.is_some_and(|column| !column.policy.mixes())
     }
 
     fn set_deleted(&self, deleted: bool, stamp: Stamp) -> Merged {

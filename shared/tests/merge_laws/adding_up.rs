@@ -1,6 +1,6 @@
 //! The laws of the policies that make one value of both sides' edits: every order of arrival gives the same.
 
-use colsync_shared::merge::row;
+use colsync_shared::merge::{Own, row};
 use colsync_shared::{ColumnEdit, ColumnType, Edit, Op, Policy, Value};
 use proptest::prelude::*;
 use proptest::sample::subsequence;
@@ -47,7 +47,7 @@ proptest! {
         now.cells[1].value = Value::Int(base);
         for (by, (added, at)) in counted.iter().enumerate() {
             let edit = edit(&Value::Int(base), Value::Int(base + added), *at);
-            let merged = row::merge(&now, &edit, client(by as u8 % 3), &table, &[]);
+            let merged = row::merge(&now, &edit, client(by as u8 % 3), &table, &Own::default());
             prop_assert!(merged.losses.is_empty());
             now = merged.row;
         }
@@ -69,7 +69,7 @@ proptest! {
         now.cells[1].value = list(&base);
         for (by, items) in edited.iter().enumerate() {
             let edit = edit(&list(&base), list(items), by as i64);
-            now = row::merge(&now, &edit, client(by as u8 % 3), &table, &[]).row;
+            now = row::merge(&now, &edit, client(by as u8 % 3), &table, &Own::default()).row;
         }
         let in_the_end = |item: &&&str| {
             let added = edited.iter().any(|items| items.contains(*item));
@@ -106,7 +106,7 @@ proptest! {
         now.cells[1].value = base.clone();
         for (at, which) in order.iter().enumerate() {
             let edit = edit(&base, document(&|who| who == Some(*which)), at as i64);
-            let merged = row::merge(&now, &edit, client(*which as u8), &table, &[]);
+            let merged = row::merge(&now, &edit, client(*which as u8), &table, &Own::default());
             prop_assert!(merged.losses.is_empty());
             now = merged.row;
         }
@@ -134,7 +134,7 @@ proptest! {
         now.cells[1].value = base.clone();
         for (at, which) in order.iter().enumerate() {
             let edit = edit(&base, text(&|who| who == Some(*which)), at as i64);
-            let merged = row::merge(&now, &edit, client(*which as u8), &table, &[]);
+            let merged = row::merge(&now, &edit, client(*which as u8), &table, &Own::default());
             prop_assert!(merged.losses.is_empty());
             now = merged.row;
         }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use colsync_shared::merge::row::{self, RowMerge};
-use colsync_shared::merge::{Cell, Row, Side};
+use colsync_shared::merge::{Cell, Own, Row, Side};
 use colsync_shared::schema::BlindWrites;
 use colsync_shared::{ClientId, ColumnEdit, Edit, Op, Policy, Stamp, Table, Value};
 use proptest::prelude::*;
@@ -133,7 +133,7 @@ fn play(table: &Table, steps: Vec<Step>, whole: bool) -> Result<(), TestCaseErro
                     at: time(when),
                     columns: columns.collect(),
                 };
-                let merge = row::merge(&row, &edit, by, table, &[]);
+                let merge = row::merge(&row, &edit, by, table, &Own::default());
                 check(table, &row, &edit, &views[number], told, by, &merge)?;
                 row = merge.row;
                 views[number] = row.clone();

@@ -13,7 +13,7 @@ mod groups;
 mod making;
 mod nothing_vanishes;
 
-use colsync_shared::merge::{Row, row};
+use colsync_shared::merge::{Own, Row, row};
 use colsync_shared::receipt::Outcome;
 use colsync_shared::{ClientId, ColumnEdit, Edit, Op, Stamp, Table, Value};
 use proptest::prelude::*;
@@ -32,7 +32,7 @@ fn content(row: &Row) -> Vec<(Value, Option<Stamp>)> {
 
 fn apply(table: &Table, mut row: Row, edits: &[(ClientId, Edit)]) -> Row {
     for (by, edit) in edits {
-        row = row::merge(&row, edit, *by, table, &[]).row;
+        row = row::merge(&row, edit, *by, table, &Own::default()).row;
     }
     row
 }
@@ -46,8 +46,8 @@ proptest! {
     fn merging_twice_equals_once(
         table in any_table(), row in any_row(), edit in any_edit(), by in 0..3_u8,
     ) {
-        let once = row::merge(&row, &edit, client(by), &table, &[]);
-        let twice = row::merge(&once.row, &edit, client(by), &table, &[]);
+        let once = row::merge(&row, &edit, client(by), &table, &Own::default());
+        let twice = row::merge(&once.row, &edit, client(by), &table, &Own::default());
         prop_assert_eq!(&twice.row, &once.row);
         prop_assert!(!twice.changed());
         for (at, merged) in &twice.columns {
@@ -82,7 +82,7 @@ proptest! {
     fn columns_that_were_not_named_never_change(
         table in any_table(), row in any_row(), edit in any_edit(), by in 0..3_u8,
     ) {
-        let merge = row::merge(&row, &edit, client(by), &table, &[]);
+        let merge = row::merge(&row, &edit, client(by), &table, &Own::default());
         for (at, cell) in row.cells.iter().enumerate() {
             if !edit.columns.iter().any(|named| named.column == at) {
                 prop_assert_eq!(&merge.row.cells[at], cell);
@@ -94,7 +94,7 @@ proptest! {
     fn a_row_has_a_new_version_exactly_if_something_changed(
         table in any_table(), row in any_row(), edit in any_edit(), by in 0..3_u8,
     ) {
-        let merge = row::merge(&row, &edit, client(by), &table, &[]);
+        let merge = row::merge(&row, &edit, client(by), &table, &Own::default());
         let pairs = || merge.row.cells.iter().zip(&row.cells)
             .chain([(&merge.row.deleted, &row.deleted)]);
         let changed = pairs().any(|(after, before)| after.value != before.value);
@@ -110,7 +110,7 @@ proptest! {
     fn stamps_never_go_backwards_under_last_writer_wins(
         table in lww_table(), row in any_row(), edit in any_edit(), by in 0..3_u8,
     ) {
-        let merge = row::merge(&row, &edit, client(by), &table, &[]);
+        let merge = row::merge(&row, &edit, client(by), &table, &Own::default());
         let cells = merge.row.cells.iter().zip(&row.cells);
         for (after, before) in cells.chain([(&merge.row.deleted, &row.deleted)]) {
             prop_assert!(after.stamp >= before.stamp, "{:?} -> {:?}", before, after);

@@ -4,7 +4,7 @@
 //! What an edit had in view is known from how it was made, not from what the merge says of it.
 
 use colsync_shared::merge::row::{self, RowMerge};
-use colsync_shared::merge::{Cell, Side};
+use colsync_shared::merge::{Cell, Own, Side};
 use colsync_shared::receipt::Outcome;
 use colsync_shared::schema::BlindWrites;
 use colsync_shared::{ClientId, ColumnEdit, Edit, Op, Policy, Stamp, Value};
@@ -117,7 +117,7 @@ proptest! {
                 Step::Push(number, edits, told) => {
                     let by = client(u8::try_from(number).unwrap_or(u8::MAX));
                     let view = views[number].clone();
-                    let mut own = Vec::new();
+                    let (mut own, mut made) = (Own::default(), Vec::new());
                     for (at, value, when) in edits {
                         let base = view.cells[at].value.clone();
                         let edit = ColumnEdit {
@@ -138,7 +138,7 @@ proptest! {
                         let before = row.cells[at].clone();
                         let merge = row::merge(&row, &whole, by, &table, &own);
                         let in_view = before.version == view.cells[at].version
-                            || own.contains(&before.version)
+                            || made.contains(&before.version)
                             || before.value == base;
                         let mine = before.stamp.is_some_and(|stamp| stamp.client == by);
                         let trusted = told == Told::Nothing
@@ -146,10 +146,11 @@ proptest! {
                             && (table.blind_writes == BlindWrites::Trust || mine);
                         let policy = table.columns[at].policy;
                         check_nothing_vanished(&before, &edit, &merge, policy, in_view, trusted)?;
-                        row = merge.row;
-                        if row.version > before.version && merge.columns[0].1.changed {
-                            own.push(row.version);
+                        own.merged(&whole, &merge);
+                        if merge.columns[0].1.changed {
+                            made.push(merge.row.version);
                         }
+                        row = merge.row;
                     }
                 }
             }
@@ -169,7 +170,7 @@ proptest! {
             at: time(at),
             columns: Vec::new(),
         };
-        let merge = row::merge(&row, &edit, client(by), &table, &[]);
+        let merge = row::merge(&row, &edit, client(by), &table, &Own::default());
         if merge.row.deleted.value == Value::Bool(false) {
             prop_assert!(merge.losses.iter().any(|loss| loss.lost == Side::Deleted));
             return Ok(());
@@ -194,7 +195,7 @@ proptest! {
         base in 0..=ROW_VERSION, by in 0..3_u8,
     ) {
         let edit = Edit { base_version: Some(base), ..edit };
-        let merge = row::merge(&row, &edit, client(by), &table, &[]);
+        let merge = row::merge(&row, &edit, client(by), &table, &Own::default());
         let lost = |at: usize, value: &Value| merge.losses.iter().any(|loss| match &loss.lost {
             Side::Alive(cells) => cells.contains(&(at, value.clone())),
             Side::Value(_) | Side::Group(_) | Side::Deleted => false,

@@ -19,6 +19,13 @@ pub(super) enum Rule {
     Members,
 }
 
+impl Rule {
+    /// Whether it makes one value of two, which neither side had.
+    pub(super) fn mixes(self) -> bool {
+        [Rule::Count, Rule::Set, Rule::Words, Rule::Members].contains(&self)
+    }
+}
+
 /// A column.
 pub(super) struct Column {
     pub(super) name: &'static str,

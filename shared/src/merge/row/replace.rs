@@ -17,14 +17,14 @@ impl Context<'_> {
                 .is_some_and(|cell| cell.value != edit.value)
         };
         let differing: Vec<&ColumnEdit> = self.edit.columns.iter().filter(differs).collect();
-        let view = self.view(self.edit.base_version);
         let stamp = self.stamp();
         let is_blind = self.edit.base_version.is_none();
-        let unseen = |cell: &Cell| match view.saw(cell.version, self.row.version) {
+        let unseen = |cell: &Cell, view: View<'_>| match view.saw(cell.version, self.row.version) {
             Some(seen) => !seen,
             // A base version of another history tells nothing of what was in view.
             None => !is_blind || cell.stamp.is_none_or(|known| known > stamp),
         };
+        let view_of = |at: usize| self.view_of(at, self.edit.base_version);
         let non_key = || {
             self.row
                 .cells
@@ -34,9 +34,9 @@ impl Context<'_> {
         };
         let flag_unseen = self.is_deleted()
             && !self.saw_delete(self.edit.base_version)
-            && unseen(&self.row.deleted);
-        let conflict =
-            flag_unseen || (!differing.is_empty() && non_key().any(|(_, cell)| unseen(cell)));
+            && unseen(&self.row.deleted, self.view(self.edit.base_version));
+        let any_unseen = || non_key().any(|(at, cell)| unseen(cell, view_of(at)));
+        let conflict = flag_unseen || (!differing.is_empty() && any_unseen());
         let newest = non_key()
             .filter_map(|(_, cell)| cell.stamp)
             .chain(self.row.deleted.stamp)
@@ -49,7 +49,7 @@ impl Context<'_> {
             };
         let columns = self.edit.columns.iter().filter_map(|edit| {
             let cell = self.row.cells.get(edit.column)?;
-            Some((edit.column, self.replace_cell(cell, edit, wins, view)))
+            Some((edit.column, self.replace_cell(cell, edit, wins)))
         });
         let mut columns: Vec<(usize, Merged)> = columns.collect();
         group::level(self.table, &mut columns, self.next);
@@ -82,9 +82,11 @@ impl Context<'_> {
         let replaced: Vec<(usize, &Cell)> = differing
             .iter()
             .filter_map(|edit| Some((edit.column, self.row.cells.get(edit.column)?)))
-            .filter(|(_, cell)| {
+            .filter(|(at, cell)| {
                 let of_another = cell.stamp.is_none_or(|known| known.client != self.client);
-                wins && !told && (unseen(cell) || (records && of_another && !is_unwritten(cell)))
+                wins && !told
+                    && (unseen(cell, view_of(*at))
+                        || (records && of_another && !is_unwritten(cell)))
             })
             .collect();
         let also = (!replaced.is_empty()).then(|| {
@@ -98,7 +100,7 @@ impl Context<'_> {
         self.finish(columns, revived, conflict_loss.into_iter().chain(also))
     }
 
-    fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool, view: View<'_>) -> Merged {
+    fn replace_cell(&self, cell: &Cell, edit: &ColumnEdit, wins: bool) -> Merged {
         if cell.value == edit.value {
             return if wins {
                 column::unchanged(cell, self.stamp())
@@ -119,6 +121,7 @@ impl Context<'_> {
                 loss: None,
             };
         }
+        let view = self.view_of(edit.column, self.edit.base_version);
         let seen = view.saw(cell.version, self.row.version) == Some(true);
         let stamp = if seen {
             self.stamp().after(cell.stamp)

@@ -55,6 +55,25 @@ impl PartialEq for Row {
     }
 }
 
+/// What earlier edits of a push have made of a row.
+#[derive(Debug, Clone, Default)]
+struct Own {
+    versions: Vec<i64>,
+    /// Columns that hold what a policy made of the push's value and another's: the push's client does not know it.
+    mixed: BTreeSet<&'static str>,
+}
+
+impl Own {
+    /// The versions at which a column is known to the push's client.
+    fn of(&self, name: &str) -> &[i64] {
+        if self.mixed.contains(name) {
+            &[]
+        } else {
+            &self.versions
+        }
+    }
+}
+
 /// All that the server keeps.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reference {
@@ -254,7 +273,7 @@ impl Reference {
         &mut self,
         request: &Request,
         edit: &Json,
-        own: &mut HashMap<(Table, String), Vec<i64>>,
+        own: &mut HashMap<(Table, String), Own>,
         ledger: &mut Vec<Ledgered>,
     ) -> Receipt {
         let key = key_of(edit);
@@ -270,7 +289,7 @@ impl Reference {
             }
             let version = self.gone.remove(&key).map_or(1, |version| version + 1);
             let (row, receipt) = row::made(request, key.0, edit, version);
-            own.push(version);
+            own.versions.push(version);
             self.rows.insert(key, row);
             return receipt;
         };

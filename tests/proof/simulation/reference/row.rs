@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::column::{self, Wanted, is_by, saw};
 use super::group;
-use super::{Cell, Receipt, Request, Row, Stamp};
+use super::{Cell, Own, Receipt, Request, Row, Stamp};
 use crate::simulation::plan::Table;
 use crate::simulation::tables::Rule;
 
@@ -100,7 +100,7 @@ struct Merging<'a> {
     id: &'a str,
     row: &'a mut Row,
     edit: &'a Json,
-    own: &'a [i64],
+    own: &'a Own,
     /// The version before the edit.
     before: i64,
     base: Option<i64>,
@@ -115,7 +115,7 @@ pub(super) fn merged(
     (table, id): (&Table, &str),
     row: &mut Row,
     edit: &Json,
-    own: &mut Vec<i64>,
+    own: &mut Own,
     ledger: &mut Vec<Ledgered>,
 ) -> Receipt {
     let (whole, times) = times(request, edit);
@@ -141,7 +141,17 @@ pub(super) fn merged(
     let before = merging.before;
     if changed {
         row.version = before + 1;
-        own.push(row.version);
+        own.versions.push(row.version);
+    }
+    for known in table.columns() {
+        let Some((_, stands)) = columns.get(known.name) else {
+            continue;
+        };
+        if *stands == edit["columns"][known.name]["value"] {
+            own.mixed.remove(known.name);
+        } else if row.cells[known.name].version > before {
+            own.mixed.insert(known.name);
+        }
     }
     // Of a row that was made since, nothing is as it was.
     let base = edit["base_version"].as_i64();
@@ -150,7 +160,7 @@ pub(super) fn merged(
         // What only got its group's version is what it was before, and the push's own.
         let since = row.since.get(*name);
         let changed_at = since.unwrap_or(&cell.version);
-        let is_known = base.is_some() && since.is_some_and(|since| own.contains(since));
+        let is_known = base.is_some() && since.is_some_and(|since| own.versions.contains(since));
         !columns.contains_key(**name) && !is_known && base.is_none_or(|base| *changed_at > base)
     });
     let changed = unseen.map(|(name, cell)| ((*name).to_owned(), cell.value.clone()));
@@ -221,7 +231,7 @@ impl Merging<'_> {
                 current,
                 &wanted,
                 self.before,
-                self.own,
+                self.own.of(known.name),
             );
             if let Some(lost) = &became.lost {
                 lose("column", known.name, &became.cell.value, lost);
@@ -233,7 +243,7 @@ impl Merging<'_> {
         let named: Vec<_> = named.into_iter().flatten().collect();
         if !named.is_empty() {
             let rule = self.rule(self.table.rule(members[0]));
-            let group = group::merge(rule, self.table, self.row, &named, self.own);
+            let group = group::merge(rule, self.table, self.row, &named, &self.own.versions);
             if let Some(lost) = &group.lost {
                 lose("group", name, &group.values(), lost);
             }
@@ -282,7 +292,7 @@ impl Merging<'_> {
     fn saw_delete(&self, base: Option<i64>) -> bool {
         let flag = &self.row.deleted;
         is_by(flag.stamp.as_ref(), self.client())
-            || saw(flag.version, base, self.before, self.own) == Some(true)
+            || saw(flag.version, base, self.before, &self.own.versions) == Some(true)
     }
 
     fn about_the_row(&mut self) {
@@ -352,16 +362,18 @@ impl Merging<'_> {
         let (_, members) = self.table.group();
         let cells = self.row.cells.iter();
         let alone = cells.filter(|(name, _)| !members.contains(name));
-        let alone = alone.map(|(_, cell)| (cell.version, cell.stamp.clone()));
-        let cells = alone.chain([self.row.of_group(self.table)]);
-        let unseen = cells.filter(|(version, stamp)| {
-            let seen = saw(*version, self.base, self.before, self.own);
+        let alone = alone.map(|(name, cell)| (*name, (cell.version, cell.stamp.clone())));
+        let of_group = (members[0], self.row.of_group(self.table));
+        let unseen = alone.chain([of_group]).filter(|(name, (version, stamp))| {
+            let seen = saw(*version, self.base, self.before, self.own.of(name));
             let seen = seen.unwrap_or_else(|| {
                 self.base.is_none() && stamp.as_ref().is_some_and(|stamp| *stamp <= own_stamp)
             });
-            !seen && !is_by(stamp.as_ref(), self.client())
+            // A value that was made of two is not all by whoever stamped it.
+            let may_be_mixed = self.rule(self.table.rule(name)).mixes();
+            !seen && (may_be_mixed || !is_by(stamp.as_ref(), self.client()))
         });
-        unseen.map(|(_, stamp)| stamp).max()
+        unseen.map(|(_, (_, stamp))| stamp).max()
     }
 
     fn delete(&mut self) -> bool {
@@ -375,7 +387,7 @@ impl Merging<'_> {
             }
             return false;
         }
-        let told = saw(flag.version, self.base, self.before, self.own);
+        let told = saw(flag.version, self.base, self.before, &self.own.versions);
         let is_bare = told.is_none() && self.base.is_none();
         let in_order = flag.stamp.as_ref().is_some_and(|known| *known <= stamp);
         let (stamp, contested) = if told == Some(true) {
