@@ -18,6 +18,7 @@ on_both![
     a_log_of_a_row_that_someone_else_made_has_not_seen_that,
     edits_made_while_a_log_is_sent_stay_pending,
     a_counter_counts_each_entry_once,
+    a_row_made_anew_has_what_it_was_made_with,
     a_whole_row_is_decided_as_one_and_the_loser_is_kept,
     whole_rows_are_made_and_deleted,
     the_file_keeps_its_mode,
@@ -236,6 +237,29 @@ fn a_counter_counts_each_entry_once(backend: Backend) {
             device.value("SELECT priority FROM todos").as_deref(),
             Some("6")
         );
+    }
+}
+
+fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
+    let values = format!(
+        "INTO todos (id, title, done) VALUES ('{}', 'anew', 0)",
+        id(1)
+    );
+    let replaced = format!("INSERT OR REPLACE {values}");
+    let deleted = format!("DELETE FROM todos; INSERT {values}");
+    let edited = format!("UPDATE todos SET note = 'new'; DELETE FROM todos; INSERT {values}");
+    for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
+        for sql in [&replaced, &deleted, &edited] {
+            let server = one_todo(backend);
+            let device = device(&server);
+            device.sql(sql);
+            sync(&device, mode);
+            let row = server.anonymous().row("todos", &id(1));
+            let columns = (&row["title"], &row["note"]);
+            assert_eq!(columns, (&json!("anew"), &Json::Null), "{mode:?}: {sql}");
+            device.assert_equals(&server.anonymous(), "todos");
+            assert!(ledger(&server, "").is_empty(), "{mode:?}: {sql}");
+        }
     }
 }
 

@@ -94,19 +94,33 @@ pub(crate) fn entries(
             }
             Event::Made(values) => {
                 entry.action = Op::Insert;
-                // NULL is what a column is without being written; but a group is sent whole.
+                // NULL is what a column is without being written; but a group is sent whole, and a row that is made
+                // anew does not keep what it held before.
                 let is_written = |position: usize| {
                     let mut found = values.iter().filter(|(at, _)| *at == position);
                     found.any(|(_, value)| *value != Stored::Null)
                 };
+                let earlier = lines.get(..at.saturating_sub(taken)).unwrap_or_default();
+                if earlier.iter().any(|line| line.op == LineOp::Deleted) {
+                    // Nor has its maker seen less of it than whoever deleted it.
+                    entry.base_version = Some(before.held.least_base(version));
+                }
+                let was_written = |position: usize| {
+                    let column = paired.local.columns.get(position);
+                    let mut of_it = earlier
+                        .iter()
+                        .filter(|line| column.is_some_and(|c| is_of(line, &c.name)));
+                    of_it.any(|line| line.old != Stored::Null)
+                };
                 let is_sent = |position: usize| {
-                    let there = paired.column(position);
+                    let group = paired.group_of(position);
+                    let takes_null = paired
+                        .column(position)
+                        .is_some_and(|there| !there.filled_in);
                     is_written(position)
-                        || there.is_some_and(|there| !there.filled_in)
-                            && paired
-                                .group_of(position)
-                                .iter()
-                                .any(|(at, _)| is_written(*at))
+                        || takes_null
+                            && (was_written(position)
+                                || group.iter().any(|(at, _)| is_written(*at)))
                 };
                 for (position, value) in values.iter().filter(|(at, _)| is_sent(*at)) {
                     put(paired, *position, value, &mut entry)?;
