@@ -198,6 +198,8 @@ impl Server {
         let answer = catch_unwind(AssertUnwindSafe(call));
         crash::until_written();
         if crash::server_died() {
+            // A pull that has begun would wait for whoever reads it.
+            drop(answer);
             let is_in = self.died(write.as_ref(), before)?;
             if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
                 write.accepted(expected).for_each(accept);
