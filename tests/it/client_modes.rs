@@ -19,6 +19,7 @@ on_both![
     edits_made_while_a_log_is_sent_stay_pending,
     a_counter_counts_each_entry_once,
     a_row_made_anew_has_what_it_was_made_with,
+    a_row_made_anew_has_not_seen_what_others_made_of_it,
     a_whole_row_is_decided_as_one_and_the_loser_is_kept,
     whole_rows_are_made_and_deleted,
     the_file_keeps_its_mode,
@@ -240,26 +241,64 @@ fn a_counter_counts_each_entry_once(backend: Backend) {
     }
 }
 
-fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
-    let values = format!(
+fn anew() -> String {
+    format!(
         "INTO todos (id, title, done) VALUES ('{}', 'anew', 0)",
         id(1)
-    );
-    let replaced = format!("INSERT OR REPLACE {values}");
-    let deleted = format!("DELETE FROM todos; INSERT {values}");
-    let edited = format!("UPDATE todos SET note = 'new'; DELETE FROM todos; INSERT {values}");
+    )
+}
+
+fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
+    let replaced = format!("INSERT OR REPLACE {}", anew());
+    let made = format!("INSERT {}", anew());
+    let edit = "UPDATE todos SET note = 'new'";
+    let delete = "DELETE FROM todos";
+    // What the app does between one sync and the next.
+    let ways = [
+        vec![replaced.clone()],
+        vec![format!("{delete}; {made}")],
+        vec![format!("{edit}; {delete}; {made}")],
+        vec![delete.to_owned(), made.clone()],
+        vec![edit.to_owned(), delete.to_owned(), made],
+    ];
     for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
-        for sql in [&replaced, &deleted, &edited] {
+        for way in &ways {
             let server = one_todo(backend);
             let device = device(&server);
-            device.sql(sql);
-            sync(&device, mode);
+            for sql in way {
+                device.sql(sql);
+                sync(&device, mode);
+            }
             let row = server.anonymous().row("todos", &id(1));
             let columns = (&row["title"], &row["note"]);
-            assert_eq!(columns, (&json!("anew"), &Json::Null), "{mode:?}: {sql}");
+            assert_eq!(columns, (&json!("anew"), &Json::Null), "{mode:?}: {way:?}");
             device.assert_equals(&server.anonymous(), "todos");
-            assert!(ledger(&server, "").is_empty(), "{mode:?}: {sql}");
+            assert!(ledger(&server, "").is_empty(), "{mode:?}: {way:?}");
         }
+    }
+}
+
+/// The app knows what it deleted, and not what others did with the row since.
+fn a_row_made_anew_has_not_seen_what_others_made_of_it(backend: Backend) {
+    for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
+        let server = one_todo(backend);
+        let device = device(&server);
+        device.sql("DELETE FROM todos");
+        sync(&device, mode);
+        let ben = server.client("ben");
+        let back = json!({ "id": id(1), "title": "of ben", "note": "precious" });
+        let _ = ben.post("/v1/tables/todos/rows", &back);
+        assert_eq!(server.anonymous().row("todos", &id(1))["note"], "precious");
+        device.sql(&format!("INSERT {}", anew()));
+        sync(&device, mode);
+        let row = server.anonymous().row("todos", &id(1));
+        assert_eq!((&row["title"], &row["note"]), (&json!("anew"), &Json::Null));
+        let told = ledger(&server, "");
+        let told: String = told.iter().map(|entry| entry["lost"].to_string()).collect();
+        assert!(
+            told.contains("of ben") && told.contains("precious"),
+            "{mode:?}: {told}"
+        );
     }
 }
 

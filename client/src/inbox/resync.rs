@@ -122,6 +122,9 @@ pub(crate) fn finish(
             versions::forget(file, &row)?;
             held::forget(file, &row)?;
         }
+        if lost {
+            versions::forget_unseen(file, number)?;
+        }
     }
     file.execute("DELETE FROM colsync_seen", &[])?;
     file.set_meta(Meta::LostHistory, None)?;

@@ -1,7 +1,7 @@
 //! The server's version of each row: what the client had in view, and names as the base of its edits.
 //!
 //! Only versions other than 1 are kept: of a million rows that no one has edited since they were imported,
-//! nothing is.
+//! nothing is. That of a row which the app has deleted stays: if it makes the row anew, it has seen what was there.
 
 use colsync_shared::sqlite::Stored;
 
@@ -14,13 +14,16 @@ const FIRST: i64 = 1;
 
 /// The row's version as the server last told it.
 pub(crate) fn of(file: &mut File, row: &RowRef) -> Result<i64, Error> {
+    Ok(kept(file, row)?.unwrap_or(FIRST))
+}
+
+/// The version that is kept of the row, if any is.
+pub(crate) fn kept(file: &mut File, row: &RowRef) -> Result<Option<i64>, Error> {
     let found = file.first(
         "SELECT version FROM colsync_versions WHERE table_number = :? AND row_id = :?",
         &[Stored::Int(row.table), row.id.0.clone()],
     )?;
-    Ok(found
-        .and_then(|row| row.first().and_then(int))
-        .unwrap_or(FIRST))
+    Ok(found.and_then(|row| row.first().and_then(int)))
 }
 
 /// Whether every row is at its first version.
@@ -41,6 +44,16 @@ pub(crate) fn set(file: &mut File, row: &RowRef, version: i64) -> Result<(), Err
             row.id.0.clone(),
             Stored::Int(version),
         ],
+    )?;
+    Ok(())
+}
+
+/// Forgets the versions of a table's rows that a pull from the beginning has not brought.
+pub(crate) fn forget_unseen(file: &mut File, table: i64) -> Result<(), Error> {
+    file.execute(
+        "DELETE FROM colsync_versions WHERE table_number = :? AND NOT EXISTS (SELECT 1 FROM colsync_seen AS seen \
+         WHERE seen.table_number = colsync_versions.table_number AND seen.row_id = colsync_versions.row_id)",
+        &[Stored::Int(table)],
     )?;
     Ok(())
 }

@@ -101,6 +101,7 @@ pub(crate) fn draft(
             if let Some(reason) = values.find_map(|(at, value)| no_text(paired, at, value)) {
                 return Ok(Draft::Waits(reason));
             }
+            edit.base_version = made_over(file, paired, history)?;
             insert(paired, history, &row, &mut edit);
         }
         Net::Update(changed) => {
@@ -131,6 +132,23 @@ pub(crate) fn draft(
     Ok(Draft::Edit(edit))
 }
 
+/// The version of the row that the app deleted before it made this one, if it did: all of that was in its view.
+pub(crate) fn made_over(
+    file: &mut File,
+    paired: &Paired,
+    history: &History,
+) -> Result<Option<i64>, Error> {
+    // An id that the server makes is another row's next time; and what it has lost, it may have anew.
+    if history.existed || !history.is_local || paired.makes_key {
+        return Ok(None);
+    }
+    let Some(version) = versions::kept(file, &history.row)? else {
+        return Ok(None);
+    };
+    let held = held::of(file, &history.row)?;
+    Ok(Some(held.least_base(version)))
+}
+
 /// Why a value cannot be told to the server: bytes, or text that is no UTF-8, where it has text. In base64 they
 /// would be another value.
 pub(crate) fn no_text(paired: &Paired, position: usize, value: &Stored) -> Option<String> {
@@ -147,7 +165,8 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
         let Some(column) = paired.column(position) else {
             continue;
         };
-        // NULL is what a column is without being written; where it takes none, the server fills it in.
+        // NULL is what a column is without being written, but in a row that is made anew; where it takes none, the
+        // server fills it in.
         let is_written = !matches!(value, Stored::Null);
         let written_null = history
             .times
@@ -158,7 +177,8 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
             row.get(*at)
                 .is_some_and(|value| !matches!(value, Stored::Null))
         });
-        let takes_null = (written_null || is_grouped) && !column.filled_in;
+        let is_anew = edit.base_version.is_some();
+        let takes_null = (written_null || is_grouped || is_anew) && !column.filled_in;
         if paired.local.is_key(position) || !(is_written || takes_null) {
             continue;
         }

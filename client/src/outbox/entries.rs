@@ -30,6 +30,8 @@ pub(crate) struct Told {
 /// What the row was for the server before the app edited it.
 pub(crate) struct Before<'a> {
     pub(crate) version: i64,
+    /// The version of the row that the app deleted before it made this one, if it did.
+    pub(crate) made_over: Option<i64>,
     pub(crate) held: &'a Held,
     /// Whether a delete removes the row for good.
     pub(crate) hard_delete: bool,
@@ -62,7 +64,7 @@ pub(crate) fn entries(
     // Whoever makes a row has seen nothing of one that someone else made. What its own entries make is in its view
     // without a version, as they are of one push.
     let version = match lines.first().map(|line| line.op) {
-        Some(LineOp::Inserted) => 0,
+        Some(LineOp::Inserted) => before.made_over.unwrap_or(0),
         Some(LineOp::Changed | LineOp::Deleted | LineOp::MayBeReplaced) | None => before.version,
     };
     let mut at = 0;
@@ -101,7 +103,8 @@ pub(crate) fn entries(
                     found.any(|(_, value)| *value != Stored::Null)
                 };
                 let earlier = lines.get(..at.saturating_sub(taken)).unwrap_or_default();
-                if earlier.iter().any(|line| line.op == LineOp::Deleted) {
+                let is_over = before.made_over.is_some();
+                if is_over || earlier.iter().any(|line| line.op == LineOp::Deleted) {
                     // Nor has its maker seen less of it than whoever deleted it.
                     entry.base_version = Some(before.held.least_base(version));
                 }
@@ -119,7 +122,8 @@ pub(crate) fn entries(
                         .is_some_and(|there| !there.filled_in);
                     is_written(position)
                         || takes_null
-                            && (was_written(position)
+                            && (is_over
+                                || was_written(position)
                                 || group.iter().any(|(at, _)| is_written(*at)))
                 };
                 for (position, value) in values.iter().filter(|(at, _)| is_sent(*at)) {

@@ -206,7 +206,9 @@ impl One<'_> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {
             write::delete(self.file, self.paired, &self.row.id)?;
-            versions::forget(self.file, &self.row)?;
+            if let Some(version) = receipt.version {
+                versions::set(self.file, &self.row, version)?;
+            }
             return held::forget(self.file, &self.row);
         }
         if let Some(version) = receipt.version {
@@ -239,12 +241,12 @@ impl One<'_> {
         apply::put_or_hold(self.file, self.paired, &self.row, &waiting)
     }
 
-    /// The version that the edit was made from. Whoever makes a row has seen nothing of another's, and all of
-    /// what it made itself.
+    /// The version that the edit was made from. Whoever makes a row has seen nothing of another's but what it deleted, and
+    /// all of what it made itself.
     fn before(&self, receipt: &Receipt) -> i64 {
         match (self.makes(), receipt.version) {
             (true, Some(version)) if receipt.created => version,
-            (true, _) => 0,
+            (true, _) => self.edit.base_version.unwrap_or(0),
             (false, _) => self.edit.base_version.unwrap_or(held::LOST),
         }
     }

@@ -8,7 +8,7 @@ use crate::file::File;
 use crate::inbox::{held, versions};
 use crate::keys::{self, Stance};
 use crate::outbox::body::{Entry, WholeRow};
-use crate::outbox::edit::{Draft, WireEdit, draft, no_text};
+use crate::outbox::edit::{Draft, WireEdit, draft, made_over, no_text};
 use crate::outbox::entries::{Before, entries};
 use crate::outbox::history::{History, row_now};
 use crate::outbox::mode::Mode;
@@ -106,12 +106,12 @@ pub(super) fn net(
     {
         all.remove(name);
     }
-    // Whoever makes a row has seen nothing of another one with its id.
+    // Whoever makes a row has seen nothing of another one with its id, but what it deleted.
     let base = if history.existed {
         let version = versions::of(file, &history.row)?;
         held::of(file, &history.row)?.least_base(version)
     } else {
-        0
+        made_over(file, paired, history)?.unwrap_or(0)
     };
     let row = WholeRow::of(edit, base, all);
     Ok(Written::Items(vec![Item::Row(row)], upto))
@@ -137,6 +137,7 @@ pub(super) fn logged(
     let held = held::of(file, &history.row)?;
     let before = Before {
         version: versions::of(file, &history.row)?,
+        made_over: made_over(file, paired, history)?,
         held: &held,
         hard_delete: paired.hard_delete,
     };
