@@ -278,27 +278,38 @@ fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
     }
 }
 
-/// The app knows what it deleted, and not what others did with the row since.
+/// The app knows what it deleted, and not what others did with the row before that, or since.
 fn a_row_made_anew_has_not_seen_what_others_made_of_it(backend: Backend) {
     for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
-        let server = one_todo(backend);
-        let device = device(&server);
-        device.sql("DELETE FROM todos");
-        sync(&device, mode);
-        let ben = server.client("ben");
-        let back = json!({ "id": id(1), "title": "of ben", "note": "precious" });
-        let _ = ben.post("/v1/tables/todos/rows", &back);
-        assert_eq!(server.anonymous().row("todos", &id(1))["note"], "precious");
-        device.sql(&format!("INSERT {}", anew()));
-        sync(&device, mode);
-        let row = server.anonymous().row("todos", &id(1));
-        assert_eq!((&row["title"], &row["note"]), (&json!("anew"), &Json::Null));
-        let told = ledger(&server, "");
-        let told: String = told.iter().map(|entry| entry["lost"].to_string()).collect();
-        assert!(
-            told.contains("of ben") && told.contains("precious"),
-            "{mode:?}: {told}"
-        );
+        for is_made_anew_by_ben in [true, false] {
+            let server = one_todo(backend);
+            let device = device(&server);
+            let ben = server.client("ben");
+            let precious = json!({ "title": "of ben", "note": "precious" });
+            if is_made_anew_by_ben {
+                device.sql("DELETE FROM todos");
+                sync(&device, mode);
+                let mut row = precious;
+                row["id"] = json!(id(1));
+                let _ = ben.post("/v1/tables/todos/rows", &row);
+            } else {
+                let _ = ben.patch(&crate::todo(1), &precious).expect(200);
+                // As SQL does, it takes what is there, and nobody hears of it.
+                let _ = server.anonymous().delete(&crate::todo(1)).expect(200);
+                device.sql("DELETE FROM todos");
+                sync(&device, mode);
+            }
+            device.sql(&format!("INSERT {}", anew()));
+            sync(&device, mode);
+            device.assert_equals(&server.anonymous(), "todos");
+            let row = server.row_dump();
+            let told = ledger(&server, "");
+            let told: String = told.iter().map(|entry| entry["lost"].to_string()).collect();
+            for value in ["of ben", "precious"] {
+                let is_kept = told.contains(value) || row.contains(value);
+                assert!(is_kept, "{mode:?} {is_made_anew_by_ben}: {row} {told}");
+            }
+        }
     }
 }
 

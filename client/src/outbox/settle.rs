@@ -206,8 +206,9 @@ impl One<'_> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {
             write::delete(self.file, self.paired, &self.row.id)?;
-            if let Some(version) = receipt.version {
-                versions::set(self.file, &self.row, version)?;
+            match self.deleted_in_view(receipt) {
+                Some(version) => versions::set(self.file, &self.row, version)?,
+                None => versions::forget(self.file, &self.row)?,
             }
             return held::forget(self.file, &self.row);
         }
@@ -239,6 +240,16 @@ impl One<'_> {
         // Where the table refuses them, they are not in view.
         waiting.note_unseen(self.before(receipt));
         apply::put_or_hold(self.file, self.paired, &self.row, &waiting)
+    }
+
+    /// The version of the row that the app deleted, as far as it had it in view; none where others did. What a receipt
+    /// brings beside, nobody looks at any more.
+    fn deleted_in_view(&self, receipt: &Receipt) -> Option<i64> {
+        match self.edit.op {
+            Op::Delete | Op::HardDelete if receipt.changed.is_empty() => receipt.version,
+            Op::Delete | Op::HardDelete => self.edit.base_version,
+            Op::Insert | Op::Update | Op::Replace => None,
+        }
     }
 
     /// The version that the edit was made from. Whoever makes a row has seen nothing of another's but what it deleted, and
