@@ -18,7 +18,7 @@ use super::clock::Clock;
 use super::crash::{self, Death};
 use super::file::{Columns, File};
 use super::journal::{Journal, Writer};
-use super::plan::{Sync, Table};
+use super::plan::{Sync, Table, Way};
 use super::tables::literal;
 
 /// A client's file, its clock, and copies of it.
@@ -151,6 +151,94 @@ impl Device {
         Ok(())
     }
 
+    /// The app puts a new row in the place of the one at `place`.
+    pub(super) fn replace_row(
+        &mut self,
+        journal: &mut Journal,
+        table: Table,
+        place: u8,
+        mask: u8,
+    ) -> Result<(), String> {
+        let Some((id, now)) = self.file.at(table, "true", place) else {
+            return Ok(());
+        };
+        let named = self.new_values(table, mask, &now);
+        let sql = insertion(table, &id, &named).replacen("INSERT", "INSERT OR REPLACE", 1);
+        self.file.execute(&sql)?;
+        let columns = table.columns().iter();
+        let mut row: Columns = columns.map(|c| (c.name, Json::Null)).collect();
+        row.extend(named);
+        let values: Vec<_> = row.into_iter().collect();
+        journal.write_row(Writer::Device(self.number), (table, &id), &now, &values);
+        Ok(())
+    }
+
+    /// The user takes back what was done to the row at `place`; whether anything was.
+    pub(super) fn undo(
+        &mut self,
+        journal: &mut Journal,
+        table: Table,
+        place: u8,
+    ) -> Result<bool, String> {
+        let pending = self.client().pending().map_err(|why| why.to_string())?;
+        let mut pending = pending
+            .into_iter()
+            .filter(|edit| edit.table == table.name());
+        let many = pending.clone().count();
+        let Some(id) = usize::from(place)
+            .checked_rem(many)
+            .and_then(|at| pending.nth(at))
+        else {
+            return Ok(false);
+        };
+        let id = id.id;
+        let before = self.rows(table).remove(&id);
+        self.client()
+            .undo(table.name(), &id)
+            .map_err(|why| format!("undo of {id}: {why}"))?;
+        before
+            .iter()
+            .flat_map(Columns::values)
+            .for_each(|value| journal.see(value));
+        journal.lose_count(&id);
+        match self.rows(table).remove(&id) {
+            Some(row) => journal.whole(table, &row),
+            None => journal.delete(table, &id),
+        }
+        Ok(true)
+    }
+
+    /// The user has one of the refused edits made again; whether there is any.
+    pub(super) fn retry(&mut self, journal: &mut Journal, which: u8) -> Result<bool, String> {
+        let mut letters = self
+            .client()
+            .dead_letters()
+            .map_err(|why| why.to_string())?;
+        let Some(at) = usize::from(which).checked_rem(letters.len()) else {
+            return Ok(false);
+        };
+        let letter = letters.swap_remove(at);
+        let table = Table::of_name(&letter.table).unwrap();
+        let id = letter.edit["id"].as_str().unwrap().to_owned();
+        let before = self.rows(table).remove(&id);
+        self.client()
+            .retry_dead_letter(letter.number)
+            .map_err(|why| format!("retry of {id}: {why}"))?;
+        let now = before.unwrap_or_default();
+        journal.lose_count(&id);
+        match self.rows(table).remove(&id) {
+            Some(row) => {
+                let values: Vec<_> = row.into_iter().collect();
+                journal.write_row(Writer::Device(self.number), (table, &id), &now, &values);
+            }
+            None => {
+                now.values().for_each(|value| journal.see(value));
+                journal.delete(table, &id);
+            }
+        }
+        Ok(true)
+    }
+
     /// The app deletes the row at `place`.
     pub(super) fn delete(
         &mut self,
@@ -184,10 +272,10 @@ impl Device {
     /// Starts a sync; the client dies by `death`.
     pub(super) fn sync(&mut self, sync: &Sync, death: Option<Death>) -> Syncing {
         let (calling, calls) = channel();
-        let mode = if sync.log {
-            Mode::TransactionLog
-        } else {
-            Mode::Differential
+        let mode = match sync.way {
+            Way::Columns => Mode::Differential,
+            Way::Log => Mode::TransactionLog,
+            Way::Rows => Mode::WholeRow,
         };
         let settings = Settings {
             server: Some("http://server.test".to_owned()),

@@ -121,6 +121,11 @@ impl Journal {
         self.uncountable.insert(id.to_owned());
     }
 
+    /// What was counted in a row cannot be told from now on.
+    pub(super) fn lose_count(&mut self, id: &str) {
+        self.uncountable.insert(id.to_owned());
+    }
+
     pub(super) fn count(&mut self, id: &str, added: i64) {
         *self.counted.entry(id.to_owned()).or_default() += added;
     }

@@ -31,6 +31,8 @@ pub(super) struct Perils {
     pub(super) restores: bool,
     /// Months go by, and the server forgets.
     pub(super) purges: bool,
+    /// Clients and programs write whole rows, too. One that wins replaces what others have counted.
+    pub(super) whole_rows: bool,
 }
 
 /// A table of the simulation.
@@ -61,6 +63,21 @@ pub(super) enum Step {
         place: u8,
         columns: u8,
     },
+    /// An app puts a new row in the place of the one at a place of its table, with `INSERT OR REPLACE`.
+    Replace {
+        device: usize,
+        table: Table,
+        place: u8,
+        columns: u8,
+    },
+    /// A user takes back what was done to the row at a place of its table, if anything was.
+    Undo {
+        device: usize,
+        table: Table,
+        place: u8,
+    },
+    /// A user has one of the refused edits made again.
+    Retry { device: usize, which: u8 },
     /// An app deletes the row at a place of its table.
     Delete {
         device: usize,
@@ -79,6 +96,13 @@ pub(super) enum Step {
     DirectDelete { table: Table, place: u8 },
     /// A program sends a bare PATCH, which may name a version.
     Patch {
+        table: Table,
+        place: u8,
+        columns: u8,
+        based: bool,
+    },
+    /// A program sends a bare PUT of a whole row, which may name a version; columns that it leaves out are NULL then.
+    Put {
         table: Table,
         place: u8,
         columns: u8,
@@ -124,12 +148,23 @@ pub(super) struct Sync {
     pub(super) opens: bool,
     /// What becomes of each of its calls; those beyond go well.
     pub(super) calls: Vec<Fault>,
-    /// Whether all that was done is sent, and not what it comes to.
-    pub(super) log: bool,
+    /// How pushes are written.
+    pub(super) way: Way,
     /// What happens meanwhile.
     pub(super) meanwhile: Vec<(Moment, Step)>,
     /// The client dies where this step of its work is reached for the nth time.
     pub(super) killed: Option<(usize, u8)>,
+}
+
+/// What a push tells of each row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The columns that differ.
+    Columns,
+    /// All that was done to it.
+    Log,
+    /// The whole row.
+    Rows,
 }
 
 /// A moment of a sync.
@@ -177,6 +212,7 @@ impl Plan {
             files: !restores && random.u8(..4) == 0,
             restores,
             purges: !restores && random.u8(..4) == 0,
+            whole_rows: random.u8(..4) == 0,
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -238,11 +274,27 @@ impl Draw {
                 which: place,
                 how: self.random.u8(..),
             },
-            6..16 => Step::Insert {
+            6..14 => Step::Insert {
                 device,
                 table,
                 row,
                 columns: self.random.u8(..),
+            },
+            14..16 => Step::Replace {
+                device,
+                table,
+                place,
+                columns: self.random.u8(..),
+            },
+            // Both wait for the end of a sync.
+            16..18 if may_sync => Step::Undo {
+                device,
+                table,
+                place,
+            },
+            18..20 if may_sync => Step::Retry {
+                device,
+                which: place,
             },
             16..42 => Step::Update {
                 device,
@@ -273,6 +325,12 @@ impl Draw {
                 based: self.random.bool(),
             },
             58..59 => Step::RestDelete { table, place },
+            59..62 if self.perils.whole_rows => Step::Put {
+                table,
+                place,
+                columns: self.random.u8(..),
+                based: self.random.bool(),
+            },
             59..86 if may_sync => Step::Sync(self.sync()),
             86..88 if self.perils.clocks => Step::Clock {
                 device,
@@ -340,7 +398,11 @@ impl Draw {
             batch: *self.random.choice(&[1, 2, 3, 5, 1_000]).unwrap_or(&1_000),
             compress: self.random.bool(),
             opens: self.random.u8(..6) == 0,
-            log: self.random.u8(..4) == 0,
+            way: match self.random.u8(..4) {
+                0 => Way::Log,
+                1 if self.perils.whole_rows => Way::Rows,
+                _ => Way::Columns,
+            },
             calls,
             meanwhile,
             killed: (self.perils.crashes && self.random.u8(..5) == 0)

@@ -1,6 +1,7 @@
 //! The server of a simulation: its process, its database, and the reference beside it.
 
 mod check;
+mod decision;
 mod write;
 
 use std::collections::{BTreeMap, HashMap};

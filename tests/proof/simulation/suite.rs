@@ -130,12 +130,19 @@ const FAULTS: &[&str] = &[
     "house kept",
     "direct write",
     "bare write",
+    "log pushed",
+    "whole rows pushed",
+    "whole row put",
+    "whole rows in conflict",
     "texts merged",
     "texts in conflict",
     "documents merged",
     "documents in conflict",
     "groups in conflict",
     "groups edited in part",
+    "refused by a constraint",
+    "refused edit retried",
+    "edit undone",
     "decision: kept",
     "decision: promoted",
     "decision: another value",
@@ -211,7 +218,10 @@ impl Ground {
         let create = create.join("; ");
         let clock = Clock::default();
         let mut server = File::open(seedlings.server.clone(), &clock);
-        server.execute(&create).unwrap();
+        let bounded = Table::ALL.iter().map(|table| table.create_bounded());
+        for create in bounded {
+            server.execute(&create).unwrap();
+        }
         for (table, id, values) in adopted() {
             server.execute(&insertion(table, &id, &values)).unwrap();
         }

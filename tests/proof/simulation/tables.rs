@@ -121,11 +121,33 @@ impl Table {
         self == Table::Tasks
     }
 
+    /// Whether a whole row that was written later wins a conflict; the server's does otherwise.
+    pub(super) fn takes_later_rows(self) -> bool {
+        self == Table::Notes
+    }
+
+    /// The column of which its database refuses values from this bound on, if there is one.
+    pub(super) fn bounded(self) -> Option<(&'static str, i64)> {
+        (self == Table::Notes).then_some(("best", 900))
+    }
+
+    /// As apps have it; they do not know the bound.
     pub(super) fn create(self) -> String {
+        self.create_with("")
+    }
+
+    /// As the server has it.
+    pub(super) fn create_bounded(self) -> String {
+        let bound = self.bounded();
+        let check = bound.map(|(name, bound)| format!(", CHECK ({name} < {bound})"));
+        self.create_with(&check.unwrap_or_default())
+    }
+
+    fn create_with(self, check: &str) -> String {
         let columns = self.columns().iter();
         let columns: String = columns.map(|c| format!(", {} {}", c.name, c.sql)).collect();
         format!(
-            "CREATE TABLE {} (id UUID PRIMARY KEY NOT NULL{columns})",
+            "CREATE TABLE {} (id UUID PRIMARY KEY NOT NULL{columns}{check})",
             self.name()
         )
     }
@@ -141,9 +163,14 @@ impl Table {
         let columns: String = columns
             .map(|c| format!("{} = '{}'\n", c.name, c.policy))
             .collect();
+        let rows = if self.takes_later_rows() {
+            "last_writer_wins"
+        } else {
+            "server_wins"
+        };
         let (name, (group, members)) = (self.name(), self.group());
         format!(
-            "[tables.{name}]\nedit_after_delete = '{after}'\ngroups = {{ {group} = {members:?} }}\n\
+            "[tables.{name}]\nedit_after_delete = '{after}'\nrow_policy = '{rows}'\ngroups = {{ {group} = {members:?} }}\n\
              [tables.{name}.columns]\n{columns}"
         )
     }

@@ -37,6 +37,8 @@ pub(super) struct World {
     written: u64,
     /// Whether a copy of a file or of the database was ever put back: then counters may have counted twice.
     put_back: bool,
+    /// Whether whole rows are written: then one may have replaced what others had counted.
+    replaced: bool,
     pub(super) counts: Counts,
     /// What was asked and answered, where that is wanted.
     pub(super) trace: Option<Vec<String>>,
@@ -71,6 +73,7 @@ impl World {
             late: Vec::new(),
             written: 0,
             put_back: false,
+            replaced: plan.perils.whole_rows,
             counts: Counts::new(),
             trace: None,
         };
@@ -135,6 +138,26 @@ impl World {
                 place,
                 columns,
             } => self.devices[*device].update(&mut self.journal, *table, *place, *columns)?,
+            Step::Replace {
+                device,
+                table,
+                place,
+                columns,
+            } => self.devices[*device].replace_row(&mut self.journal, *table, *place, *columns)?,
+            Step::Undo {
+                device,
+                table,
+                place,
+            } => {
+                if self.devices[*device].undo(&mut self.journal, *table, *place)? {
+                    self.count("edit undone");
+                }
+            }
+            Step::Retry { device, which } => {
+                if self.devices[*device].retry(&mut self.journal, *which)? {
+                    self.count("refused edit retried");
+                }
+            }
             Step::Delete {
                 device,
                 table,
@@ -157,6 +180,12 @@ impl World {
                 columns,
                 based,
             } => self.patch(*table, *place, *columns, *based)?,
+            Step::Put {
+                table,
+                place,
+                columns,
+                based,
+            } => self.put(*table, *place, *columns, *based)?,
             Step::RestDelete { table, place } => self.rest_delete(*table, *place)?,
             Step::Decide { which, how } => self.decide(*which, *how)?,
             Step::Sync(sync) => drop(self.sync(sync)?),

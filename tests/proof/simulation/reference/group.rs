@@ -84,22 +84,15 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
         wanted(name).is_some() || saw(cell.version, base_version, row.version, own) == Some(true)
     };
     let is_whole = members.iter().all(|(name, cell)| is_known(name, cell));
-    let touched = || -> Vec<(&'static str, Cell)> {
-        let cells = members.iter().map(|(name, cell)| {
-            let mut cell = (*cell).clone();
-            if cell.version == 0 && wanted(name).is_some() {
-                // A NULL that was there, and is named now, counts as made with the row.
-                cell.version = row.birth;
-            }
-            (*name, cell)
-        });
-        cells.collect()
+    let as_they_are = || -> Vec<(&'static str, Cell)> {
+        let cells = members.iter();
+        cells.map(|(name, cell)| (*name, (*cell).clone())).collect()
     };
     let is_there =
         |(name, wanted): &(&'static str, Wanted<'_>)| row.cells[name].value == *wanted.value;
     if edit.iter().all(is_there) {
         let is_later = stamp.as_ref().is_none_or(|stamp| *stamp < latest);
-        let mut cells = touched();
+        let mut cells = as_they_are();
         // What it leaves out may have changed since, and is not its writer's.
         if is_later && (is_whole || is_bare) {
             // The group's stamp is the latest among its columns'.
@@ -141,7 +134,7 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
         let sent = sent.map(|(name, wanted)| ((*name).to_owned(), wanted.value.clone()));
         Group {
             outcome,
-            cells: touched(),
+            cells: as_they_are(),
             lost: Some(Json::Object(sent.collect())),
         }
     };

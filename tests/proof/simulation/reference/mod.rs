@@ -4,8 +4,10 @@
 //! Values are JSON as on the wire, clients are text, times are µs.
 
 mod column;
+mod constraint;
 mod group;
 mod row;
+mod whole;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
@@ -14,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::plan::Table;
 use super::tables::Given;
+pub(super) use constraint::BROKEN;
 pub(super) use row::{Ledgered, canonical};
 
 /// What wrote a value last, and when.
@@ -73,6 +76,9 @@ impl Own {
         }
     }
 }
+
+/// The same of each row.
+type Owns = HashMap<(Table, String), Own>;
 
 /// All that the server keeps.
 #[derive(Debug, Clone, Default)]
@@ -214,15 +220,11 @@ impl Reference {
             receipts: None,
             old: false,
         });
-        let mut own = HashMap::new();
-        let mut ledger = Vec::new();
         let mut edits = request.body["edits"].as_array().unwrap().clone();
         if request.is_lost {
             edits.iter_mut().for_each(forget_bases);
         }
-        let receipts = edits.iter();
-        let receipts = receipts.map(|edit| self.edit(request, edit, &mut own, &mut ledger));
-        let mut receipts: Vec<Receipt> = receipts.collect();
+        let (mut receipts, ledger) = self.edits(request, &edits);
         for (edit, receipt) in edits.iter().zip(&mut receipts) {
             if receipt.created {
                 self.tell_end(edit, receipt);
@@ -242,8 +244,12 @@ impl Reference {
 
     /// Takes a single edit that is no push's.
     pub(super) fn alone(&mut self, request: &Request) -> (Receipt, Vec<Ledgered>) {
-        let mut ledger = Vec::new();
-        let receipt = self.edit(request, &request.body, &mut HashMap::new(), &mut ledger);
+        let (mut receipts, mut ledger) = self.edits(request, std::slice::from_ref(&request.body));
+        let receipt = receipts.remove(0);
+        if request.is_decision && receipt.code.is_some() {
+            // Its entry is there.
+            ledger.clear();
+        }
         (receipt, ledger)
     }
 
@@ -273,13 +279,13 @@ impl Reference {
         &mut self,
         request: &Request,
         edit: &Json,
-        own: &mut HashMap<(Table, String), Own>,
+        own: &mut Owns,
         ledger: &mut Vec<Ledgered>,
     ) -> Receipt {
         let key = key_of(edit);
         let own = own.entry(key.clone()).or_default();
         let Some(row) = self.rows.get_mut(&key) else {
-            if edit["op"] != "insert" {
+            if edit["op"] != "insert" && edit["op"] != "replace" {
                 let code = if self.gone.contains_key(&key) {
                     "row_gone"
                 } else {

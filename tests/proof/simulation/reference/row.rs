@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use super::column::{self, Wanted, is_by, saw};
+use super::column::{self, Became, Wanted, is_by, saw};
 use super::group;
 use super::{Cell, Own, Receipt, Request, Row, Stamp};
 use crate::simulation::plan::Table;
@@ -94,19 +94,19 @@ pub(super) fn made(request: &Request, table: Table, edit: &Json, version: i64) -
     (row, receipt)
 }
 
-struct Merging<'a> {
-    request: &'a Request,
-    table: Table,
-    id: &'a str,
-    row: &'a mut Row,
-    edit: &'a Json,
-    own: &'a Own,
+pub(super) struct Merging<'a> {
+    pub(super) request: &'a Request,
+    pub(super) table: Table,
+    pub(super) id: &'a str,
+    pub(super) row: &'a mut Row,
+    pub(super) edit: &'a Json,
+    pub(super) own: &'a Own,
     /// The version before the edit.
-    before: i64,
-    base: Option<i64>,
-    whole: i64,
-    times: BTreeMap<String, i64>,
-    ledger: &'a mut Vec<Ledgered>,
+    pub(super) before: i64,
+    pub(super) base: Option<i64>,
+    pub(super) whole: i64,
+    pub(super) times: BTreeMap<String, i64>,
+    pub(super) ledger: &'a mut Vec<Ledgered>,
 }
 
 /// Merges an edit into its row.
@@ -135,6 +135,7 @@ pub(super) fn merged(
     let (columns, changed) = match edit["op"].as_str().unwrap() {
         "insert" => merging.insert(),
         "update" => merging.update(),
+        "replace" => merging.replace(),
         "delete" => (BTreeMap::new(), merging.delete()),
         other => panic!("{other}"),
     };
@@ -174,14 +175,14 @@ pub(super) fn merged(
     }
 }
 
-type Columns = BTreeMap<String, (&'static str, Json)>;
+pub(super) type Columns = BTreeMap<String, (&'static str, Json)>;
 
 impl Merging<'_> {
     fn client(&self) -> &str {
         &self.request.client
     }
 
-    fn stamp(&self, time: i64) -> Stamp {
+    pub(super) fn stamp(&self, time: i64) -> Stamp {
         (time, self.request.client.clone())
     }
 
@@ -192,7 +193,6 @@ impl Merging<'_> {
 
     /// Merges the columns; whether any value changed, and whether the edit left any trace.
     fn columns(&mut self, base: Option<i64>) -> (Columns, bool, bool) {
-        let (mut columns, mut changed, mut wrote) = (BTreeMap::new(), false, false);
         let sent = self.edit["columns"]
             .as_object()
             .cloned()
@@ -250,6 +250,13 @@ impl Merging<'_> {
             all.extend(group::each(group, &named));
         }
         self.ledger.extend(ledger);
+        self.put(all)
+    }
+
+    /// Puts what became of columns into the row: of each, whether the edit names it. Gives what is told of those, whether
+    /// any has changed, and whether the edit left any trace.
+    pub(super) fn put(&mut self, all: Vec<(&'static str, bool, Became)>) -> (Columns, bool, bool) {
+        let (mut columns, mut changed, mut wrote) = (BTreeMap::new(), false, false);
         for (name, is_named, mut became) in all {
             let stamp = &self.row.cells[name].stamp;
             changed |= became.cell.version > self.before;
@@ -285,11 +292,11 @@ impl Merging<'_> {
         self.table.revives() || self.request.is_decision
     }
 
-    fn is_deleted(&self) -> bool {
+    pub(super) fn is_deleted(&self) -> bool {
         self.row.deleted.value == json!(true)
     }
 
-    fn saw_delete(&self, base: Option<i64>) -> bool {
+    pub(super) fn saw_delete(&self, base: Option<i64>) -> bool {
         let flag = &self.row.deleted;
         is_by(flag.stamp.as_ref(), self.client())
             || saw(flag.version, base, self.before, &self.own.versions) == Some(true)
@@ -306,7 +313,7 @@ impl Merging<'_> {
         });
     }
 
-    fn set_deleted(&mut self, deleted: bool, stamp: Stamp) {
+    pub(super) fn set_deleted(&mut self, deleted: bool, stamp: Stamp) {
         self.row.deleted = Cell {
             value: json!(deleted),
             stamp: Some(stamp),

@@ -7,7 +7,9 @@ use serde_json::{Value as Json, json};
 use super::{Answer, Server, Write};
 use crate::simulation::file::by_name;
 use crate::simulation::plan::Table;
-use crate::simulation::reference::{Cell, Expected, Ledgered, NOBODY, Receipt, Row, canonical};
+use crate::simulation::reference::{
+    BROKEN, Cell, Expected, Ledgered, NOBODY, Receipt, Row, canonical,
+};
 
 impl Server {
     pub(super) fn check(
@@ -127,7 +129,18 @@ impl Server {
             Table::ALL.into_iter().any(is_half)
         });
         let halves = halves.map(|_| "groups edited in part");
-        for event in merged.chain(lost).chain(groups).chain(halves) {
+        let rows = ledger.iter().filter(|entry| entry.kind == "row");
+        let rows = rows.map(|_| "whole rows in conflict");
+        let refused = receipts.iter().filter_map(|receipt| receipt.code);
+        let refused = refused.filter(|code| *code == BROKEN);
+        let refused = refused.map(|_| "refused by a constraint");
+        for event in merged
+            .chain(lost)
+            .chain(groups)
+            .chain(halves)
+            .chain(rows)
+            .chain(refused)
+        {
             *self.events.entry(event).or_default() += 1;
         }
     }
@@ -143,16 +156,22 @@ impl Server {
             self.conflicts += 1;
             let text = |at: usize| line[at].as_str().map(str::to_owned);
             let column = text(3);
+            let kind = kind(&text(5).unwrap());
+            let is_told = column.is_some() || kind == "constraint";
             found.push(Ledgered {
                 table: Table::of_name(line[1].as_str().unwrap()).unwrap().name(),
                 row: text(2).unwrap(),
-                kind: kind(&text(5).unwrap()),
+                kind,
                 kept: column.is_some().then(|| canonical(&line[6])),
-                lost: column.is_some().then(|| canonical(&line[4])),
+                lost: is_told.then(|| canonical(&line[4])),
                 column,
             });
         }
         let mut expected = expected.to_vec();
+        // What is refused again is there already.
+        expected.retain(|entry| {
+            entry.kind != "constraint" || found.contains(entry) || !self.has_refused(entry)
+        });
         expected.sort();
         found.sort();
         if found == expected {
@@ -161,6 +180,16 @@ impl Server {
         Err(format!(
             "in the ledger {expected:?}\nbut it gained {found:?}"
         ))
+    }
+
+    /// Whether the ledger has an edit that a constraint refused, and that waits for a decision.
+    fn has_refused(&mut self, entry: &Ledgered) -> bool {
+        let sql = "SELECT lost FROM colsync_conflicts \
+                   WHERE kind = 'constraint' AND state <> 'resolved' AND table_name = :? AND row_id = :?";
+        let known = self.file.lines(sql, &[entry.table, &entry.row]);
+        known
+            .iter()
+            .any(|lost| entry.lost.as_ref() == Some(&canonical(lost)))
     }
 
     /// Reads all rows. Of one that is word for word as it was, what was read before is still right.
@@ -234,7 +263,7 @@ pub(crate) fn plain(answer: &Answer) -> Json {
 
 /// What an entry of the ledger is about.
 fn kind(text: &str) -> &'static str {
-    let known = ["column", "group", "deleted", "row"];
+    let known = ["column", "group", "deleted", "row", "constraint"];
     let known = known.into_iter().find(|kind| *kind == text);
     known.unwrap_or_else(|| panic!("an entry about a {text}"))
 }
@@ -289,6 +318,12 @@ fn row_of(table: Table, line: &str) -> ((Table, String), Row) {
     let client = client.map_or(NOBODY.to_owned(), |uuid| uuid.to_string());
     let default = line[3].as_i64().map(|time| (time, client));
     let cell = |name: &str, value: Json, may_be_nobodys: bool| match stamps.get(name) {
+        // An edit has named it, and nobody has written it.
+        Some(entry) if value.is_null() && entry[0].is_null() => Cell {
+            value,
+            stamp: None,
+            version: 0,
+        },
         Some(entry) => {
             let time = entry[0].as_i64();
             let by = entry[1].as_str().unwrap_or(NOBODY).to_owned();

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Sent, Server};
+use crate::simulation::plan::Table;
 use crate::simulation::reference::{ADMINISTRATOR, Expected, NOBODY, Request, micros};
 
 /// A request that writes.
@@ -64,7 +65,7 @@ impl Server {
             };
             return Some(Write::Decision(id.to_owned(), request));
         }
-        if sent.path.starts_with("/v1/sync/push") || sent.path.starts_with("/v1/sync/log") {
+        if ["push", "log", "rows"].contains(&sent.path.strip_prefix("/v1/sync/").unwrap_or("")) {
             let plain = match header("Content-Encoding") {
                 Some(_zstd) => zstd::decode_all(sent.body.as_slice()).unwrap(),
                 None => sent.body.clone(),
@@ -72,6 +73,9 @@ impl Server {
             let mut body: Json = serde_json::from_slice(&plain).unwrap();
             if let Some(entries) = body["entries"].as_array() {
                 body["edits"] = entries.iter().map(edit_of_entry).collect();
+            }
+            if let Some(rows) = body["rows"].as_array() {
+                body["edits"] = rows.iter().map(edit_of_row).collect();
             }
             return Some(Write::Push(request(body)));
         }
@@ -94,54 +98,21 @@ impl Server {
                 edit["op"] = json!("update");
                 edit["columns"] = Json::Object(columns.collect());
             }
+            "PUT" => {
+                let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
+                let table = Table::of_name(table).unwrap();
+                let all = table.columns().iter().map(|column| column.name);
+                let all = all.map(|name| {
+                    let value = columns.get(name).unwrap_or(&Json::Null);
+                    (name.to_owned(), json!({ "value": value }))
+                });
+                edit["op"] = json!("replace");
+                edit["columns"] = Json::Object(all.collect());
+            }
             "DELETE" => edit["op"] = json!("delete"),
             _ => return None,
         }
         Some(Write::Alone(request(edit)))
-    }
-
-    /// The edit that a decision about an entry of the ledger comes to; null where it writes nothing.
-    fn decided(&mut self, id: &str, decision: &Json) -> Json {
-        let sql = "SELECT json_array(table_name, row_id, kind, column_name, version, json(kept), json(lost)) \
-                   FROM colsync_conflicts WHERE id = :?";
-        let entry = self.file.lines(sql, &[id]).remove(0);
-        let (kind, kept) = (entry[2].as_str().unwrap(), &entry[5]);
-        let value = match decision["decision"].as_str().unwrap() {
-            "keep" => return Json::Null,
-            "take_lost" => &entry[6],
-            _ => &decision["value"],
-        };
-        let mut edit = json!({ "table": entry[0], "id": entry[1] });
-        // Made with what was kept in view, and nothing else.
-        let column =
-            |value: &Json, base: &Json| json!({ "value": value, "base": base, "base_version": 0 });
-        match kind {
-            "column" => {
-                let name = entry[3].as_str().unwrap();
-                edit["op"] = json!("update");
-                edit["columns"] = json!({ name: column(value, kept) });
-            }
-            "group" => {
-                // What it leaves out is as it was kept.
-                let members = kept.as_object().unwrap().iter();
-                let members = members.map(|(name, kept)| {
-                    (name.clone(), column(value.get(name).unwrap_or(kept), kept))
-                });
-                edit["op"] = json!("update");
-                edit["columns"] = Json::Object(members.collect());
-            }
-            _ if value["deleted"] == json!(true) => {
-                edit["op"] = json!("delete");
-                edit["base_version"] = entry[4].clone();
-            }
-            _ => {
-                // The columns were merged beneath the tombstone.
-                edit["op"] = json!("insert");
-                edit["base_version"] = entry[4].clone();
-                edit["columns"] = json!({});
-            }
-        }
-        edit
     }
 
     /// The entries of the ledger that have an administrator's decision.
@@ -193,6 +164,14 @@ fn edit_of_entry(entry: &Json) -> Json {
         (name, column)
     });
     edit["columns"] = Json::Object(columns.collect());
+    edit
+}
+
+/// A whole row as an edit.
+fn edit_of_row(row: &Json) -> Json {
+    let mut edit = edit_of_entry(row);
+    let is_deleted = row["deleted"] == json!(true);
+    edit["op"] = json!(if is_deleted { "delete" } else { "replace" });
     edit
 }
 

@@ -100,6 +100,11 @@ impl World {
                 });
                 Json::Object(named.collect())
             }
+            "constraint" => {
+                let name = ["title", "best"][usize::from(how > 128)];
+                let kept = entry[6].get(name).unwrap_or(&Json::Null);
+                json!({ name: new(name, kept, self.written) })
+            }
             _ => json!({ "deleted": how > 128 }),
         }
     }
@@ -108,26 +113,26 @@ impl World {
     fn note_decision(&mut self, table: Table, entry: &Json, value: &Json) {
         let id = entry[2].as_str().unwrap().to_owned();
         let kept = &entry[6];
-        let columns = table.columns().iter().map(|column| column.name);
-        match entry[3].as_str().unwrap() {
+        let named = |side: &Json| -> Columns {
+            let columns = table.columns().iter().map(|column| column.name);
+            let named = columns.filter_map(|name| Some((name, side.get(name)?.clone())));
+            named.collect()
+        };
+        let (value, kept) = match entry[3].as_str().unwrap() {
             "column" => {
-                let name = columns.into_iter().find(|name| entry[4] == *name).unwrap();
-                self.journal
-                    .write_value(Writer::There, (&id, name), kept, value);
+                let name = entry[4].as_str().unwrap();
+                (
+                    named(&json!({ name: value })),
+                    named(&json!({ name: kept })),
+                )
             }
-            "group" => {
-                let of = |side: &Json| -> Columns {
-                    let named = table.group().1.into_iter();
-                    named
-                        .filter_map(|name| Some((name, side.get(name)?.clone())))
-                        .collect()
-                };
-                let values: Vec<_> = of(value).into_iter().collect();
-                self.journal
-                    .write_row(Writer::There, (table, &id), &of(kept), &values);
-            }
-            _ if value["deleted"] == json!(true) => self.journal.delete(table, &id),
-            _ => {}
-        }
+            "group" | "constraint" => (named(value), named(kept)),
+            _ if value["deleted"] == json!(true) => return self.journal.delete(table, &id),
+            "row" => (named(&value["columns"]), named(&kept["columns"])),
+            _ => return,
+        };
+        let values: Vec<_> = value.into_iter().collect();
+        self.journal
+            .write_row(Writer::There, (table, &id), &kept, &values);
     }
 }

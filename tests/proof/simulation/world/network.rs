@@ -111,6 +111,11 @@ impl World {
     fn call(&mut self, sync: &Sync, number: usize, call: &Call) -> Result<Reply, String> {
         let sent = sent(&call.request);
         let fault = sync.calls.get(number).copied().unwrap_or(Fault::Well);
+        match sent.path.as_str() {
+            "/v1/sync/log" => self.count("log pushed"),
+            "/v1/sync/rows" => self.count("whole rows pushed"),
+            _ => {}
+        }
         self.wait(20_000);
         self.meanwhile(sync, Moment::Before(number))?;
         let cut = || Err(io::Error::from(io::ErrorKind::ConnectionReset));

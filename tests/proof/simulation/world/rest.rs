@@ -9,7 +9,7 @@ use super::there::IS_ALIVE;
 use crate::simulation::crash;
 use crate::simulation::file::Columns;
 use crate::simulation::journal::texts;
-use crate::simulation::plan::{Sync, Table};
+use crate::simulation::plan::{Sync, Table, Way};
 
 /// Rounds of syncs after which everything must have come to rest.
 const ROUNDS: usize = 12;
@@ -33,7 +33,7 @@ impl World {
                     batch: 1_000,
                     compress: true,
                     opens: false,
-                    log: false,
+                    way: Way::Columns,
                     calls: Vec::new(),
                     meanwhile: Vec::new(),
                     killed: None,
@@ -69,6 +69,7 @@ impl World {
             }
         }
         let mut places = self.everywhere();
+        let mut refused = HashSet::new();
         for device in &mut self.devices {
             let number = device.number;
             let queued = "SELECT json_array((SELECT count(*) FROM colsync_log), \
@@ -84,6 +85,7 @@ impl World {
                 texts(&json!(format!("{letter:?}")), &mut places);
                 let told = serde_json::to_value(&letter.edit).unwrap_or_default();
                 texts(&told, &mut places);
+                refused.extend(letter.edit["id"].as_str().map(str::to_owned));
             }
         }
         let vanished = self.journal.vanished(&places);
@@ -99,21 +101,23 @@ impl World {
                 .reference
                 .rows
                 .contains_key(&(*table, id.clone()));
-            if !is_there && !self.put_back {
+            if !is_there && !self.put_back && !refused.contains(id) {
                 return Err(format!("nobody deleted {id}"));
             }
         }
-        self.counters()
+        self.counters(&refused)
     }
 
-    /// Each count was counted once.
-    fn counters(&mut self) -> Result<(), String> {
-        if self.put_back {
+    /// Each count was counted once, but for those in rows of which an edit was refused.
+    fn counters(&mut self, refused: &HashSet<String>) -> Result<(), String> {
+        if self.put_back || self.replaced {
             return Ok(());
         }
         let rows = self.server.file.rows(Table::Notes, "true");
         for (id, sum) in self.journal.counts() {
-            let Some(row) = rows.get(id) else { continue };
+            let Some(row) = rows.get(id).filter(|_| !refused.contains(id)) else {
+                continue;
+            };
             let stock = row["stock"].as_i64().unwrap_or(0);
             if stock != sum {
                 return Err(format!(

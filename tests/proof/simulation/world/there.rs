@@ -14,6 +14,12 @@ pub(super) const IS_ALIVE: &str = "sync_deleted_at IS NULL";
 
 type Chosen = (String, Columns, Vec<(&'static str, Json)>);
 
+/// Whether the database takes a value.
+fn is_taken(table: Table, (name, value): &(&'static str, Json)) -> bool {
+    let bound = table.bounded().filter(|(bounded, _)| bounded == name);
+    bound.is_none_or(|(_, bound)| value.as_i64().is_none_or(|value| value < bound))
+}
+
 impl World {
     fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
@@ -38,7 +44,8 @@ impl World {
         if self.server.reference.rows.contains_key(&key) {
             return Ok(());
         }
-        let values = self.new_values(table, mask, &Columns::new());
+        let mut values = self.new_values(table, mask, &Columns::new());
+        values.retain(|value| is_taken(table, value));
         self.server
             .file
             .execute(&device::insertion(table, &key.1, &values))?;
@@ -59,9 +66,13 @@ impl World {
         place: u8,
         mask: u8,
     ) -> Result<(), String> {
-        let Some((id, now, values)) = self.chosen(table, place, mask) else {
+        let Some((id, now, mut values)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
+        values.retain(|value| is_taken(table, value));
+        if values.is_empty() {
+            return Ok(());
+        }
         self.server
             .file
             .execute(&device::update(table, &id, &values))?;
@@ -109,6 +120,34 @@ impl World {
         self.journal
             .write_row(Writer::There, (table, &id), &now, &values);
         self.rest("PATCH", table, &id, body.into_bytes(), (based, since))
+    }
+
+    pub(super) fn put(
+        &mut self,
+        table: Table,
+        place: u8,
+        mask: u8,
+        based: bool,
+    ) -> Result<(), String> {
+        let Some((id, now, named)) = self.chosen(table, place, mask) else {
+            return Ok(());
+        };
+        let members = named
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()));
+        let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
+        let mut row: Columns = table
+            .columns()
+            .iter()
+            .map(|c| (c.name, Json::Null))
+            .collect();
+        row.extend(named);
+        let since = self.journal.now();
+        let values: Vec<_> = row.into_iter().collect();
+        self.journal
+            .write_row(Writer::There, (table, &id), &now, &values);
+        self.count("whole row put");
+        self.rest("PUT", table, &id, body.into_bytes(), (based, since))
     }
 
     pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {

@@ -1,0 +1,110 @@
+//! Edits that make a row which the database refuses.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value as Json};
+
+use super::{Ledgered, Owns, Receipt, Reference, Request, Row, canonical, key_of};
+use crate::simulation::plan::Table;
+
+/// What such an edit's receipt says.
+pub(crate) const BROKEN: &str = "constraint_violation";
+
+impl Reference {
+    /// Takes the edits of a request: all as one if the database takes what they come to, or else each by itself.
+    pub(super) fn edits(
+        &mut self,
+        request: &Request,
+        edits: &[Json],
+    ) -> (Vec<Receipt>, Vec<Ledgered>) {
+        let may_break = edits.iter().any(names_too_much);
+        let before = may_break.then(|| (self.rows.clone(), self.gone.clone()));
+        match (self.together(request, edits), before) {
+            (Some(done), _) => done,
+            (None, Some((rows, gone))) => {
+                (self.rows, self.gone) = (rows, gone);
+                self.one_by_one(request, edits)
+            }
+            (None, None) => panic!("no edit breaks a constraint, and all together do"),
+        }
+    }
+
+    /// None if a constraint is broken when they are written: at the end, or where a row that they make is edited on.
+    fn together(
+        &mut self,
+        request: &Request,
+        edits: &[Json],
+    ) -> Option<(Vec<Receipt>, Vec<Ledgered>)> {
+        let (mut own, mut ledger, mut receipts) = (Owns::new(), Vec::new(), Vec::new());
+        let (mut touched, mut made) = (BTreeSet::new(), BTreeSet::new());
+        for edit in edits {
+            let key = key_of(edit);
+            if made.contains(&key) {
+                if touched.iter().any(|key| self.breaks(key)) {
+                    return None;
+                }
+                made.clear();
+            }
+            let is_new = !self.rows.contains_key(&key);
+            receipts.push(self.edit(request, edit, &mut own, &mut ledger));
+            if is_new && self.rows.contains_key(&key) {
+                made.insert(key.clone());
+            }
+            touched.insert(key);
+        }
+        let breaks = touched.iter().any(|key| self.breaks(key));
+        (!breaks).then_some((receipts, ledger))
+    }
+
+    fn one_by_one(&mut self, request: &Request, edits: &[Json]) -> (Vec<Receipt>, Vec<Ledgered>) {
+        let (mut own, mut ledger) = (Owns::new(), Vec::new());
+        let receipts = edits.iter().map(|edit| {
+            let key = key_of(edit);
+            let row = self.rows.get(&key).cloned();
+            let gone = self.gone.get(&key).copied();
+            let (own_before, many) = (own.get(&key).cloned(), ledger.len());
+            let receipt = self.edit(request, edit, &mut own, &mut ledger);
+            if !self.breaks(&key) {
+                return receipt;
+            }
+            self.rows.remove(&key);
+            self.rows.extend(row.map(|row| (key.clone(), row)));
+            self.gone.extend(gone.map(|version| (key.clone(), version)));
+            own.insert(key.clone(), own_before.unwrap_or_default());
+            ledger.truncate(many);
+            ledger.push(refused(&key, edit));
+            Receipt::rejected(BROKEN)
+        });
+        (receipts.collect(), ledger)
+    }
+
+    fn breaks(&self, key: &(Table, String)) -> bool {
+        let is_broken = |row: &Row| {
+            let bound = key.0.bounded();
+            bound.is_some_and(|(name, bound)| row.cells[name].value.as_i64() >= Some(bound))
+        };
+        self.rows.get(key).is_some_and(is_broken)
+    }
+}
+
+/// Whether an edit names a value that the database refuses.
+fn names_too_much(edit: &Json) -> bool {
+    let bound = key_of(edit).0.bounded();
+    bound.is_some_and(|(name, bound)| edit["columns"][name]["value"].as_i64() >= Some(bound))
+}
+
+/// What the ledger has of an edit that was refused.
+fn refused((table, id): &(Table, String), edit: &Json) -> Ledgered {
+    let sent = edit["columns"].as_object().into_iter().flatten();
+    let sent: Map<String, Json> = sent
+        .map(|(name, column)| (name.clone(), column["value"].clone()))
+        .collect();
+    Ledgered {
+        table: table.name(),
+        row: id.clone(),
+        kind: "constraint",
+        column: None,
+        kept: None,
+        lost: Some(canonical(&Json::Object(sent))),
+    }
+}
