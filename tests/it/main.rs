@@ -18,6 +18,7 @@ mod client_graphs;
 mod client_histories;
 mod client_keys;
 mod client_kinto;
+mod client_made_anew;
 mod client_modes;
 mod client_policies;
 mod client_refusals;

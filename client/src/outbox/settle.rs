@@ -242,10 +242,11 @@ impl One<'_> {
         apply::put_or_hold(self.file, self.paired, &self.row, &waiting)
     }
 
-    /// The version of the row that the app deleted, as far as it had it in view; none where others did. What a receipt
-    /// brings beside, nobody looks at any more.
+    /// The version of the row that the app deleted, as far as it had it in view; none where others did, or the id may
+    /// become another row's. What a receipt brings beside, nobody looks at any more.
     fn deleted_in_view(&self, receipt: &Receipt) -> Option<i64> {
         match self.edit.op {
+            _ if self.paired.makes_key => None,
             Op::Delete | Op::HardDelete if receipt.changed.is_empty() => receipt.version,
             Op::Delete | Op::HardDelete => self.edit.base_version,
             Op::Insert | Op::Update | Op::Replace => None,
