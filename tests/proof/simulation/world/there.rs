@@ -20,6 +20,15 @@ fn is_taken(table: Table, (name, value): &(&'static str, Json)) -> bool {
     bound.is_none_or(|(_, bound)| value.as_i64().is_none_or(|value| value < bound))
 }
 
+/// An object of these columns, as a body.
+fn document(values: &[(&'static str, Json)]) -> Vec<u8> {
+    let members = values
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone()));
+    let members: Map<String, Json> = members.collect();
+    Json::Object(members).to_string().into_bytes()
+}
+
 impl World {
     fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
@@ -112,14 +121,11 @@ impl World {
         let Some((id, now, values)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
-        let members = values
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
+        let body = document(&values);
         let since = self.journal.now();
         self.journal
             .write_row(Writer::There, (table, &id), &now, &values);
-        self.rest("PATCH", table, &id, body.into_bytes(), (based, since))
+        self.rest("PATCH", table, &id, body, (based, since))
     }
 
     pub(super) fn put(
@@ -132,10 +138,7 @@ impl World {
         let Some((id, now, named)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
-        let members = named
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), value.clone()));
-        let body = Json::Object(members.collect::<Map<_, _>>()).to_string();
+        let body = document(&named);
         let mut row: Columns = table
             .columns()
             .iter()
@@ -147,7 +150,7 @@ impl World {
         self.journal
             .write_row(Writer::There, (table, &id), &now, &values);
         self.count("whole row put");
-        self.rest("PUT", table, &id, body.into_bytes(), (based, since))
+        self.rest("PUT", table, &id, body, (based, since))
     }
 
     pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
