@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::row::RowMerge;
 use crate::Edit;
+use crate::receipt::Outcome;
 
 /// What the edits of one push have made of a row so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -50,8 +51,16 @@ impl Own {
             self.versions.push(merge.row.version);
         }
         for (at, merged) in &merge.columns {
-            let mut sent = edit.columns.iter().filter(|column| column.column == *at);
-            if sent.any(|column| column.value == merged.cell.value) {
+            // Only a merge leaves something else than what was sent, or than what was there.
+            let is_as_sent = match merged.outcome {
+                Outcome::Applied | Outcome::Unchanged => true,
+                Outcome::Merged => {
+                    let mut sent = edit.columns.iter().filter(|column| column.column == *at);
+                    sent.any(|column| column.value == merged.cell.value)
+                }
+                Outcome::Superseded | Outcome::Held => continue,
+            };
+            if is_as_sent {
                 self.mixed.remove(at);
             } else if merged.changed {
                 self.mixed.insert(*at);

@@ -111,7 +111,7 @@ pub(super) fn net(
         let version = versions::of(file, &history.row)?;
         held::of(file, &history.row)?.least_base(version)
     } else {
-        made_over(file, paired, history)?.unwrap_or(0)
+        edit.base_version.unwrap_or(0)
     };
     let row = WholeRow::of(edit, base, all);
     Ok(Written::Items(vec![Item::Row(row)], upto))

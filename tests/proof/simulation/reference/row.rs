@@ -95,9 +95,9 @@ pub(super) fn made(request: &Request, table: Table, edit: &Json, version: i64) -
 }
 
 pub(super) struct Merging<'a> {
-    pub(super) request: &'a Request,
+    request: &'a Request,
     pub(super) table: Table,
-    pub(super) id: &'a str,
+    id: &'a str,
     pub(super) row: &'a mut Row,
     pub(super) edit: &'a Json,
     pub(super) own: &'a Own,
@@ -105,8 +105,8 @@ pub(super) struct Merging<'a> {
     pub(super) before: i64,
     pub(super) base: Option<i64>,
     pub(super) whole: i64,
-    pub(super) times: BTreeMap<String, i64>,
-    pub(super) ledger: &'a mut Vec<Ledgered>,
+    times: BTreeMap<String, i64>,
+    ledger: &'a mut Vec<Ledgered>,
 }
 
 /// Merges an edit into its row.
@@ -302,11 +302,12 @@ impl Merging<'_> {
             || saw(flag.version, base, self.before, &self.own.versions) == Some(true)
     }
 
-    fn about_the_row(&mut self) {
+    /// The ledger gets an entry of this kind about the row as a whole.
+    pub(super) fn about_the_row(&mut self, kind: &'static str) {
         self.ledger.push(Ledgered {
             table: self.table.name(),
             row: self.id.to_owned(),
-            kind: "deleted",
+            kind,
             column: None,
             kept: None,
             lost: None,
@@ -331,7 +332,7 @@ impl Merging<'_> {
                 .stamp
                 .as_ref()
                 .is_none_or(|flag| stamp > *flag);
-            self.about_the_row();
+            self.about_the_row("deleted");
             if self.revives() && is_later {
                 self.set_deleted(false, stamp);
                 changed = true;
@@ -353,7 +354,7 @@ impl Merging<'_> {
                 self.set_deleted(false, (stamp.0.max(after), stamp.1));
                 changed = true;
             } else {
-                self.about_the_row();
+                self.about_the_row("deleted");
                 if flag.is_none_or(|flag| stamp >= flag) {
                     self.set_deleted(false, stamp);
                     changed = true;
@@ -404,7 +405,7 @@ impl Merging<'_> {
             (stamp, false)
         } else if flag.stamp.as_ref().is_some_and(|known| *known > stamp) {
             // Someone brought the row back after this delete was made.
-            self.about_the_row();
+            self.about_the_row("deleted");
             return false;
         } else {
             (stamp, true)
@@ -415,11 +416,11 @@ impl Merging<'_> {
             .flatten()
             .is_some_and(|edited| edited > own_stamp);
         if self.table.revives() && outlived && !self.request.is_decision {
-            self.about_the_row();
+            self.about_the_row("deleted");
             return false;
         }
         if contested || unseen.is_some() {
-            self.about_the_row();
+            self.about_the_row("deleted");
         }
         self.set_deleted(true, stamp);
         true

@@ -2,7 +2,7 @@
 
 use super::Cell;
 use super::column::{Became, saw};
-use super::row::{Columns, Ledgered, Merging};
+use super::row::{Columns, Merging};
 
 impl Merging<'_> {
     /// What it tells of its columns, and whether any has changed.
@@ -93,14 +93,7 @@ impl Merging<'_> {
             changed = true;
         }
         for _ in 0..entries {
-            self.ledger.push(Ledgered {
-                table: self.table.name(),
-                row: self.id.to_owned(),
-                kind: "row",
-                column: None,
-                kept: None,
-                lost: None,
-            });
+            self.about_the_row("row");
         }
         (columns, changed)
     }
