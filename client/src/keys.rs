@@ -3,13 +3,15 @@
 //!
 //! In the file, a number that is the local id of a row means that row, wherever the app wrote it. `links` knows
 //! which columns point to such tables, `locals` which numbers are local ids, `stance` what can be sent before
-//! they are replaced, `way` keeps them apart from the server's numbers, `learn` replaces them (`batch` does both for a
+//! they are replaced, `way` keeps them apart from the server's numbers, `reused`
+//! from those of rows that the app deleted before, `learn` replaces them (`batch` does both for a
 //! push), and `shift` is the one place that renames rows. Must not know the network. See ADR 0016.
 
 mod batch;
 mod learn;
 mod links;
 mod locals;
+mod reused;
 mod shift;
 mod stance;
 mod way;
@@ -21,6 +23,7 @@ pub(crate) use batch::{Batch, Missing, News};
 pub(crate) use learn::abandon;
 pub(crate) use links::Links;
 pub(crate) use locals::Locals;
+pub(crate) use reused::tell_apart;
 pub(crate) use shift::fresh;
 pub(crate) use stance::{Stance, stance};
 pub(crate) use way::{Moved, for_page};

@@ -2,6 +2,7 @@
 //! point to them, and all of it is the same everywhere in the end.
 
 mod failures;
+mod reused;
 mod storm;
 
 use std::collections::BTreeSet;

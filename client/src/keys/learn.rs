@@ -151,7 +151,8 @@ pub(crate) fn without_left_out(
     receipt: &mut Receipt,
 ) -> Result<Vec<LeftOut>, Error> {
     let mut found = Vec::new();
-    if edit.op != Op::Insert {
+    // A new row goes up as an insert or whole; of a whole row that was there before nothing is left out.
+    if !matches!(edit.op, Op::Insert | Op::Replace) {
         return Ok(found);
     }
     let candidates: Vec<(usize, &str)> = (0..paired.local.columns.len())

@@ -7,6 +7,7 @@ use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
 use super::locals::Standing;
+use super::reused::tell_apart;
 use super::shift;
 use super::{Links, Locals, number};
 use crate::error::Error;
@@ -114,6 +115,7 @@ pub(crate) fn for_page(
     if links.is_empty() {
         return Ok(Moved::new());
     }
+    tell_apart(file, tables, &links)?;
     let mut servers = Servers::default();
     for change in changes {
         let mut tables = tables.iter();

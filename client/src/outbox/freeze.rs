@@ -90,6 +90,7 @@ pub(crate) fn freeze(
 ) -> Result<Frost, Error> {
     let frost = file.write(|file| {
         let links = keys::Links::read(file, tables)?;
+        keys::tell_apart(file, tables, &links)?;
         let locals = keys::Locals::read(file, tables, &links)?;
         let mut ids = Ids {
             links: &links,

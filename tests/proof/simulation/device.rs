@@ -214,6 +214,7 @@ impl Device {
             .client()
             .dead_letters()
             .map_err(|why| why.to_string())?;
+        letters.retain(|letter| Table::of_name(&letter.table).is_some());
         let Some(at) = usize::from(which).checked_rem(letters.len()) else {
             return Ok(false);
         };

@@ -9,6 +9,7 @@ mod crash;
 mod device;
 mod file;
 mod journal;
+mod kin;
 mod plan;
 mod reference;
 mod server;

@@ -6,6 +6,8 @@
 
 use fastrand::Rng;
 
+use super::kin::{Act, Kind, What};
+
 /// What one simulation is made of.
 #[derive(Debug, Clone)]
 pub(super) struct Plan {
@@ -33,6 +35,9 @@ pub(super) struct Perils {
     pub(super) purges: bool,
     /// Clients and programs write whole rows, too. One that wins replaces what others have counted.
     pub(super) whole_rows: bool,
+    /// There are rows that point to each other, too, under keys that the server makes. A copy that is put back may make
+    /// such a row a second time, so not where there are copies.
+    pub(super) kin: bool,
 }
 
 /// A table of the simulation.
@@ -110,6 +115,8 @@ pub(super) enum Step {
     },
     /// A program sends a bare DELETE.
     RestDelete { table: Table, place: u8 },
+    /// Somebody does something to rows that point to each other.
+    Kin(Act),
     /// An administrator decides about an entry of the ledger, in one of some ways.
     Decide { which: u8, how: u8 },
     /// A client syncs.
@@ -205,14 +212,16 @@ impl Plan {
     pub(super) fn draw(seed: u64, steps: usize) -> Plan {
         let mut random = Rng::with_seed(seed);
         let restores = random.u8(..4) == 0;
+        let files = !restores && random.u8(..4) == 0;
         let perils = Perils {
             network: random.u8(..8) > 0,
             crashes: random.bool(),
             clocks: random.u8(..3) > 0,
-            files: !restores && random.u8(..4) == 0,
+            files,
             restores,
             purges: !restores && random.u8(..4) == 0,
             whole_rows: random.u8(..4) == 0,
+            kin: !restores && !files && random.u8(..3) == 0,
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -268,6 +277,9 @@ impl Draw {
         let (device, table) = (self.device(), self.table());
         let (place, columns) = (self.random.u8(..), self.columns());
         let row = self.random.u8(..24);
+        if self.perils.kin && self.random.u8(..3) == 0 {
+            return Step::Kin(self.act());
+        }
         match self.random.u8(..100) {
             0..3 => Step::Wait(self.wait()),
             3..6 => Step::Decide {
@@ -344,6 +356,26 @@ impl Draw {
             },
             92..100 => self.rare(device, may_sync),
             _ => Step::Wait(self.random.i64(0..2_000_000)),
+        }
+    }
+
+    fn act(&mut self) -> Act {
+        let kind = *self.random.choice(&Kind::ALL).unwrap_or(&Kind::Pets);
+        let by = (self.random.u8(..6) > 0).then(|| self.device());
+        let what = match self.random.u8(..16) {
+            0..6 => What::Make(kind),
+            6..9 => What::Name(kind),
+            9..13 => What::Point(kind),
+            // What a program does at the server breaks no foreign key.
+            _ if by.is_none() => What::Name(kind),
+            13..15 => What::Key(kind),
+            _ => What::Delete(kind),
+        };
+        Act {
+            by,
+            what,
+            place: self.random.u8(..),
+            other: self.random.u8(..),
         }
     }
 

@@ -18,6 +18,7 @@ use serde_json::Value as Json;
 use super::clock::Clock;
 use super::crash;
 use super::file::{Columns, File};
+use super::kin::Kind;
 use super::plan::Table;
 use super::reference::{Expected, Reference, Row};
 use super::tables::adopted;
@@ -97,11 +98,10 @@ pub(super) struct Answer {
 pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
 
 /// The server's configuration for the database at `path`.
-pub(super) fn configuration(path: &std::path::Path) -> Config {
-    let tables: String = Table::ALL
-        .iter()
-        .map(|table| table.configuration())
-        .collect();
+pub(super) fn configuration(path: &std::path::Path, has_kin: bool) -> Config {
+    let tables = Table::ALL.iter().map(|table| table.configuration());
+    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let tables: String = tables.chain(kin.map(|kind| kind.configuration())).collect();
     let text = format!(
         "database_url = 'sqlite://{}'\nadmin_token = '{ADMIN_TOKEN}'\n{tables}[limits]\npage_rows = 3\n\
          [database]\nconnections = 3\n",
@@ -111,13 +111,13 @@ pub(super) fn configuration(path: &std::path::Path) -> Config {
 }
 
 impl Server {
-    pub(super) fn new(path: PathBuf) -> Server {
+    pub(super) fn new(path: PathBuf, has_kin: bool) -> Server {
         let clock = Clock::default();
         let mut server = Server {
             node: None,
             open: HashMap::new(),
             answers: 0,
-            config: configuration(&path),
+            config: configuration(&path, has_kin),
             file: File::open(path, &clock),
             clock,
             reference: Reference::of_adopted(adopted(), BEGINNING),

@@ -16,6 +16,7 @@ use super::clock::Clock;
 use super::crash;
 use super::device::insertion;
 use super::file::File;
+use super::kin::{self, Kind};
 use super::plan::{Plan, Table};
 use super::server::configuration;
 use super::shrink::shrink;
@@ -148,6 +149,9 @@ const FAULTS: &[&str] = &[
     "decision: another value",
     "decision over a change",
     "decision repeated",
+    "related row written",
+    "related row written there",
+    "key changed",
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.
@@ -194,7 +198,9 @@ fn said() -> String {
 
 /// Where simulations are run: a folder in memory, and the files that they begin with.
 struct Ground {
-    seedlings: Seedlings,
+    plain: Seedlings,
+    /// With rows that point to each other.
+    kin: Seedlings,
     memory: PathBuf,
     _folder: TempDir,
 }
@@ -209,57 +215,34 @@ impl Ground {
             std::env::temp_dir()
         };
         let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
-        let seedlings = Seedlings {
-            server: folder.path().join("server.db"),
-            client: folder.path().join("client.db"),
-        };
         set_now(Time::from_micros(BEGINNING));
-        let create: Vec<String> = Table::ALL.iter().map(|table| table.create()).collect();
-        let create = create.join("; ");
-        let clock = Clock::default();
-        let mut server = File::open(seedlings.server.clone(), &clock);
-        let bounded = Table::ALL.iter().map(|table| table.create_bounded());
-        for create in bounded {
-            server.execute(&create).unwrap();
-        }
-        for (table, id, values) in adopted() {
-            server.execute(&insertion(table, &id, &values)).unwrap();
-        }
-        let names: Vec<String> = Table::ALL.iter().map(|t| t.name().to_owned()).collect();
-        let config = configuration(&seedlings.server);
-        colsync_server::serve::adopt(&config, &names, false).unwrap();
-        Node::open(config).unwrap().close();
-        drop(server);
-        let mut client = File::open(seedlings.client.clone(), &clock);
-        client
-            .execute("PRAGMA journal_mode = WAL")
-            .unwrap_or_default();
-        client.execute(&create).unwrap();
-        let tracking = Client::open(&seedlings.client, Settings::default()).unwrap();
-        names
-            .iter()
-            .for_each(|name| drop(tracking.track(name).unwrap()));
-        // Each device makes an identity of its own.
-        client
-            .execute("DELETE FROM colsync_meta WHERE name = 'client_id'")
-            .unwrap();
         Ground {
-            seedlings,
+            plain: seedlings(&folder.path().join("plain"), false),
+            kin: seedlings(&folder.path().join("kin"), true),
             memory,
             _folder: folder,
         }
     }
 
+    fn world(&self, plan: &Plan) -> World {
+        let seedlings = if plan.perils.kin {
+            &self.kin
+        } else {
+            &self.plain
+        };
+        World::new(plan, seedlings, &self.memory)
+    }
+
     /// What a plan breaks, if anything, and what it did.
     fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
-        let mut world = World::new(plan, &self.seedlings, &self.memory);
+        let mut world = self.world(plan);
         let broken = self.through(plan, &mut world);
         (broken, world.end())
     }
 
     /// What is asked and answered in a plan, step by step.
     fn trace(&self, plan: &Plan) -> Vec<String> {
-        let mut world = World::new(plan, &self.seedlings, &self.memory);
+        let mut world = self.world(plan);
         world.trace = Some(Vec::new());
         self.through(plan, &mut world);
         let told = world.trace.take().unwrap_or_default();
@@ -283,4 +266,45 @@ impl Ground {
             Err(_panic) => Some(format!("a panic: {}", said())),
         }
     }
+}
+
+/// Makes the files to begin with.
+fn seedlings(folder: &Path, has_kin: bool) -> Seedlings {
+    std::fs::create_dir_all(folder).unwrap();
+    let seedlings = Seedlings {
+        server: folder.join("server.db"),
+        client: folder.join("client.db"),
+    };
+    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let kin: Vec<String> = kin.map(|kind| kind.create()).collect();
+    let clock = Clock::default();
+    let mut server = File::open(seedlings.server.clone(), &clock);
+    let bounded = Table::ALL.iter().map(|table| table.create_bounded());
+    for create in bounded.chain(kin.iter().cloned()) {
+        server.execute(&create).unwrap();
+    }
+    for (table, id, values) in adopted() {
+        server.execute(&insertion(table, &id, &values)).unwrap();
+    }
+    let names = kin::names(has_kin);
+    let config = configuration(&seedlings.server, has_kin);
+    colsync_server::serve::adopt(&config, &names, false).unwrap();
+    Node::open(config).unwrap().close();
+    drop(server);
+    let mut client = File::open(seedlings.client.clone(), &clock);
+    client
+        .execute("PRAGMA journal_mode = WAL")
+        .unwrap_or_default();
+    for create in Table::ALL.iter().map(|table| table.create()).chain(kin) {
+        client.execute(&create).unwrap();
+    }
+    let tracking = Client::open(&seedlings.client, Settings::default()).unwrap();
+    names
+        .iter()
+        .for_each(|name| drop(tracking.track(name).unwrap()));
+    // Each device makes an identity of its own.
+    client
+        .execute("DELETE FROM colsync_meta WHERE name = 'client_id'")
+        .unwrap();
+    seedlings
 }

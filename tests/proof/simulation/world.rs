@@ -4,6 +4,7 @@
 //! server works only while it is asked. So a plan comes to the same whenever it is run.
 
 mod admin;
+mod kin;
 mod network;
 mod rest;
 mod there;
@@ -16,6 +17,7 @@ use tempfile::TempDir;
 use super::crash::{self, Death};
 use super::device::Device;
 use super::journal::Journal;
+use super::kin::Meant;
 use super::plan::{Plan, Step};
 use super::server::{Sent, Server};
 use super::tables::adopted;
@@ -32,6 +34,8 @@ pub(super) struct World {
     server: Server,
     devices: Vec<Device>,
     journal: Journal,
+    kin: Meant,
+    has_kin: bool,
     /// Requests that are still on their way.
     late: Vec<Sent>,
     written: u64,
@@ -67,9 +71,11 @@ impl World {
         let mut world = World {
             devices: devices.collect(),
             now: BEGINNING,
-            server: Server::new(database),
+            server: Server::new(database, plan.perils.kin),
             folder,
             journal: Journal::default(),
+            kin: Meant::default(),
+            has_kin: plan.perils.kin,
             late: Vec::new(),
             written: 0,
             put_back: false,
@@ -187,6 +193,7 @@ impl World {
                 based,
             } => self.put(*table, *place, *columns, *based)?,
             Step::RestDelete { table, place } => self.rest_delete(*table, *place)?,
+            Step::Kin(act) => self.act(*act)?,
             Step::Decide { which, how } => self.decide(*which, *how)?,
             Step::Sync(sync) => drop(self.sync(sync)?),
             Step::Clock { device, ahead } => {

@@ -221,6 +221,7 @@ impl Reference {
             old: false,
         });
         let mut edits = request.body["edits"].as_array().unwrap().clone();
+        edits.retain(is_known);
         if request.is_lost {
             edits.iter_mut().for_each(forget_bases);
         }
@@ -396,6 +397,13 @@ fn forget_bases(edit: &mut Json) {
     if edit["base_version"].is_i64() {
         edit["base_version"] = json!(i64::MAX);
     }
+}
+
+/// Whether an edit, or its receipt, is about a table that the reference knows.
+pub(super) fn is_known(told: &Json) -> bool {
+    told["table"]
+        .as_str()
+        .is_some_and(|name| Table::of_name(name).is_some())
 }
 
 /// The row that an edit names.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Sent, Server};
 use crate::simulation::plan::Table;
-use crate::simulation::reference::{ADMINISTRATOR, Expected, NOBODY, Request, micros};
+use crate::simulation::reference::{ADMINISTRATOR, Expected, NOBODY, Request, is_known, micros};
 
 /// A request that writes.
 pub(super) enum Write {
@@ -139,6 +139,7 @@ impl Write {
         };
         let taken = edits
             .iter()
+            .filter(|edit| is_known(edit))
             .zip(receipts)
             .filter(|(_, receipt)| receipt.code.is_none());
         taken.map(|(edit, _)| edit)

@@ -10,7 +10,7 @@ use crate::simulation::server::{ADMIN_TOKEN, Sent, plain};
 use crate::simulation::tables::Rule;
 
 const ENTRIES: &str = "SELECT json_array(id, table_name, row_id, kind, column_name, state, json(kept), json(lost)) \
-     FROM colsync_conflicts ORDER BY rowid";
+     FROM colsync_conflicts WHERE table_name IN ('notes', 'tasks') ORDER BY rowid";
 
 impl World {
     /// An administrator decides about an entry, mostly one that has no decision yet.

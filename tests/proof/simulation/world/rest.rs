@@ -58,6 +58,9 @@ impl World {
     /// A promise that was broken.
     pub(crate) fn check(&mut self) -> Result<(), String> {
         self.compare()?;
+        if self.has_kin {
+            self.check_kin()?;
+        }
         for table in Table::ALL {
             let there = self.server.file.rows(table, IS_ALIVE);
             for device in &mut self.devices {
@@ -140,6 +143,9 @@ impl World {
                    FROM colsync_conflicts";
         let entries = self.server.file.lines(sql, &[]);
         entries.iter().for_each(|entry| texts(entry, &mut places));
+        if self.has_kin {
+            self.kin_everywhere(&mut places);
+        }
         places
     }
 }

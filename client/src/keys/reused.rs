@@ -1,0 +1,166 @@
+//! Numbers that SQLite gave a second time: an app deleted the last row of a table and made another one, which got
+//! the same number. To the log that is one row; to everybody else the two must be two.
+//!
+//! Inside the caller's write transaction. See ADR 0016.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use colsync_shared::sql::quote;
+use colsync_shared::sqlite::Stored;
+
+use super::{Links, number, shift};
+use crate::error::Error;
+use crate::file::File;
+use crate::inbox::write;
+use crate::outbox::history::{self, Net, row_now};
+use crate::pairing::Paired;
+use crate::table::{LocalTable, RowId, RowRef};
+
+/// Rows that were deleted by themselves and made after that, each with the line that made it first. What is under way
+/// keeps its name.
+const MADE_AGAIN: &str = "
+    WITH gone AS (SELECT row_id, min(seq) AS seq FROM colsync_log
+        WHERE table_number = :? AND op = 2 GROUP BY row_id)
+    SELECT m.row_id, min(m.seq) FROM colsync_log AS m CROSS JOIN gone AS g
+    WHERE m.table_number = :? AND m.op = 1 AND m.old IS NULL AND g.row_id = m.row_id AND g.seq < m.seq
+    AND m.row_id NOT IN (SELECT row_id FROM colsync_sent WHERE table_number = :?)
+    GROUP BY m.row_id";
+
+/// Whether any row was deleted by itself. Mostly none was, and there is nothing to look for.
+const ANY_DELETED: &str = "
+    SELECT EXISTS (SELECT 1 FROM colsync_log WHERE table_number = :? AND op = 2)";
+
+/// Takes lines out of the sight of whoever goes by a table's number.
+const HIDE: &str = "
+    UPDATE colsync_log SET table_number = -table_number
+    WHERE table_number = :? AND row_id = :? AND seq < :?";
+
+const SHOW: &str = "UPDATE colsync_log SET table_number = -table_number WHERE table_number < 0";
+
+/// Gives rows that the app made under the number of one that it had deleted a number of their own. The delete stays
+/// with the server's row.
+pub(crate) fn tell_apart(file: &mut File, tables: &[Paired], links: &Links) -> Result<(), Error> {
+    let mut rows = BTreeMap::new();
+    for table in links.makers() {
+        let Some(paired) = tables.iter().find(|paired| paired.local.number == table) else {
+            continue;
+        };
+        for (id, made_at) in made_again(file, table)? {
+            let Some(id) = number(&id) else { continue };
+            let row = RowRef {
+                table,
+                id: RowId(Stored::Int(id)),
+            };
+            if could_be_given(file, &paired.local, id, made_at)? && is_another(file, paired, &row)?
+            {
+                rows.insert((table, id), made_at);
+            }
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    for (&(table, id), &made_at) in &rows {
+        hide(file, table, Stored::Int(id), made_at)?;
+        for child in tables {
+            hide_parts(file, links, child, (table, id), made_at)?;
+        }
+    }
+    let ids: BTreeSet<(i64, i64)> = rows.into_keys().collect();
+    write::without_echo(file, tables, |file| {
+        file.uncaptured(|file| shift::aside(file, tables, links, &ids).map(drop))
+    })?;
+    file.execute(SHOW, &[])?;
+    Ok(())
+}
+
+/// Rows of a table that were there, were deleted, and were made again: each with the line that made it first.
+fn made_again(file: &mut File, table: i64) -> Result<Vec<(Stored, i64)>, Error> {
+    if file.int(ANY_DELETED, &[Stored::Int(table)])? == 0 {
+        return Ok(Vec::new());
+    }
+    let of_table = || Stored::Int(table);
+    let rows = file.load(MADE_AGAIN, &[of_table(), of_table(), of_table()])?;
+    let rows = rows.into_iter();
+    let found = rows.filter_map(|row| match <[Stored; 2]>::try_from(row) {
+        Ok([row, Stored::Int(made_at)]) => Some((row, made_at)),
+        Ok(_) | Err(_) => None,
+    });
+    Ok(found.collect())
+}
+
+/// Whether SQLite may have chosen the number: one above all that were there. Where it may not, the app has named it
+/// and means the row that it had deleted.
+fn could_be_given(
+    file: &mut File,
+    table: &LocalTable,
+    id: i64,
+    made_at: i64,
+) -> Result<bool, Error> {
+    let Some(key) = table.key_columns().next() else {
+        return Ok(false);
+    };
+    let (key, name) = (quote(&key.name), quote(&table.name));
+    // A row was there then if it still is and the log says no more of it, or if what the log says next is not that it
+    // was made.
+    let sql = format!(
+        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :?
+             AND sql LIKE '%AUTOINCREMENT%')
+         AND NOT EXISTS (SELECT 1 FROM {name} WHERE {key} > :? AND {key} NOT IN
+             (SELECT row_id FROM colsync_log WHERE table_number = :? AND seq > :?))
+         AND NOT EXISTS (SELECT 1 FROM (SELECT op, min(seq) FROM colsync_log
+             WHERE table_number = :? AND row_id > :? AND seq > :? GROUP BY row_id) WHERE op <> 1)"
+    );
+    let (id, made_at) = (Stored::Int(id), Stored::Int(made_at));
+    let number = Stored::Int(table.number);
+    let binds = [
+        Stored::Text(table.name.clone()),
+        id.clone(),
+        number.clone(),
+        made_at.clone(),
+        number,
+        id,
+        made_at,
+    ];
+    Ok(file.int(&sql, &binds)? == 1)
+}
+
+/// Whether the row is there and not what it was: a row that is, was put back.
+fn is_another(file: &mut File, paired: &Paired, row: &RowRef) -> Result<bool, Error> {
+    let Some(now) = row_now(file, &paired.local, row)? else {
+        return Ok(false);
+    };
+    let histories = history::of(file, std::slice::from_ref(row))?;
+    Ok(histories.into_iter().any(|history| {
+        history.existed && !matches!(history.net(&paired.local, Some(now.clone())), Net::Nothing)
+    }))
+}
+
+fn hide(file: &mut File, table: i64, row: Stored, made_at: i64) -> Result<(), Error> {
+    let binds = [Stored::Int(table), row, Stored::Int(made_at)];
+    file.execute(HIDE, &binds).map(drop)
+}
+
+/// Rows whose key contains the number, and that were deleted and made again under it, are two as well.
+fn hide_parts(
+    file: &mut File,
+    links: &Links,
+    child: &Paired,
+    (table, id): (i64, i64),
+    made_at: i64,
+) -> Result<(), Error> {
+    let local = &child.local;
+    let is_part = |at: &usize| links.target(local.number, *at) == Some(table);
+    if !local.key.iter().any(is_part) {
+        return Ok(());
+    }
+    for (row, child_made_at) in made_again(file, local.number)? {
+        let parts = local.parts(&RowId(row.clone()));
+        let mut parts = local.key.iter().zip(&parts);
+        let names_it = parts.any(|(at, part)| is_part(at) && number(part) == Some(id));
+        if names_it && child_made_at > made_at {
+            hide(file, local.number, row, child_made_at)?;
+        }
+    }
+    Ok(())
+}

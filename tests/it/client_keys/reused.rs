@@ -1,0 +1,162 @@
+//! SQLite gives the number of a deleted last row to the next row. Whoever knows the one must not be told that it is the
+//! other.
+
+use colsync_client::Mode;
+use colsync_tests::{Backend, Device, Server, on_both};
+
+use super::{ENTRIES, OFFICE, PEOPLE, TRACKS, bosses, invoice, office, person, settle, told};
+use crate::client_modes::sync;
+use crate::client_sync::device;
+
+on_both![
+    a_new_row_under_the_number_of_a_deleted_one_is_another_row,
+    a_key_of_such_numbers_is_another_row_too,
+    what_was_written_to_the_new_row_stays_its_own,
+    a_row_that_is_put_back_is_the_row_that_it_was,
+    a_number_that_the_app_has_named_is_the_row_that_it_had_deleted,
+    a_new_row_that_points_to_itself_does_in_every_mode,
+];
+
+const MODES: [Mode; 3] = [Mode::Differential, Mode::TransactionLog, Mode::WholeRow];
+
+fn gone(server: &Server, name: &str) -> Option<String> {
+    server.value(&format!(
+        "SELECT count(*) FROM people WHERE name = '{name}' AND sync_deleted_at IS NOT NULL"
+    ))
+}
+
+fn a_new_row_under_the_number_of_a_deleted_one_is_another_row(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "old", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        invoice(&b, "theirs", "old");
+        a.sql("DELETE FROM people WHERE name = 'old'");
+        person(&a, "new", "");
+        invoice(&a, "mine", "new");
+        assert_eq!(a.column("SELECT id FROM people"), [Some("1".to_owned())]);
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &OFFICE);
+        let expected = [
+            "mine/1 mine new",
+            "mine/2 mine new",
+            "theirs/1 theirs ?",
+            "theirs/2 theirs ?",
+        ];
+        assert_eq!(told(&a), expected, "{mode:?}");
+        assert_eq!(told(&b), expected, "{mode:?}");
+        assert_eq!(gone(&server, "old").as_deref(), Some("1"), "{mode:?}");
+    }
+}
+
+fn a_key_of_such_numbers_is_another_row_too(backend: Backend) {
+    for mode in MODES {
+        let server = Server::on(backend);
+        let server = server.table(PEOPLE).table(TRACKS).table(ENTRIES).start();
+        let (a, b) = (device(&server), device(&server));
+        let tables = ["people", "tracks", "entries"];
+        let entry = |device: &Device, note: &str| {
+            device.sql(&format!(
+                "INSERT INTO entries (person_id, track_id, note) SELECT p.id, t.id, '{note}' FROM people AS p, tracks AS t"
+            ));
+        };
+        person(&a, "old", "");
+        a.sql("INSERT INTO tracks (name) VALUES ('song')");
+        entry(&a, "of old");
+        settle(&server, &[&a, &b], &tables);
+        a.sql("DELETE FROM entries; DELETE FROM people");
+        person(&a, "new", "");
+        entry(&a, "of new");
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &tables);
+        let entries = "SELECT p.name || ' ' || e.note || ' ' || (e.sync_deleted_at IS NULL)
+            FROM entries AS e JOIN people AS p ON p.id = e.person_id ORDER BY e.sync_deleted_at IS NULL";
+        let told: Vec<String> = server.column(entries).into_iter().flatten().collect();
+        let alive = |is: bool| match (backend, is) {
+            (Backend::Sqlite, is) => u8::from(is).to_string(),
+            (Backend::Postgres, is) => is.to_string(),
+        };
+        let expected = [
+            format!("old of old {}", alive(false)),
+            format!("new of new {}", alive(true)),
+        ];
+        assert_eq!(told, expected, "{mode:?}");
+    }
+}
+
+/// Others edited the row before they heard that it is gone; the app has edited its new one.
+fn what_was_written_to_the_new_row_stays_its_own(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "boss", "");
+        person(&a, "old", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        b.sql("UPDATE people SET boss_id = 1 WHERE name = 'old'");
+        b.client().sync().unwrap();
+        a.sql("DELETE FROM people WHERE name = 'old'");
+        person(&a, "draft", "");
+        a.sql("UPDATE people SET name = 'new' WHERE name = 'draft'");
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &OFFICE);
+        assert_eq!(bosses(&a), ["boss -", "new -"], "{mode:?}");
+        assert_eq!(bosses(&b), ["boss -", "new -"], "{mode:?}");
+    }
+}
+
+fn a_row_that_is_put_back_is_the_row_that_it_was(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "ann", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        invoice(&b, "theirs", "ann");
+        a.sql("DELETE FROM people; INSERT INTO people (id, name) VALUES (1, 'ann')");
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &OFFICE);
+        assert_eq!(told(&a), ["theirs/1 theirs ann", "theirs/2 theirs ann"]);
+        assert_eq!(
+            server.value("SELECT count(*) FROM people").as_deref(),
+            Some("1"),
+            "{mode:?}"
+        );
+    }
+}
+
+fn a_number_that_the_app_has_named_is_the_row_that_it_had_deleted(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "ann", "");
+        person(&a, "last", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        invoice(&b, "theirs", "ann");
+        // SQLite would have given 3; and a replaced row was never deleted by itself.
+        a.sql(
+            "DELETE FROM people WHERE id = 1; INSERT INTO people (id, name) VALUES (1, 'anna');
+             INSERT OR REPLACE INTO people (id, name) VALUES (2, 'zoe')",
+        );
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &OFFICE);
+        assert_eq!(told(&a), ["theirs/1 theirs anna", "theirs/2 theirs anna"]);
+        assert_eq!(bosses(&b), ["anna -", "zoe -"], "{mode:?}");
+        assert_eq!(
+            server.value("SELECT count(*) FROM people").as_deref(),
+            Some("2"),
+            "{mode:?}"
+        );
+    }
+}
+
+fn a_new_row_that_points_to_itself_does_in_every_mode(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        a.sql("INSERT INTO people (id, name, boss_id) VALUES (7, 'own', 7)");
+        sync(&a, mode);
+        settle(&server, &[&a, &b], &OFFICE);
+        assert_eq!(bosses(&a), ["own own"], "{mode:?}");
+        assert_eq!(bosses(&b), ["own own"], "{mode:?}");
+    }
+}

@@ -1,0 +1,197 @@
+//! Rows that point to each other, under integer keys that the server makes, and keys that apps change.
+//!
+//! The reference knows nothing of these tables: what is called by one number on a device and by another at the server
+//! cannot be told beforehand. They are held to what their writers meant, at the end. A row is known by a mark that is
+//! written once and never changed, and what it points to by the mark of that row: of all that was meant, each must be
+//! current, replaced in view, in the ledger, or refused; and what nobody meant must be nowhere.
+
+mod view;
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::plan::Table;
+pub(super) use view::{Row, View, is_row};
+
+/// A table of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Owners,
+    /// Each may point to an owner, and to one of their own.
+    Pets,
+    /// Their key is an owner and a pet.
+    Walks,
+    /// Their key is a text, which apps change.
+    Labels,
+}
+
+/// A column of them: how it is declared, and what it points to.
+pub(super) struct Column {
+    pub(super) name: &'static str,
+    sql: &'static str,
+    pub(super) target: Option<Kind>,
+}
+
+const fn column(name: &'static str, sql: &'static str) -> Column {
+    Column {
+        name,
+        sql,
+        target: None,
+    }
+}
+
+const fn to(target: Kind, name: &'static str, sql: &'static str) -> Column {
+    Column {
+        name,
+        sql,
+        target: Some(target),
+    }
+}
+
+const OWNERS: &[Column] = &[
+    column("id", "INTEGER PRIMARY KEY"),
+    column("mark", "TEXT"),
+    column("name", "TEXT"),
+    to(Kind::Pets, "favourite", "INTEGER REFERENCES pets(id)"),
+];
+
+const PETS: &[Column] = &[
+    column("id", "INTEGER PRIMARY KEY"),
+    column("mark", "TEXT"),
+    column("name", "TEXT"),
+    to(Kind::Owners, "owner", "INTEGER REFERENCES owners(id)"),
+    to(Kind::Pets, "mother", "INTEGER REFERENCES pets(id)"),
+];
+
+const WALKS: &[Column] = &[
+    to(
+        Kind::Owners,
+        "owner",
+        "INTEGER NOT NULL REFERENCES owners(id)",
+    ),
+    to(Kind::Pets, "pet", "INTEGER NOT NULL REFERENCES pets(id)"),
+    column("mark", "TEXT"),
+    column("name", "TEXT"),
+];
+
+const LABELS: &[Column] = &[
+    column("code", "TEXT PRIMARY KEY NOT NULL"),
+    column("mark", "TEXT"),
+    column("name", "TEXT"),
+    to(Kind::Pets, "pet", "INTEGER REFERENCES pets(id)"),
+];
+
+impl Kind {
+    pub(super) const ALL: [Kind; 4] = [Kind::Owners, Kind::Pets, Kind::Walks, Kind::Labels];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Kind::Owners => "owners",
+            Kind::Pets => "pets",
+            Kind::Walks => "walks",
+            Kind::Labels => "labels",
+        }
+    }
+
+    pub(super) fn of_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    pub(super) fn columns(self) -> &'static [Column] {
+        match self {
+            Kind::Owners => OWNERS,
+            Kind::Pets => PETS,
+            Kind::Walks => WALKS,
+            Kind::Labels => LABELS,
+        }
+    }
+
+    /// The columns of its key.
+    pub(super) fn key(self) -> &'static [Column] {
+        match self {
+            Kind::Walks => &WALKS[..2],
+            Kind::Owners | Kind::Pets | Kind::Labels => &self.columns()[..1],
+        }
+    }
+
+    pub(super) fn create(self) -> String {
+        let columns = self.columns().iter();
+        let mut parts: Vec<String> = columns.map(|c| format!("{} {}", c.name, c.sql)).collect();
+        if self == Kind::Walks {
+            parts.push("PRIMARY KEY (owner, pet)".to_owned());
+        }
+        format!("CREATE TABLE {} ({})", self.name(), parts.join(", "))
+    }
+
+    /// Its part of the server's configuration.
+    pub(super) fn configuration(self) -> String {
+        format!("[tables.{}]\n", self.name())
+    }
+}
+
+/// All names of tables, with these or without.
+pub(super) fn names(has_kin: bool) -> Vec<String> {
+    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let kin = kin.map(|kind| kind.name().to_owned());
+    let others = Table::ALL.iter().map(|table| table.name().to_owned());
+    others.chain(kin).collect()
+}
+
+/// What somebody does to them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Act {
+    /// The device, or a program with SQL at the server.
+    pub(super) by: Option<usize>,
+    pub(super) what: What,
+    pub(super) place: u8,
+    pub(super) other: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    Make(Kind),
+    /// Gives another name.
+    Name(Kind),
+    /// Has a row point elsewhere.
+    Point(Kind),
+    /// Gives another key.
+    Key(Kind),
+    Delete(Kind),
+}
+
+/// What was meant.
+#[derive(Debug, Default)]
+pub(super) struct Meant {
+    /// What rows were ever to point to, as [`View::pointer`] tells it.
+    pub(super) pointers: HashSet<String>,
+    /// Rows that were made, and rows that were deleted.
+    made: BTreeSet<(Kind, String)>,
+    deleted: BTreeSet<(Kind, String)>,
+}
+
+impl Meant {
+    pub(super) fn make(&mut self, kind: Kind, row: &str) {
+        self.made.insert((kind, row.to_owned()));
+    }
+
+    pub(super) fn delete(&mut self, kind: Kind, row: &str) {
+        self.deleted.insert((kind, row.to_owned()));
+    }
+
+    /// Whether anyone ever made it.
+    pub(super) fn has_made(&self, kind: Kind, row: &str) -> bool {
+        self.made.contains(&(kind, row.to_owned()))
+    }
+
+    /// Whether anyone ever deleted a row of this mark.
+    pub(super) fn has_deleted(&self, mark: &str) -> bool {
+        let kinds = [Kind::Owners, Kind::Pets];
+        kinds
+            .into_iter()
+            .any(|kind| self.deleted.contains(&(kind, mark.to_owned())))
+    }
+
+    /// Rows that nobody deleted.
+    pub(super) fn kept(&self) -> impl Iterator<Item = &(Kind, String)> {
+        self.made.difference(&self.deleted)
+    }
+}

@@ -1,0 +1,397 @@
+//! Rows that point to each other: what is done to them, and what must hold of them at the end.
+
+use std::collections::HashSet;
+
+use serde_json::{Value as Json, json};
+
+use super::World;
+use super::there::IS_ALIVE;
+use crate::simulation::file::File;
+use crate::simulation::journal::{Writer, texts};
+use crate::simulation::kin::{Act, Kind, Row, View, What, is_row};
+use crate::simulation::tables::literal;
+
+/// Keys that labels may have.
+const CODES: u8 = 12;
+
+impl World {
+    fn kin_file(&mut self, by: Option<usize>) -> (&mut File, &'static str) {
+        match by {
+            Some(device) => (&mut self.devices[device].file, "true"),
+            None => (&mut self.server.file, IS_ALIVE),
+        }
+    }
+
+    /// Somebody does something to them; nothing where it has no meaning.
+    pub(super) fn act(&mut self, act: Act) -> Result<(), String> {
+        let (file, is_alive) = self.kin_file(act.by);
+        let view = View::read(file, is_alive).beside(&mut self.server.file);
+        self.written += 1;
+        match act.what {
+            What::Make(kind) => self.make(&view, act, kind),
+            What::Name(kind) => {
+                let name = self.text(act);
+                self.set(&view, act, kind, ("name", name))
+            }
+            What::Point(kind) => {
+                let columns = kind.columns().iter();
+                let name = match kind {
+                    Kind::Owners => "favourite",
+                    Kind::Pets if act.other.is_multiple_of(2) => "mother",
+                    Kind::Pets => "owner",
+                    Kind::Labels => "pet",
+                    // Theirs is their key.
+                    Kind::Walks => return Ok(()),
+                };
+                let target = columns.filter(|c| c.name == name).find_map(|c| c.target);
+                let number = one_of(&view, target.unwrap(), act.other);
+                self.set(&view, act, kind, (name, number))
+            }
+            What::Key(kind) => self.key(&view, act, kind),
+            What::Delete(kind) => {
+                let Some(row) = view.at(kind, act.place) else {
+                    return Ok(());
+                };
+                if view.is_pointed_to(kind, row) || view.is_unclear(kind, row) {
+                    return Ok(());
+                }
+                let sql = format!("DELETE FROM {} WHERE {}", kind.name(), is_row(kind, row));
+                if self.sql(act, &sql)? {
+                    self.forget(&view, kind, row, true);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes with SQL; whether the database took it. A row can point to one that others have deleted, and an app that
+    /// has foreign keys checked cannot write such a row.
+    fn sql(&mut self, act: Act, sql: &str) -> Result<bool, String> {
+        match self.kin_file(act.by).0.execute(sql) {
+            Err(refused) if refused.contains("FOREIGN KEY") => return Ok(false),
+            done => done?,
+        }
+        self.count(match act.by {
+            Some(_) => "related row written",
+            None => "related row written there",
+        });
+        Ok(true)
+    }
+
+    /// A text that nobody has written before.
+    fn text(&self, act: Act) -> Json {
+        let by = act
+            .by
+            .map_or("there".to_owned(), |device| format!("d{device}"));
+        json!(format!("k-{by}-{}", self.written))
+    }
+
+    fn make(&mut self, view: &View, act: Act, kind: Kind) -> Result<(), String> {
+        let mark = self.text(act);
+        self.written += 1;
+        let mut row = Row::from([("mark", mark), ("name", self.text(act))]);
+        match kind {
+            Kind::Owners => {
+                if act.other.is_multiple_of(3) {
+                    row.insert("favourite", one_of(view, Kind::Pets, act.other));
+                }
+            }
+            Kind::Pets => {
+                row.insert("owner", one_of(view, Kind::Owners, act.place));
+                if act.other.is_multiple_of(3) {
+                    row.insert("mother", one_of(view, Kind::Pets, act.other));
+                }
+                if act.other.is_multiple_of(7) {
+                    // It is its own.
+                    let numbers = view.of(kind).iter().filter_map(|row| row["id"].as_i64());
+                    let next = json!(numbers.max().unwrap_or(0).max(0) + 40);
+                    row.extend([("id", next.clone()), ("mother", next)]);
+                }
+            }
+            Kind::Walks => {
+                row.insert("owner", one_of(view, Kind::Owners, act.place));
+                row.insert("pet", one_of(view, Kind::Pets, act.other));
+                if row["owner"].is_null() || row["pet"].is_null() {
+                    return Ok(());
+                }
+            }
+            Kind::Labels => {
+                row.insert("code", code(act.place));
+                row.insert("pet", one_of(view, Kind::Pets, act.other));
+            }
+        }
+        // A program at the server meets tombstones, too.
+        let known = if act.by.is_none() { view.there() } else { None };
+        if has_key(known.unwrap_or(view), kind, &row) {
+            return Ok(());
+        }
+        if !self.insert_kin(act, kind, &row)? {
+            return Ok(());
+        }
+        // What it is called by is known when it is there.
+        let (file, is_alive) = self.kin_file(act.by);
+        let now = View::read(file, is_alive).beside(&mut self.server.file);
+        let is_made = |known: &&Row| known["mark"] == row["mark"];
+        let row = now.of(kind).iter().find(is_made).unwrap();
+        self.mean(&now, act, kind, row);
+        Ok(())
+    }
+
+    fn insert_kin(&mut self, act: Act, kind: Kind, row: &Row) -> Result<bool, String> {
+        let (names, values): (Vec<_>, Vec<_>) =
+            row.iter().map(|(name, v)| (*name, literal(v))).unzip();
+        self.sql(
+            act,
+            &format!(
+                "INSERT INTO {} ({}) VALUES ({})",
+                kind.name(),
+                names.join(", "),
+                values.join(", ")
+            ),
+        )
+    }
+
+    /// A row is meant to be as it is.
+    fn mean(&mut self, view: &View, act: Act, kind: Kind, row: &Row) {
+        let Some(identity) = view.identity(kind, row) else {
+            return;
+        };
+        let writer = act.by.map_or(Writer::There, Writer::Device);
+        self.kin.make(kind, &identity);
+        for name in ["mark", "name"] {
+            self.journal
+                .write_value(writer, (&identity, name), &Json::Null, &row[name]);
+        }
+        for pointer in view.pointers(kind, &identity, row) {
+            self.point(writer, &identity, pointer);
+        }
+    }
+
+    fn point(&mut self, writer: Writer, identity: &str, pointer: String) {
+        self.kin.pointers.insert(pointer.clone());
+        self.journal
+            .write_value(writer, (identity, "pointer"), &Json::Null, &json!(pointer));
+    }
+
+    /// A row's values are in view of whoever ends it or, without its texts, gives it another key.
+    fn forget(&mut self, view: &View, kind: Kind, row: &Row, is_its_end: bool) {
+        let Some(identity) = view.identity(kind, row) else {
+            return;
+        };
+        self.kin.delete(kind, &identity);
+        for column in kind.columns() {
+            if column.target.is_some() {
+                self.see(view, kind, &identity, (column.name, &row[column.name]));
+            } else if is_its_end {
+                self.journal.see(&row[column.name]);
+            }
+        }
+    }
+
+    /// What a column points to is in view of whoever replaces it.
+    fn see(&mut self, view: &View, kind: Kind, identity: &str, (name, number): (&str, &Json)) {
+        if number.is_null() {
+            return;
+        }
+        if let Some(pointer) = view.pointer(kind, identity, name, number) {
+            self.journal.see(&json!(pointer));
+        }
+        // The row that it points to may be gone from there, and another have its number.
+        let of_column = format!("{identity}.{name}=");
+        let all = self.kin.pointers.iter();
+        let to_gone = all.filter(|pointer| {
+            let to = pointer.strip_prefix(&of_column);
+            to.is_some_and(|to| self.kin.has_deleted(to))
+        });
+        to_gone.for_each(|pointer| self.journal.see(&json!(pointer)));
+    }
+
+    fn set(
+        &mut self,
+        view: &View,
+        act: Act,
+        kind: Kind,
+        (name, value): (&'static str, Json),
+    ) -> Result<(), String> {
+        let Some(row) = view.at(kind, act.place) else {
+            return Ok(());
+        };
+        let Some(identity) = view.identity(kind, row) else {
+            return Ok(());
+        };
+        let is_pointer = name != "name" || kind == Kind::Walks;
+        if row[name] == value || (is_pointer && view.is_unclear(kind, row)) {
+            return Ok(());
+        }
+        if !self.assign(act, kind, row, (name, &value))? {
+            return Ok(());
+        }
+        let writer = act.by.map_or(Writer::There, Writer::Device);
+        if name == "name" {
+            self.journal
+                .write_value(writer, (&identity, name), &row[name], &value);
+            return Ok(());
+        }
+        self.see(view, kind, &identity, (name, &row[name]));
+        if let Some(pointer) = view.pointer(kind, &identity, name, &value) {
+            self.point(writer, &identity, pointer);
+        }
+        Ok(())
+    }
+
+    fn assign(
+        &mut self,
+        act: Act,
+        kind: Kind,
+        row: &Row,
+        (name, value): (&str, &Json),
+    ) -> Result<bool, String> {
+        let (table, value, is_row) = (kind.name(), literal(value), is_row(kind, row));
+        self.sql(
+            act,
+            &format!("UPDATE {table} SET {name} = {value} WHERE {is_row}"),
+        )
+    }
+
+    /// Gives a row another key, if there is a free one.
+    fn key(&mut self, view: &View, act: Act, kind: Kind) -> Result<(), String> {
+        let Some(row) = view.at(kind, act.place) else {
+            return Ok(());
+        };
+        let (name, value) = match kind {
+            Kind::Labels => ("code", code(act.other)),
+            Kind::Walks => ("pet", one_of(view, Kind::Pets, act.other)),
+            Kind::Owners | Kind::Pets => ("id", json!(1_000 + self.written)),
+        };
+        let mut now = row.clone();
+        now.insert(name, value);
+        let is_free = !now[name].is_null() && !has_key(view, kind, &now);
+        if !is_free || view.is_pointed_to(kind, row) || view.is_unclear(kind, row) {
+            return Ok(());
+        }
+        if !self.assign(act, kind, row, (name, &now[name]))? {
+            return Ok(());
+        }
+        self.count("key changed");
+        self.forget(view, kind, row, false);
+        let (file, is_alive) = self.kin_file(act.by);
+        let after = View::read(file, is_alive).beside(&mut self.server.file);
+        self.mean(&after, act, kind, &now);
+        Ok(())
+    }
+
+    /// Adds what the server has of them to the texts that it has.
+    pub(super) fn kin_everywhere(&mut self, places: &mut HashSet<String>) {
+        let view = View::read(&mut self.server.file, "true");
+        for kind in Kind::ALL {
+            for row in view.of(kind) {
+                row.values().for_each(|value| texts(value, places));
+                if let Some(identity) = view.identity(kind, row) {
+                    places.extend(view.pointers(kind, &identity, row));
+                }
+            }
+        }
+        let sql = "SELECT json_array(table_name, row_id, column_name, json(lost), json(kept)) \
+                   FROM colsync_conflicts";
+        for entry in self.server.file.lines(sql, &[]) {
+            let kind = entry[0].as_str().and_then(Kind::of_name);
+            let row = kind.and_then(|kind| view.under(kind, entry[1].as_str()?));
+            let (Some(kind), Some(row)) = (kind, row) else {
+                continue;
+            };
+            let Some(identity) = view.identity(kind, row) else {
+                continue;
+            };
+            for side in [&entry[3], &entry[4]] {
+                for column in kind.columns() {
+                    let value = if entry[2] == column.name {
+                        side
+                    } else {
+                        side.get(column.name)
+                            .or_else(|| side["columns"].get(column.name))
+                            .unwrap_or(&Json::Null)
+                    };
+                    places.extend(view.pointer(kind, &identity, column.name, value));
+                }
+            }
+        }
+    }
+
+    /// What must hold of them when everything has come to rest.
+    pub(super) fn check_kin(&mut self) -> Result<(), String> {
+        let alive = View::read(&mut self.server.file, IS_ALIVE);
+        let mut refused = HashSet::new();
+        for device in &mut self.devices {
+            let here = View::read(&mut device.file, "true");
+            for kind in Kind::ALL {
+                if here.of(kind) != alive.of(kind) {
+                    return Err(format!(
+                        "device {} has other {} than the server:\nhere {:?}\nthere {:?}",
+                        device.number,
+                        kind.name(),
+                        here.of(kind),
+                        alive.of(kind)
+                    ));
+                }
+            }
+            for letter in device.client().dead_letters().unwrap() {
+                if Kind::of_name(&letter.table).is_some() {
+                    let told = serde_json::to_value(&letter.edit).unwrap_or_default();
+                    texts(&told, &mut refused);
+                    *self.counts.entry("related row refused").or_default() += 1;
+                }
+            }
+        }
+        let all = View::read(&mut self.server.file, "true");
+        for kind in Kind::ALL {
+            let mut known = HashSet::new();
+            for row in all.of(kind) {
+                let identity = all
+                    .identity(kind, row)
+                    .ok_or_else(|| format!("a row of {} is nobody's: {row:?}", kind.name()))?;
+                if !self.kin.has_made(kind, &identity) {
+                    return Err(format!("nobody made {identity}: {row:?}"));
+                }
+                let is_alive = alive.of(kind).contains(row);
+                // Two that give a row another key make two of it.
+                let is_new = !is_alive || known.insert(identity.clone());
+                if !is_new && !identity.split('+').any(|mark| self.kin.has_deleted(mark)) {
+                    return Err(format!("{identity} is there twice: {row:?}"));
+                }
+                for pointer in all.pointers(kind, &identity, row) {
+                    if !self.kin.pointers.contains(&pointer) {
+                        return Err(format!("nobody meant {pointer}"));
+                    }
+                }
+            }
+            for (_, kept) in self.kin.kept().filter(|(of, _)| *of == kind) {
+                if !known.contains(kept) && !refused.contains(kept) {
+                    return Err(format!("nobody deleted {kept} of {}", kind.name()));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn code(number: u8) -> Json {
+    json!(format!("code{}", number % CODES))
+}
+
+/// The number of a row, or now and then none.
+fn one_of(view: &View, kind: Kind, place: u8) -> Json {
+    match view.at(kind, place) {
+        Some(row) if !place.is_multiple_of(5) => row["id"].clone(),
+        Some(_) | None => Json::Null,
+    }
+}
+
+/// Whether a row has this one's key already.
+fn has_key(view: &View, kind: Kind, row: &Row) -> bool {
+    let mut parts = kind.key().iter();
+    parts.all(|column| row.contains_key(column.name))
+        && view.of(kind).iter().any(|known| {
+            let mut parts = kind.key().iter();
+            parts.all(|column| known[column.name] == row[column.name])
+        })
+}
