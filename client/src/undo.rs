@@ -15,7 +15,7 @@ use crate::table::{RowId, RowRef};
 use crate::view::{self, laid_back};
 
 /// Makes the row its Original again, and drops its edits. If they are in a push without an answer, taking
-/// them back is an edit of its own.
+/// them back is an edit of its own; so it is of a new row before the server was first asked, if its key is a number.
 pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
     let paired = view::table(file, table)?;
     let row = view::row(&paired, id)?;
@@ -35,7 +35,11 @@ pub(crate) fn row(file: &mut File, table: &str, id: &str) -> Result<(), Error> {
             .then(|| laid_back(&paired, &history, now))
             .map(|values| values.into_iter().enumerate().collect::<Vec<_>>());
         let back = |file: &mut File| restore(file, &paired, &row, there, original);
-        if is_sent {
+        // Before the server was asked it is not known who makes the keys. Then the log has to tell that a row was made
+        // and is gone: what points to it is not to meet another one of its number.
+        let may_be_local =
+            history.is_local && paired.server.is_err() && matches!(row.id.0, Stored::Int(_));
+        if is_sent || may_be_local {
             return back(file);
         }
         let this = std::slice::from_ref(&paired);

@@ -125,15 +125,14 @@ fn could_be_given(
     Ok(file.int(&sql, &binds)? == 1)
 }
 
-/// Whether the row is there and not what it was: a row that is, was put back.
+/// Whether a row that was made under the number of the server's is not that one: one that is as that was, was put back.
 fn is_another(file: &mut File, paired: &Paired, row: &RowRef) -> Result<bool, Error> {
-    let Some(now) = row_now(file, &paired.local, row)? else {
+    let histories = history::of(file, std::slice::from_ref(row))?;
+    let Some(history) = histories.into_iter().find(|history| history.existed) else {
         return Ok(false);
     };
-    let histories = history::of(file, std::slice::from_ref(row))?;
-    Ok(histories.into_iter().any(|history| {
-        history.existed && !matches!(history.net(&paired.local, Some(now.clone())), Net::Nothing)
-    }))
+    let now = row_now(file, &paired.local, row)?;
+    Ok(!matches!(history.net(&paired.local, now), Net::Nothing))
 }
 
 fn hide(file: &mut File, table: i64, row: Stored, made_at: i64) -> Result<(), Error> {

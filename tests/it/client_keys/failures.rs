@@ -1,10 +1,10 @@
 //! Rows without ids of the server's when something goes wrong: an answer is lost, a row is refused or taken back, the
 //! server forgets.
 
-use colsync_tests::{Backend, Device, Fault, Plan, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
-use super::{OFFICE, bosses, invoice, office, person, settle, told};
+use super::{INVOICES, LINES, OFFICE, PEOPLE, bosses, invoice, office, person, settle, told};
 use crate::client_sync::device;
 
 on_both![
@@ -112,35 +112,57 @@ fn a_refused_row_is_made_again_with_its_children(backend: Backend) {
 }
 
 fn what_pointed_to_a_row_that_was_never_sent_points_to_no_other(backend: Backend) {
-    let server = office(backend);
-    let a = device(&server);
-    let theirs = [1, 2].map(|n| json!({ "name": format!("theirs {n}") }));
-    for row in &theirs {
-        server.client("other").create_ago(9, "people", row);
+    for has_asked in [true, false] {
+        let server = office(backend);
+        let a = if has_asked {
+            device(&server)
+        } else {
+            tracked_alone(&server)
+        };
+        let theirs = [1, 2].map(|n| json!({ "name": format!("theirs {n}") }));
+        for row in &theirs {
+            server.client("other").create_ago(9, "people", row);
+        }
+        for name in ["deleted", "undone"] {
+            person(&a, name, "");
+            invoice(&a, name, name);
+        }
+        let undone = a
+            .value("SELECT id FROM people WHERE name = 'undone'")
+            .unwrap();
+        a.client().undo("people", &undone).unwrap();
+        let pending = a.client().pending().unwrap();
+        assert!(
+            pending
+                .iter()
+                .all(|edit| edit.id != undone || edit.table != "people")
+        );
+        a.sql("PRAGMA foreign_keys = OFF; DELETE FROM people WHERE name = 'deleted'");
+        let report = a.client().sync().unwrap();
+        // A foreign key refuses the invoices, and the lines wait for them.
+        assert_eq!(report.rejected, 2, "{report:?}");
+        assert_eq!(told(&a).len(), 4);
+        assert!(
+            told(&a).iter().all(|line| line.ends_with(" ? ?")),
+            "{:?}",
+            told(&a)
+        );
+        assert_eq!(
+            server.value("SELECT count(*) FROM invoices").as_deref(),
+            Some("0")
+        );
+        assert_eq!(bosses(&a), ["theirs 1 -", "theirs 2 -"]);
     }
-    for name in ["deleted", "undone"] {
-        person(&a, name, "");
-        invoice(&a, name, name);
+}
+
+/// A file with the tables, of which the server has not heard, nor it of the server.
+fn tracked_alone(server: &Server) -> Device {
+    let device = Device::new(server);
+    for table in [PEOPLE, INVOICES, LINES] {
+        device.sql(table.sqlite);
+        device.client().track(table.name).unwrap();
     }
-    let undone = a
-        .value("SELECT id FROM people WHERE name = 'undone'")
-        .unwrap();
-    a.client().undo("people", &undone).unwrap();
-    a.sql("PRAGMA foreign_keys = OFF; DELETE FROM people WHERE name = 'deleted'");
-    let report = a.client().sync().unwrap();
-    // A foreign key refuses the invoices, and the lines wait for them.
-    assert_eq!(report.rejected, 2, "{report:?}");
-    assert_eq!(told(&a).len(), 4);
-    assert!(
-        told(&a).iter().all(|line| line.ends_with(" ? ?")),
-        "{:?}",
-        told(&a)
-    );
-    assert_eq!(
-        server.value("SELECT count(*) FROM invoices").as_deref(),
-        Some("0")
-    );
-    assert_eq!(bosses(&a), ["theirs 1 -", "theirs 2 -"]);
+    device
 }
 
 fn a_restored_server_gets_the_rows_under_the_ids_that_it_had_given(backend: Backend) {

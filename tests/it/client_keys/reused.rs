@@ -98,10 +98,15 @@ fn what_was_written_to_the_new_row_stays_its_own(backend: Backend) {
         a.sql("DELETE FROM people WHERE name = 'old'");
         person(&a, "draft", "");
         a.sql("UPDATE people SET name = 'new' WHERE name = 'draft'");
+        // A third one comes and goes.
+        a.sql("DELETE FROM people WHERE name = 'new'");
+        person(&a, "new", "");
+        a.sql("UPDATE people SET id = 50 WHERE name = 'new'");
         sync(&a, mode);
         settle(&server, &[&a, &b], &OFFICE);
         assert_eq!(bosses(&a), ["boss -", "new -"], "{mode:?}");
         assert_eq!(bosses(&b), ["boss -", "new -"], "{mode:?}");
+        assert_eq!(gone(&server, "old").as_deref(), Some("1"), "{mode:?}");
     }
 }
 

@@ -278,7 +278,7 @@ impl Draw {
         let (place, columns) = (self.random.u8(..), self.columns());
         let row = self.random.u8(..24);
         if self.perils.kin && self.random.u8(..3) == 0 {
-            return Step::Kin(self.act());
+            return Step::Kin(self.act(may_sync));
         }
         match self.random.u8(..100) {
             0..3 => Step::Wait(self.wait()),
@@ -359,10 +359,12 @@ impl Draw {
         }
     }
 
-    fn act(&mut self) -> Act {
+    fn act(&mut self, may_sync: bool) -> Act {
         let kind = *self.random.choice(&Kind::ALL).unwrap_or(&Kind::Pets);
         let by = (self.random.u8(..6) > 0).then(|| self.device());
         let what = match self.random.u8(..16) {
+            // It waits for the end of a sync.
+            _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Undo,
             0..6 => What::Make(kind),
             6..9 => What::Name(kind),
             9..13 => What::Point(kind),

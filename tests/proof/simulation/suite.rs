@@ -151,6 +151,7 @@ const FAULTS: &[&str] = &[
     "decision repeated",
     "related row written",
     "related row written there",
+    "related row undone",
     "key changed",
 ];
 

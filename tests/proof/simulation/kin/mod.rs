@@ -156,6 +156,8 @@ pub(super) enum What {
     /// Gives another key.
     Key(Kind),
     Delete(Kind),
+    /// Takes back what was done to one of them.
+    Undo,
 }
 
 /// What was meant.

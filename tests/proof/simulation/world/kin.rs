@@ -48,6 +48,7 @@ impl World {
                 self.set(&view, act, kind, (name, number))
             }
             What::Key(kind) => self.key(&view, act, kind),
+            What::Undo => self.undo_kin(&view, act),
             What::Delete(kind) => {
                 let Some(row) = view.at(kind, act.place) else {
                     return Ok(());
@@ -62,6 +63,28 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn undo_kin(&mut self, view: &View, act: Act) -> Result<(), String> {
+        let Some(device) = act.by else {
+            return Ok(());
+        };
+        let client = self.devices[device].client();
+        let mut pending = client.pending().map_err(|why| why.to_string())?;
+        pending.retain(|edit| Kind::of_name(&edit.table).is_some());
+        let Some(at) = usize::from(act.place).checked_rem(pending.len()) else {
+            return Ok(());
+        };
+        let edit = pending.swap_remove(at);
+        let kind = Kind::of_name(&edit.table).unwrap();
+        client
+            .undo(kind.name(), &edit.id)
+            .map_err(|why| format!("undo of {} {}: {why}", kind.name(), edit.id))?;
+        self.count("related row undone");
+        if let Some(row) = view.under(kind, &edit.id) {
+            self.forget(view, kind, row, true);
+        }
+        Ok(())
     }
 
     /// Writes with SQL; whether the database took it. A row can point to one that others have deleted, and an app that
@@ -282,6 +305,22 @@ impl World {
 
     /// Adds what the server has of them to the texts that it has.
     pub(super) fn kin_everywhere(&mut self, places: &mut HashSet<String>) {
+        // What was refused is on its device, with all that it points to.
+        let mut refused = HashSet::new();
+        for device in &self.devices {
+            for letter in device.client().dead_letters().unwrap() {
+                let told = serde_json::to_value(&letter.edit).unwrap_or_default();
+                texts(&told, &mut refused);
+            }
+        }
+        let pointers = self.kin.pointers.iter();
+        let kept = pointers.filter(|pointer| {
+            let of = pointer.split('.').next().unwrap_or_default();
+            let is_of_gone = |mark: &str| of.contains('+') && self.kin.has_deleted(mark);
+            of.split('+')
+                .any(|mark| refused.contains(mark) || is_of_gone(mark))
+        });
+        places.extend(kept.cloned());
         let view = View::read(&mut self.server.file, "true");
         for kind in Kind::ALL {
             for row in view.of(kind) {
@@ -365,7 +404,8 @@ impl World {
                 }
             }
             for (_, kept) in self.kin.kept().filter(|(of, _)| *of == kind) {
-                if !known.contains(kept) && !refused.contains(kept) {
+                let is_gone = kept.split('+').any(|mark| self.kin.has_deleted(mark));
+                if !known.contains(kept) && !refused.contains(kept) && !is_gone {
                     return Err(format!("nobody deleted {kept} of {}", kind.name()));
                 }
             }
