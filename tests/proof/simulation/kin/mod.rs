@@ -113,6 +113,11 @@ impl Kind {
         }
     }
 
+    /// Whether the server makes its keys.
+    pub(super) fn is_numbered(self) -> bool {
+        matches!(self, Kind::Owners | Kind::Pets)
+    }
+
     pub(super) fn create(self) -> String {
         let columns = self.columns().iter();
         let mut parts: Vec<String> = columns.map(|c| format!("{} {}", c.name, c.sql)).collect();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use super::Kind;
+use super::{Column, Kind};
 use crate::simulation::file::File;
 use crate::simulation::tables::literal;
 
@@ -158,6 +158,19 @@ impl View {
                     .any(|known| known[column.name] == row["id"])
             })
         })
+    }
+
+    /// A number for a new row, where the next one is that of a row that is gone and that others still point to.
+    pub(crate) fn free(&self, kind: Kind) -> Option<i64> {
+        let numbers = self.of(kind).iter().filter_map(|row| row["id"].as_i64());
+        let next = numbers.max().unwrap_or(0).max(0) + 1;
+        let of_kind = |c: &&Column| c.target == Some(kind);
+        let pointing = Kind::ALL.into_iter().flat_map(|from| {
+            let columns = from.columns().iter().filter(of_kind);
+            columns.flat_map(move |c| self.of(from).iter().filter_map(|row| row[c.name].as_i64()))
+        });
+        let highest = pointing.max().filter(|highest| *highest >= next)?;
+        Some(highest + 1)
     }
 
     /// All that a row of this identity points to.

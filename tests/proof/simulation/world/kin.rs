@@ -77,11 +77,15 @@ impl World {
         };
         let edit = pending.swap_remove(at);
         let kind = Kind::of_name(&edit.table).unwrap();
+        let row = view.under(kind, &edit.id);
+        if row.is_some_and(|row| view.is_pointed_to(kind, row)) {
+            return Ok(());
+        }
         client
             .undo(kind.name(), &edit.id)
             .map_err(|why| format!("undo of {} {}: {why}", kind.name(), edit.id))?;
         self.count("related row undone");
-        if let Some(row) = view.under(kind, &edit.id) {
+        if let Some(row) = row {
             self.forget(view, kind, row, true);
         }
         Ok(())
@@ -147,6 +151,11 @@ impl World {
         let known = if act.by.is_none() { view.there() } else { None };
         if has_key(known.unwrap_or(view), kind, &row) {
             return Ok(());
+        }
+        if kind.is_numbered() && !row.contains_key("id") {
+            // What points to a row that is gone is not to meet this one in its app's own file.
+            let free = view.free(kind);
+            row.extend(free.map(|number| ("id", json!(number))));
         }
         if !self.insert_kin(act, kind, &row)? {
             return Ok(());
