@@ -14,6 +14,7 @@ on_both![
     a_log_keeps_the_order_across_rows,
     a_log_removes_rows_for_good_where_the_server_allows_it,
     an_entry_that_is_refused_leaves_the_others_of_its_row,
+    a_row_that_was_refused_and_deleted_in_one_log_stays_away,
     a_row_made_and_deleted_offline_is_told_to_a_log,
     a_log_of_a_row_that_someone_else_made_has_not_seen_that,
     edits_made_while_a_log_is_sent_stay_pending,
@@ -144,6 +145,8 @@ fn an_entry_that_is_refused_leaves_the_others_of_its_row(backend: Backend) {
     ));
     device.sql("UPDATE items SET amount = 2");
     device.sql("UPDATE items SET amount = -1, code = 'c'");
+    // What is written to a row within a millisecond is one entry.
+    std::thread::sleep(std::time::Duration::from_millis(2));
     device.sql("UPDATE items SET name = 'y'");
     let report = sync(&device, Mode::TransactionLog);
     assert_eq!((report.applied, report.rejected), (3, 1));
@@ -154,6 +157,28 @@ fn an_entry_that_is_refused_leaves_the_others_of_its_row(backend: Backend) {
     let row = "SELECT name || amount || coalesce(code, '-') FROM items";
     assert_eq!(device.value(row).as_deref(), Some("y2-"));
     assert_eq!(server.value(row).as_deref(), Some("y2-"));
+    assert!(device.client().pending().unwrap().is_empty());
+}
+
+/// What was refused is told; and what the app deleted does not come back for it.
+fn a_row_that_was_refused_and_deleted_in_one_log_stays_away(backend: Backend) {
+    let server = Server::on(backend).table(LISTS).table(ITEMS).start();
+    let device = Device::new(&server);
+    device.sql("CREATE TABLE items (id UUID PRIMARY KEY NOT NULL, list_id UUID, name TEXT NOT NULL, code TEXT, amount INTEGER)");
+    device.client().track("items").unwrap();
+    device.sql(&format!(
+        "INSERT INTO items (id, name, amount) VALUES ('{}', 'x', -1); DELETE FROM items",
+        id(1)
+    ));
+    let report = sync(&device, Mode::TransactionLog);
+    assert_eq!((report.applied, report.rejected), (0, 1));
+    let letters = device.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].code, "constraint_violation");
+    assert_eq!(letters[0].edit["columns"]["name"]["value"], "x");
+    let rows = "SELECT count(*) FROM items";
+    assert_eq!(device.value(rows).as_deref(), Some("0"));
+    assert_eq!(server.value(rows).as_deref(), Some("0"));
     assert!(device.client().pending().unwrap().is_empty());
 }
 

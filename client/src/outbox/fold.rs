@@ -18,7 +18,7 @@ pub(crate) struct Folded {
     pub(crate) receipt: Receipt,
     /// The edits that were accepted, each with its receipt.
     pub(crate) accepted: Vec<(WireEdit, Receipt)>,
-    /// Those that were refused although others were not.
+    /// Those that were refused although others were not, or although the row is as the app wants it.
     pub(crate) refused: Vec<(WireEdit, Receipt)>,
     /// Columns whose last edit was refused, and of which no receipt tells what the server has.
     pub(crate) untold: Vec<String>,
@@ -55,12 +55,12 @@ fn one_row(all: Vec<(WireEdit, Receipt)>) -> Option<Folded> {
     let edit = as_one(&all)?;
     let is_ok = |(_, receipt): &(WireEdit, Receipt)| receipt.status == Status::Ok;
     if !all.iter().any(is_ok) {
-        let receipt = all.into_iter().next()?.1;
+        let (refused, receipt) = all_refused(all)?;
         return Some(Folded {
             edit,
             receipt,
             accepted: Vec::new(),
-            refused: Vec::new(),
+            refused,
             untold: Vec::new(),
         });
     }
@@ -109,6 +109,19 @@ fn one_row(all: Vec<(WireEdit, Receipt)>) -> Option<Folded> {
         refused,
         untold,
     })
+}
+
+/// The receipt that decides about edits of which none was accepted, and the edits that were refused beside it. A row that
+/// the app deleted last and that is not there is as the app wanted it, whatever was refused before.
+fn all_refused(mut all: Vec<(WireEdit, Receipt)>) -> Option<(Vec<(WireEdit, Receipt)>, Receipt)> {
+    let (last, receipt) = all.last()?;
+    let code = receipt.rejection.as_ref().map(|r| r.code.as_str());
+    let deletes = matches!(last.op, Op::Delete | Op::HardDelete);
+    if deletes && matches!(code, Some("row_not_found" | "row_gone")) {
+        let (_, receipt) = all.pop()?;
+        return Some((all, receipt));
+    }
+    Some((Vec::new(), all.into_iter().next()?.1))
 }
 
 /// The edits of a row as one: what the last of them made of each column.

@@ -121,7 +121,7 @@ pub(crate) fn settle(
                             let receipt = one.told_again(receipt, &untold);
                             one.accepted(&receipt)?;
                         }
-                        Status::Rejected => one.rejected(&receipt, terms.last)?,
+                        Status::Rejected => one.rejected(&receipt, &refused, terms.last)?,
                         Status::RolledBack => {
                             return Err(Error::Nonsense("a receipt of an atomic push".to_owned()));
                         }

@@ -8,10 +8,17 @@ use super::One;
 use crate::error::Error;
 use crate::inbox::held::{self, Held};
 use crate::inbox::{apply, versions};
+use crate::outbox::edit::WireEdit;
 use crate::outbox::letters;
 
 impl One<'_> {
-    pub(super) fn rejected(&mut self, receipt: &Receipt, last: bool) -> Result<(), Error> {
+    /// `refused` are earlier edits of the row, of which the receipt does not tell.
+    pub(super) fn rejected(
+        &mut self,
+        receipt: &Receipt,
+        refused: &[(WireEdit, Receipt)],
+        last: bool,
+    ) -> Result<(), Error> {
         let code = receipt.rejection.as_ref().map_or("", |r| r.code.as_str());
         match (code, self.edit.op) {
             // The app has edited the row since: that is what is to be judged.
@@ -23,6 +30,7 @@ impl One<'_> {
             ("constraint_violation", _) if !last => self.again(),
             ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
                 // What the app wanted is so.
+                self.tell(&[], refused)?;
                 self.forget_settled_lines()?;
                 held::forget(self.file, &self.row)?;
                 versions::forget(self.file, &self.row)?;
