@@ -369,7 +369,7 @@ impl Draw {
             6..9 => What::Name(kind),
             9..13 => What::Point(kind),
             // What a program does at the server breaks no foreign key.
-            _ if by.is_none() => What::Name(kind),
+            _ if by.is_none() && kind.is_numbered() => What::Name(kind),
             13..15 => What::Key(kind),
             _ => What::Delete(kind),
         };

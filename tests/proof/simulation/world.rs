@@ -5,6 +5,7 @@
 
 mod admin;
 mod kin;
+mod kin_rest;
 mod network;
 mod rest;
 mod there;

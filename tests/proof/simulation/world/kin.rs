@@ -1,13 +1,11 @@
-//! Rows that point to each other: what is done to them, and what must hold of them at the end.
-
-use std::collections::HashSet;
+//! Rows that point to each other: what is done to them.
 
 use serde_json::{Value as Json, json};
 
 use super::World;
 use super::there::IS_ALIVE;
 use crate::simulation::file::File;
-use crate::simulation::journal::{Writer, texts};
+use crate::simulation::journal::Writer;
 use crate::simulation::kin::{Act, Kind, Row, View, What, is_row};
 use crate::simulation::tables::literal;
 
@@ -147,12 +145,10 @@ impl World {
                 row.insert("pet", one_of(view, Kind::Pets, act.other));
             }
         }
-        // A program at the server meets tombstones, too.
-        let known = if act.by.is_none() { view.there() } else { None };
-        if has_key(known.unwrap_or(view), kind, &row) {
+        if has_key(met(view, act), kind, &row) {
             return Ok(());
         }
-        if kind.is_numbered() && !row.contains_key("id") {
+        if act.by.is_some() && kind.is_numbered() && !row.contains_key("id") {
             // What points to a row that is gone is not to meet this one in its app's own file.
             let free = view.free(kind);
             row.extend(free.map(|number| ("id", json!(number))));
@@ -297,7 +293,7 @@ impl World {
         };
         let mut now = row.clone();
         now.insert(name, value);
-        let is_free = !now[name].is_null() && !has_key(view, kind, &now);
+        let is_free = !now[name].is_null() && !has_key(met(view, act), kind, &now);
         if !is_free || view.is_pointed_to(kind, row) || view.is_unclear(kind, row) {
             return Ok(());
         }
@@ -309,116 +305,6 @@ impl World {
         let (file, is_alive) = self.kin_file(act.by);
         let after = View::read(file, is_alive).beside(&mut self.server.file);
         self.mean(&after, act, kind, &now);
-        Ok(())
-    }
-
-    /// Adds what the server has of them to the texts that it has.
-    pub(super) fn kin_everywhere(&mut self, places: &mut HashSet<String>) {
-        // What was refused is on its device, with all that it points to.
-        let mut refused = HashSet::new();
-        for device in &self.devices {
-            for letter in device.client().dead_letters().unwrap() {
-                let told = serde_json::to_value(&letter.edit).unwrap_or_default();
-                texts(&told, &mut refused);
-            }
-        }
-        let pointers = self.kin.pointers.iter();
-        let kept = pointers.filter(|pointer| {
-            let of = pointer.split('.').next().unwrap_or_default();
-            let is_of_gone = |mark: &str| of.contains('+') && self.kin.has_deleted(mark);
-            of.split('+')
-                .any(|mark| refused.contains(mark) || is_of_gone(mark))
-        });
-        places.extend(kept.cloned());
-        let view = View::read(&mut self.server.file, "true");
-        for kind in Kind::ALL {
-            for row in view.of(kind) {
-                row.values().for_each(|value| texts(value, places));
-                if let Some(identity) = view.identity(kind, row) {
-                    places.extend(view.pointers(kind, &identity, row));
-                }
-            }
-        }
-        let sql = "SELECT json_array(table_name, row_id, column_name, json(lost), json(kept)) \
-                   FROM colsync_conflicts";
-        for entry in self.server.file.lines(sql, &[]) {
-            let kind = entry[0].as_str().and_then(Kind::of_name);
-            let row = kind.and_then(|kind| view.under(kind, entry[1].as_str()?));
-            let (Some(kind), Some(row)) = (kind, row) else {
-                continue;
-            };
-            let Some(identity) = view.identity(kind, row) else {
-                continue;
-            };
-            for side in [&entry[3], &entry[4]] {
-                for column in kind.columns() {
-                    let value = if entry[2] == column.name {
-                        side
-                    } else {
-                        side.get(column.name)
-                            .or_else(|| side["columns"].get(column.name))
-                            .unwrap_or(&Json::Null)
-                    };
-                    places.extend(view.pointer(kind, &identity, column.name, value));
-                }
-            }
-        }
-    }
-
-    /// What must hold of them when everything has come to rest.
-    pub(super) fn check_kin(&mut self) -> Result<(), String> {
-        let alive = View::read(&mut self.server.file, IS_ALIVE);
-        let mut refused = HashSet::new();
-        for device in &mut self.devices {
-            let here = View::read(&mut device.file, "true");
-            for kind in Kind::ALL {
-                if here.of(kind) != alive.of(kind) {
-                    return Err(format!(
-                        "device {} has other {} than the server:\nhere {:?}\nthere {:?}",
-                        device.number,
-                        kind.name(),
-                        here.of(kind),
-                        alive.of(kind)
-                    ));
-                }
-            }
-            for letter in device.client().dead_letters().unwrap() {
-                if Kind::of_name(&letter.table).is_some() {
-                    let told = serde_json::to_value(&letter.edit).unwrap_or_default();
-                    texts(&told, &mut refused);
-                    *self.counts.entry("related row refused").or_default() += 1;
-                }
-            }
-        }
-        let all = View::read(&mut self.server.file, "true");
-        for kind in Kind::ALL {
-            let mut known = HashSet::new();
-            for row in all.of(kind) {
-                let identity = all
-                    .identity(kind, row)
-                    .ok_or_else(|| format!("a row of {} is nobody's: {row:?}", kind.name()))?;
-                if !self.kin.has_made(kind, &identity) {
-                    return Err(format!("nobody made {identity}: {row:?}"));
-                }
-                let is_alive = alive.of(kind).contains(row);
-                // Two that give a row another key make two of it.
-                let is_new = !is_alive || known.insert(identity.clone());
-                if !is_new && !identity.split('+').any(|mark| self.kin.has_deleted(mark)) {
-                    return Err(format!("{identity} is there twice: {row:?}"));
-                }
-                for pointer in all.pointers(kind, &identity, row) {
-                    if !self.kin.pointers.contains(&pointer) {
-                        return Err(format!("nobody meant {pointer}"));
-                    }
-                }
-            }
-            for (_, kept) in self.kin.kept().filter(|(of, _)| *of == kind) {
-                let is_gone = kept.split('+').any(|mark| self.kin.has_deleted(mark));
-                if !known.contains(kept) && !refused.contains(kept) && !is_gone {
-                    return Err(format!("nobody deleted {kept} of {}", kind.name()));
-                }
-            }
-        }
         Ok(())
     }
 }
@@ -433,6 +319,12 @@ fn one_of(view: &View, kind: Kind, place: u8) -> Json {
         Some(row) if !place.is_multiple_of(5) => row["id"].clone(),
         Some(_) | None => Json::Null,
     }
+}
+
+/// The rows that a writer's keys meet: a program at the server meets tombstones, too.
+fn met(view: &View, act: Act) -> &View {
+    let there = view.there().filter(|_| act.by.is_none());
+    there.unwrap_or(view)
 }
 
 /// Whether a row has this one's key already.
