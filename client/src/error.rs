@@ -39,6 +39,9 @@ pub enum Error {
         /// Rows with edits.
         edits: i64,
     },
+    /// The table is being read anew from the server, and what its rows hold here may not be what they hold there.
+    #[error("{0} is being read anew from the server: sync first")]
+    StartsOver(String),
     /// No tracked table, row, or dead letter of this name.
     #[error("no {what} {name}")]
     Unknown {

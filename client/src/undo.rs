@@ -5,7 +5,7 @@ use colsync_shared::sqlite::Stored;
 
 use crate::error::Error;
 use crate::file::{File, text};
-use crate::inbox::{apply, held, write};
+use crate::inbox::{apply, held, resync, write};
 use crate::keys;
 use crate::outbox::edit::WireEdit;
 use crate::outbox::freeze;
@@ -123,6 +123,12 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
                 held::forget(file, &row)?;
                 write::insert(file, paired, &row.id, &columns)?;
             }
+        }
+        // The row may hold what was refused, if that was accepted once, in a history that the server has lost. It is no
+        // edit then, and gone when the row comes anew.
+        let is_pending = !history::of(file, std::slice::from_ref(&row))?.is_empty();
+        if !is_pending && resync::under_way(file)?.contains(&row.table) {
+            return Err(Error::StartsOver(paired.local.name.clone()));
         }
         drop_letter(file, number)
     })

@@ -1,8 +1,9 @@
 //! Files whose cursor the server no longer knows: they pull from the beginning, and keep what is theirs.
 
+use colsync_client::Error;
 use colsync_tests::edits::update;
 use colsync_tests::tables::id;
-use colsync_tests::{Backend, Server, ago, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, ago, on_both};
 use serde_json::json;
 
 use crate::client_histories::{converge, insert, the_ledger_has_both};
@@ -12,6 +13,7 @@ use crate::{make_todo, one_todo, todos};
 on_both![
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
     what_is_made_while_a_file_starts_over_stays,
+    a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go,
     what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only,
     what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor,
 ];
@@ -57,6 +59,44 @@ fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
         server.anonymous().row("todos", &id(2))["title"],
         "meanwhile"
     );
+}
+
+/// The row has the refused value still: it was accepted before the server was restored.
+fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backend) {
+    let mut server = one_todo(backend);
+    let proxy = server.proxy(3);
+    let a = Device::behind(&proxy);
+    a.client().init(&[]).unwrap();
+    a.client().sync().unwrap();
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    let title = |title: &str| {
+        a.sql(&format!(
+            "UPDATE todos SET title = '{title}' WHERE id = '{}'",
+            id(1)
+        ));
+    };
+    title("kept");
+    a.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    // The edit is sent again and refused. Pushes get through, and no pull does.
+    proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+    assert!(a.client().sync().is_err());
+    proxy.faults_off();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!((letters.len(), letters[0].code.as_str()), (1, "row_gone"));
+    let retried = a.client().retry_dead_letter(letters[0].number);
+    assert!(matches!(retried, Err(Error::StartsOver(_))), "{retried:?}");
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1);
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    converge(&server, &[&a]);
+    assert_eq!(server.anonymous().row("todos", &id(1))["title"], "kept");
 }
 
 /// The restored server has another value at the version that the edit was made from.

@@ -115,6 +115,7 @@ fn client_code(error: &Error) -> &'static str {
         Error::Corrupt(_) => "corrupt",
         Error::Untrackable { .. } => "untrackable",
         Error::Unpushed { .. } => "unpushed",
+        Error::StartsOver(_) => "starts_over",
         Error::Unknown { .. } => "unknown",
         Error::NoServer => "no_server",
         Error::Url { .. } => "url",

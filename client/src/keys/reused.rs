@@ -12,23 +12,18 @@ use super::{Links, number, shift};
 use crate::error::Error;
 use crate::file::File;
 use crate::inbox::write;
-use crate::outbox::history::{self, Net, row_now};
+use crate::outbox::freeze;
+use crate::outbox::history::{History, Net, row_now};
 use crate::pairing::Paired;
-use crate::table::{LocalTable, RowId, RowRef};
+use crate::table::{LocalTable, RowId};
 
-/// Rows that were deleted by themselves and made after that, each with the line that made it first. What is under way
-/// keeps its name.
+/// Rows of a table that were deleted by themselves and made after that, each with the line that made it first.
 const MADE_AGAIN: &str = "
     WITH gone AS (SELECT row_id, min(seq) AS seq FROM colsync_log
         WHERE table_number = :? AND op = 2 GROUP BY row_id)
     SELECT m.row_id, min(m.seq) FROM colsync_log AS m CROSS JOIN gone AS g
-    WHERE m.table_number = :? AND m.op = 1 AND m.old IS NULL AND g.row_id = m.row_id AND g.seq < m.seq
-    AND m.row_id NOT IN (SELECT row_id FROM colsync_sent WHERE table_number = :?)
+    WHERE m.table_number = :? AND m.op = 1 AND g.row_id = m.row_id AND g.seq < m.seq
     GROUP BY m.row_id";
-
-/// Whether any row was deleted by itself. Mostly none was, and there is nothing to look for.
-const ANY_DELETED: &str = "
-    SELECT EXISTS (SELECT 1 FROM colsync_log WHERE table_number = :? AND op = 2)";
 
 /// Takes lines out of the sight of whoever goes by a table's number.
 const HIDE: &str = "
@@ -38,27 +33,35 @@ const HIDE: &str = "
 const SHOW: &str = "UPDATE colsync_log SET table_number = -table_number WHERE table_number < 0";
 
 /// Gives rows that the app made under the number of one that it had deleted a number of their own. The delete stays
-/// with the server's row.
-pub(crate) fn tell_apart(file: &mut File, tables: &[Paired], links: &Links) -> Result<(), Error> {
+/// with the server's row. Says whether there were any among `histories`.
+pub(crate) fn tell_apart(
+    file: &mut File,
+    tables: &[Paired],
+    links: &Links,
+    histories: &[History],
+) -> Result<bool, Error> {
     let mut rows = BTreeMap::new();
-    for table in links.makers() {
-        let Some(paired) = tables.iter().find(|paired| paired.local.number == table) else {
+    for history in histories {
+        let row = &history.row;
+        let made_at = history.made_again.filter(|_| links.is_maker(row.table));
+        let paired = tables
+            .iter()
+            .find(|paired| paired.local.number == row.table);
+        let (Some(made_at), Some(paired), Some(id)) = (made_at, paired, number(&row.id.0)) else {
             continue;
         };
-        for (id, made_at) in made_again(file, table)? {
-            let Some(id) = number(&id) else { continue };
-            let row = RowRef {
-                table,
-                id: RowId(Stored::Int(id)),
-            };
-            if could_be_given(file, &paired.local, id, made_at)? && is_another(file, paired, &row)?
-            {
-                rows.insert((table, id), made_at);
-            }
+        if could_be_given(file, &paired.local, id, made_at)? && is_another(file, paired, history)? {
+            rows.insert((row.table, id), made_at);
+        }
+    }
+    // What is under way keeps its name.
+    if !rows.is_empty() {
+        for (row, _) in freeze::sent(file)? {
+            number(&row.id.0).map(|id| rows.remove(&(row.table, id)));
         }
     }
     if rows.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     for (&(table, id), &made_at) in &rows {
         hide(file, table, Stored::Int(id), made_at)?;
@@ -71,22 +74,7 @@ pub(crate) fn tell_apart(file: &mut File, tables: &[Paired], links: &Links) -> R
         file.uncaptured(|file| shift::aside(file, tables, links, &ids).map(drop))
     })?;
     file.execute(SHOW, &[])?;
-    Ok(())
-}
-
-/// Rows of a table that were there, were deleted, and were made again: each with the line that made it first.
-fn made_again(file: &mut File, table: i64) -> Result<Vec<(Stored, i64)>, Error> {
-    if file.int(ANY_DELETED, &[Stored::Int(table)])? == 0 {
-        return Ok(Vec::new());
-    }
-    let of_table = || Stored::Int(table);
-    let rows = file.load(MADE_AGAIN, &[of_table(), of_table(), of_table()])?;
-    let rows = rows.into_iter();
-    let found = rows.filter_map(|row| match <[Stored; 2]>::try_from(row) {
-        Ok([row, Stored::Int(made_at)]) => Some((row, made_at)),
-        Ok(_) | Err(_) => None,
-    });
-    Ok(found.collect())
+    Ok(true)
 }
 
 /// Whether SQLite may have chosen the number: one above all that were there. Where it may not, the app has named it
@@ -126,12 +114,8 @@ fn could_be_given(
 }
 
 /// Whether a row that was made under the number of the server's is not that one: one that is as that was, was put back.
-fn is_another(file: &mut File, paired: &Paired, row: &RowRef) -> Result<bool, Error> {
-    let histories = history::of(file, std::slice::from_ref(row))?;
-    let Some(history) = histories.into_iter().find(|history| history.existed) else {
-        return Ok(false);
-    };
-    let now = row_now(file, &paired.local, row)?;
+fn is_another(file: &mut File, paired: &Paired, history: &History) -> Result<bool, Error> {
+    let now = row_now(file, &paired.local, &history.row)?;
     Ok(!matches!(history.net(&paired.local, now), Net::Nothing))
 }
 
@@ -153,7 +137,11 @@ fn hide_parts(
     if !local.key.iter().any(is_part) {
         return Ok(());
     }
-    for (row, child_made_at) in made_again(file, local.number)? {
+    let of_child = || Stored::Int(local.number);
+    for row in file.load(MADE_AGAIN, &[of_child(), of_child()])? {
+        let Ok([row, Stored::Int(child_made_at)]) = <[Stored; 2]>::try_from(row) else {
+            continue;
+        };
         let parts = local.parts(&RowId(row.clone()));
         let mut parts = local.key.iter().zip(&parts);
         let names_it = parts.any(|(at, part)| is_part(at) && number(part) == Some(id));

@@ -15,6 +15,7 @@ use crate::file::File;
 use crate::inbox::line::{Change, What};
 use crate::inbox::{held, write};
 use crate::outbox::fold::Folded;
+use crate::outbox::history;
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
@@ -115,7 +116,11 @@ pub(crate) fn for_page(
     if links.is_empty() {
         return Ok(Moved::new());
     }
-    tell_apart(file, tables, &links)?;
+    // Rows above them would hide that SQLite has chosen the numbers of these. A long log was worked off before the pull.
+    if !history::is_indexed(file)? {
+        let histories = history::all(file)?;
+        tell_apart(file, tables, &links, &histories)?;
+    }
     let mut servers = Servers::default();
     for change in changes {
         let mut tables = tables.iter();

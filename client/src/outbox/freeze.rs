@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::body::Body;
 use super::edit::WireEdit;
-use super::history;
+use super::history::{self, History};
 use super::mode::Mode;
 use crate::error::Error;
 use crate::file::{File, Meta, int};
@@ -90,24 +90,20 @@ pub(crate) fn freeze(
 ) -> Result<Frost, Error> {
     let frost = file.write(|file| {
         let links = keys::Links::read(file, tables)?;
-        keys::tell_apart(file, tables, &links)?;
+        let mut histories = chosen(file, choice)?;
+        step::reach("log.read");
+        if keys::tell_apart(file, tables, &links, &histories)? {
+            histories = chosen(file, choice)?;
+        }
         let locals = keys::Locals::read(file, tables, &links)?;
         let mut ids = Ids {
             links: &links,
             locals,
             break_cycles: terms.break_cycles,
         };
-        let rows = match choice {
-            Choice::First { most, upto, skip } => {
-                history::first_rows(file, *most, *upto, |row| skip.contains(row))?
-            }
-            Choice::Rows(rows) => rows.to_vec(),
-        };
         let mut frost = Frost::default();
         let mut load = Load::default();
         let mut undone = Vec::new();
-        let histories = history::of(file, &rows)?;
-        step::reach("log.read");
         let rows: Vec<RowRef> = histories.iter().map(|one| one.row.clone()).collect();
         let mut lines = match terms.mode {
             Mode::TransactionLog => history::lines_of(file, &rows)?,
@@ -164,6 +160,16 @@ pub(crate) fn freeze(
         step::reach("freeze.frozen");
     }
     Ok(frost)
+}
+
+fn chosen(file: &mut File, choice: &Choice<'_>) -> Result<Vec<History>, Error> {
+    let rows = match choice {
+        Choice::First { most, upto, skip } => {
+            history::first_rows(file, *most, *upto, |row| skip.contains(row))?
+        }
+        Choice::Rows(rows) => rows.to_vec(),
+    };
+    history::of(file, &rows)
 }
 
 /// The rows of a push in the making.

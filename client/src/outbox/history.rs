@@ -31,6 +31,9 @@ pub(crate) struct History {
     pub(crate) at_ms: i64,
     /// When it was inserted, ms; if it was.
     pub(crate) inserted_at_ms: Option<i64>,
+    /// The line that made it again after it had been deleted by itself; of a row that was there.
+    pub(crate) made_again: Option<i64>,
+    is_deleted: bool,
     /// Its lines: number, and column if it is about one.
     pub(crate) lines: Vec<(i64, Option<String>)>,
 }
@@ -68,6 +71,8 @@ impl History {
             times: Vec::new(),
             at_ms: line.at_ms,
             inserted_at_ms: None,
+            made_again: None,
+            is_deleted: false,
             lines: Vec::new(),
         }
     }
@@ -75,8 +80,15 @@ impl History {
     fn take(&mut self, line: Line) {
         self.lines.push((line.seq, line.column.clone()));
         self.at_ms = self.at_ms.max(line.at_ms);
-        if matches!(line.op, LineOp::Inserted) {
-            self.inserted_at_ms = Some(line.at_ms);
+        match line.op {
+            LineOp::Inserted => {
+                self.inserted_at_ms = Some(line.at_ms);
+                if self.existed && self.is_deleted {
+                    self.made_again = self.made_again.or(Some(line.seq));
+                }
+            }
+            LineOp::Deleted => self.is_deleted = true,
+            LineOp::Changed | LineOp::MayBeReplaced => {}
         }
         let Some(column) = line.column else {
             return;

@@ -222,9 +222,11 @@ impl Device {
         let table = Table::of_name(&letter.table).unwrap();
         let id = letter.edit["id"].as_str().unwrap().to_owned();
         let before = self.rows(table).remove(&id);
-        self.client()
-            .retry_dead_letter(letter.number)
-            .map_err(|why| format!("retry of {id}: {why}"))?;
+        match self.client().retry_dead_letter(letter.number) {
+            // It is to be tried after the next sync.
+            Err(colsync_client::Error::StartsOver(_)) => return Ok(false),
+            done => done.map_err(|why| format!("retry of {id}: {why}"))?,
+        }
         let now = before.unwrap_or_default();
         journal.lose_count(&id);
         match self.rows(table).remove(&id) {

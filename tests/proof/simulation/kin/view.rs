@@ -132,6 +132,20 @@ impl View {
         })
     }
 
+    /// What the row under a key is known by, as far as that can be told of one that is gone.
+    pub(crate) fn named(&self, kind: Kind, id: &str) -> Option<String> {
+        let number = |text: &str| text.parse::<i64>().ok().map(Json::from);
+        match kind {
+            Kind::Owners | Kind::Pets => self.identity(kind, self.under(kind, id)?),
+            Kind::Walks => {
+                let (owner, pet) = id.split_once(',')?;
+                let row = Row::from([("owner", number(owner)?), ("pet", number(pet)?)]);
+                self.identity(kind, &row)
+            }
+            Kind::Labels => Some(id.to_owned()),
+        }
+    }
+
     /// What a column of a row means that points to `number`; none where it points to nothing that is there.
     pub(crate) fn pointer(
         &self,

@@ -35,11 +35,8 @@ impl World {
                    FROM colsync_conflicts";
         for entry in self.server.file.lines(sql, &[]) {
             let kind = entry[0].as_str().and_then(Kind::of_name);
-            let row = kind.and_then(|kind| view.under(kind, entry[1].as_str()?));
-            let (Some(kind), Some(row)) = (kind, row) else {
-                continue;
-            };
-            let Some(identity) = view.identity(kind, row) else {
+            let identity = kind.and_then(|kind| view.named(kind, entry[1].as_str()?));
+            let (Some(kind), Some(identity)) = (kind, identity) else {
                 continue;
             };
             for side in [&entry[3], &entry[4]] {
