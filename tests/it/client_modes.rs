@@ -32,7 +32,7 @@ pub(crate) fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
     client(device, mode).sync().unwrap()
 }
 
-fn client(device: &Device, mode: Mode) -> colsync_client::Client {
+pub(crate) fn client(device: &Device, mode: Mode) -> colsync_client::Client {
     let settings = Settings {
         server: Some(device.url()),
         mode: Some(mode),

@@ -1,14 +1,18 @@
 //! What the client does with edits that the server refuses, and with edits that the app takes back.
 
-use colsync_client::{Error, Op};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use colsync_client::{Error, Mode, Op, Progress};
 use colsync_tests::tables::{ITEMS, LISTS, TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::{Value as Json, json};
 
 use crate::client_sync::device;
-use crate::{ledger, one_todo, todo};
+use crate::{client_modes, ledger, one_todo, todo};
 
 on_both![
+    a_delete_that_loses_brings_back_what_the_server_has,
     a_refused_edit_is_a_dead_letter_and_the_rest_is_through,
     a_dead_letter_is_retried_when_the_app_says_so,
     a_refused_row_goes_from_the_table_and_stays_in_its_letter,
@@ -248,7 +252,7 @@ fn what_was_superseded_merged_or_held_is_listed(backend: Backend) {
     server.client("maker").create_ago(60, "todos", &row);
     let a = device(&server);
     a.sql("UPDATE todos SET title = 't mine', note = 'n mine', priority = 3");
-    std::thread::park_timeout(std::time::Duration::from_millis(5));
+    std::thread::park_timeout(Duration::from_millis(5));
     let theirs = json!({ "title": "t theirs", "note": "n theirs", "priority": 9 });
     drop(server.client("other").patch(&todo(1), &theirs).expect(200));
     let report = a.client().sync().unwrap();
@@ -359,4 +363,38 @@ fn hostile_values_do_not_stop_a_sync(backend: Backend) {
     assert_eq!(report.waiting.len(), 2, "{report:?}");
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "good");
     assert_eq!(a.client().status().unwrap().pending, 2);
+}
+
+/// The app deleted the row while its edit was on the way. A whole row loses with all its columns, also those that nobody
+/// else has changed.
+fn a_delete_that_loses_brings_back_what_the_server_has(backend: Backend) {
+    for (mode, title) in [
+        (Mode::Differential, "mine"),
+        (Mode::TransactionLog, "mine"),
+        (Mode::WholeRow, "todo 1"),
+    ] {
+        let server = Server::on(backend).table(TODOS);
+        let settings = "edit_after_delete = 'revive'\nrow_policy = 'server_wins'";
+        let server = server.setting(settings).start();
+        let made = json!({ "id": id(1), "title": "todo 1" });
+        server.client("maker").create_ago(60, "todos", &made);
+        let a = device(&server);
+        let client = client_modes::client(&a, mode);
+        a.sql("UPDATE todos SET title = 'mine'");
+        server.sql("UPDATE todos SET note = 'theirs'");
+        let is_done = AtomicBool::new(false);
+        let report = client.sync_with(&|progress| {
+            let is_pushing = matches!(progress, Progress::Pushing { .. });
+            if is_pushing && !is_done.swap(true, Ordering::Relaxed) {
+                a.sql("DELETE FROM todos");
+                std::thread::sleep(Duration::from_millis(5));
+                server.sql("UPDATE todos SET note = 'later'");
+            }
+        });
+        assert!(report.is_ok(), "{report:?}");
+        client.sync().unwrap();
+        let row = "SELECT title || ' ' || note FROM todos";
+        assert_eq!(a.value(row), Some(format!("{title} later")), "{mode:?}");
+        a.assert_equals(&server.anonymous(), "todos");
+    }
 }

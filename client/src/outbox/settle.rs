@@ -215,23 +215,21 @@ impl One<'_> {
         if let Some(version) = receipt.version {
             versions::set(self.file, &self.row, version)?;
         }
-        let mut values = results(receipt);
-        if !there {
-            // The row lives on at the server although the app deleted it.
-            let mut whole = self.originals();
-            whole.extend(values);
-            values = whole;
-        }
-        // What a pull brought of columns that the receipt does not tell of can be written now.
-        let mut columns = if self.edit.op == Op::Update {
-            held::of(self.file, &self.row)?.columns
-        } else {
-            BTreeMap::new()
+        // What came of columns that the receipt does not tell of can be written now.
+        let mut columns = match self.edit.op {
+            Op::Update | Op::Delete | Op::HardDelete => held::of(self.file, &self.row)?.columns,
+            Op::Insert | Op::Replace => BTreeMap::new(),
         };
         columns.retain(|name, _| {
             !self.edit.columns.contains_key(name) && !receipt.changed.contains_key(name)
         });
-        columns.extend(values);
+        if !there {
+            // The row lives on at the server although the app deleted it.
+            let mut whole = self.originals();
+            whole.extend(columns);
+            columns = whole;
+        }
+        columns.extend(results(receipt));
         let mut waiting = Held {
             columns,
             full: !there,
