@@ -1,11 +1,10 @@
 //! Rows that an app deletes and makes anew: nothing of their earlier lives comes back, and nothing of others' goes.
 
-use colsync_client::Mode;
 use colsync_tests::tables::id;
 use colsync_tests::{Backend, on_both};
 use serde_json::{Value as Json, json};
 
-use crate::client_modes::sync;
+use crate::client_modes::{MODES, sync};
 use crate::client_sync::device;
 use crate::{ledger, one_todo};
 
@@ -34,7 +33,7 @@ fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
         vec![delete.to_owned(), made.clone()],
         vec![edit.to_owned(), delete.to_owned(), made],
     ];
-    for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
+    for mode in MODES {
         for way in &ways {
             let server = one_todo(backend);
             let device = device(&server);
@@ -53,7 +52,7 @@ fn a_row_made_anew_has_what_it_was_made_with(backend: Backend) {
 
 /// The app knows what it deleted, and not what others did with the row before that, or since.
 fn a_row_made_anew_has_not_seen_what_others_made_of_it(backend: Backend) {
-    for mode in [Mode::Differential, Mode::TransactionLog, Mode::WholeRow] {
+    for mode in MODES {
         for is_made_anew_by_ben in [true, false] {
             let server = one_todo(backend);
             let device = device(&server);

@@ -27,6 +27,9 @@ on_both![
     rows_get_the_servers_ids_in_every_mode,
 ];
 
+/// All modes.
+pub(crate) const MODES: [Mode; 3] = [Mode::Differential, Mode::TransactionLog, Mode::WholeRow];
+
 /// The SDK on the device's file, in this mode.
 pub(crate) fn sync(device: &Device, mode: Mode) -> colsync_client::Report {
     client(device, mode).sync().unwrap()
@@ -134,11 +137,17 @@ fn a_log_removes_rows_for_good_where_the_server_allows_it(backend: Backend) {
     assert_eq!(b.value("SELECT title FROM todos").as_deref(), Some("again"));
 }
 
-fn an_entry_that_is_refused_leaves_the_others_of_its_row(backend: Backend) {
+/// The server checks amounts, and the device's own table does not.
+fn unchecked_items(backend: Backend) -> (Server, Device) {
     let server = Server::on(backend).table(LISTS).table(ITEMS).start();
     let device = Device::new(&server);
     device.sql("CREATE TABLE items (id UUID PRIMARY KEY NOT NULL, list_id UUID, name TEXT NOT NULL, code TEXT, amount INTEGER)");
     device.client().track("items").unwrap();
+    (server, device)
+}
+
+fn an_entry_that_is_refused_leaves_the_others_of_its_row(backend: Backend) {
+    let (server, device) = unchecked_items(backend);
     device.sql(&format!(
         "INSERT INTO items (id, name, amount) VALUES ('{}', 'x', 1)",
         id(1)
@@ -162,10 +171,7 @@ fn an_entry_that_is_refused_leaves_the_others_of_its_row(backend: Backend) {
 
 /// What was refused is told; and what the app deleted does not come back for it.
 fn a_row_that_was_refused_and_deleted_in_one_log_stays_away(backend: Backend) {
-    let server = Server::on(backend).table(LISTS).table(ITEMS).start();
-    let device = Device::new(&server);
-    device.sql("CREATE TABLE items (id UUID PRIMARY KEY NOT NULL, list_id UUID, name TEXT NOT NULL, code TEXT, amount INTEGER)");
-    device.client().track("items").unwrap();
+    let (server, device) = unchecked_items(backend);
     device.sql(&format!(
         "INSERT INTO items (id, name, amount) VALUES ('{}', 'x', -1); DELETE FROM items",
         id(1)

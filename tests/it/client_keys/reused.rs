@@ -1,11 +1,10 @@
 //! SQLite gives the number of a deleted last row to the next row. Whoever knows the one must not be told that it is the
 //! other.
 
-use colsync_client::Mode;
 use colsync_tests::{Backend, Device, Server, on_both};
 
 use super::{ENTRIES, OFFICE, PEOPLE, TRACKS, bosses, invoice, office, person, settle, told};
-use crate::client_modes::sync;
+use crate::client_modes::{MODES, sync};
 use crate::client_sync::device;
 
 on_both![
@@ -16,8 +15,6 @@ on_both![
     a_number_that_the_app_has_named_is_the_row_that_it_had_deleted,
     a_new_row_that_points_to_itself_does_in_every_mode,
 ];
-
-const MODES: [Mode; 3] = [Mode::Differential, Mode::TransactionLog, Mode::WholeRow];
 
 fn gone(server: &Server, name: &str) -> Option<String> {
     server.value(&format!(
