@@ -19,7 +19,7 @@ mod way;
 mod tests;
 
 pub(crate) use batch::{Batch, Missing, News};
-pub(crate) use learn::abandon;
+pub(crate) use learn::{abandon, keep_left_out, put_back};
 pub(crate) use links::Links;
 pub(crate) use locals::Locals;
 pub(crate) use reused::tell_apart;

@@ -2,6 +2,7 @@
 //! point to them, and all of it is the same everywhere in the end.
 
 mod failures;
+mod following;
 mod reused;
 mod storm;
 

@@ -113,15 +113,39 @@ pub(crate) fn keep(
     if held.is_empty() {
         return forget(file, row);
     }
+    let reason = reason.map_or(Stored::Null, |reason| Stored::Text(reason.to_owned()));
+    write(
+        file,
+        row,
+        held,
+        reason,
+        "body = excluded.body, reason = excluded.reason",
+    )
+}
+
+/// Keeps `held` for a row, and the reason why its table refuses it, if it does.
+pub(crate) fn amend(file: &mut File, row: &RowRef, held: &Held) -> Result<(), Error> {
+    write(file, row, held, Stored::Null, "body = excluded.body")
+}
+
+fn write(
+    file: &mut File,
+    row: &RowRef,
+    held: &Held,
+    reason: Stored,
+    set: &str,
+) -> Result<(), Error> {
     let body = serde_json::to_string(held).map_err(|_unserializable| corrupt())?;
     file.execute(
-        "INSERT INTO colsync_held (table_number, row_id, body, reason) VALUES (:?, :?, :?, :?) \
-         ON CONFLICT (table_number, row_id) DO UPDATE SET body = excluded.body, reason = excluded.reason",
+        &format!(
+            "INSERT INTO colsync_held (table_number, row_id, body, reason) VALUES (:?, :?, :?, :?) \
+             ON CONFLICT (table_number, row_id) DO UPDATE SET {set}"
+        ),
         &[
             Stored::Int(row.table),
             row.id.0.clone(),
             Stored::Text(body),
-            reason.map_or(Stored::Null, |reason| Stored::Text(reason.to_owned())),
+            reason,
         ],
     )?;
     Ok(())

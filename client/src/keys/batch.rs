@@ -38,7 +38,7 @@ pub(crate) struct News {
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     id: bool,
-    columns: Vec<LeftOut>,
+    pub(crate) columns: Vec<LeftOut>,
 }
 
 impl<'a> Batch<'a> {
@@ -89,17 +89,6 @@ impl<'a> Batch<'a> {
             }
         }
         Ok(Missing { id, columns })
-    }
-
-    /// The row is made: columns that it was sent without are pending edits of it.
-    pub(crate) fn accepted(
-        file: &mut File,
-        paired: &Paired,
-        history: &History,
-        upto: i64,
-        missing: &Missing,
-    ) -> Result<(), Error> {
-        learn::keep_left_out(file, paired, history, upto, &missing.columns)
     }
 
     /// The row is not made: its edit is told as the app meant it, and the row gets an id that nobody makes.

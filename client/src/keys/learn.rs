@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use colsync_shared::Op;
 use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
+use serde_json::Value as Json;
 
 use super::shift::{self, BEYOND, Kept, aside};
 use super::{Links, number};
@@ -21,8 +22,15 @@ use crate::table::{RowId, RowRef};
 /// The server's ids of rows, by their tables' numbers and their local ids.
 pub(crate) type Learnt = BTreeMap<i64, BTreeMap<i64, i64>>;
 
-/// A column of a new row that was not sent, as it points to a row that had no id: its position and its value.
-pub(crate) type LeftOut = (usize, Stored);
+/// A column of a new row that was not sent, as it points to a row that had no id.
+#[derive(Debug)]
+pub(crate) struct LeftOut {
+    /// Its position.
+    pub(crate) at: usize,
+    pub(crate) value: Stored,
+    /// What the server has there, where it tells.
+    pub(crate) there: Option<Json>,
+}
 
 /// Notes the id that a receipt brings.
 ///
@@ -46,7 +54,7 @@ pub(crate) fn note(
 
 /// Puts the columns that a row was sent without into its edit, as the app meant it.
 pub(crate) fn put_back(paired: &Paired, left_out: &[LeftOut], edit: &mut WireEdit) {
-    for (at, value) in left_out {
+    for LeftOut { at, value, .. } in left_out {
         if let Some(there) = paired.column(*at) {
             let sent = WireColumn {
                 value: paired.wire(*at, value),
@@ -177,8 +185,8 @@ pub(crate) fn without_left_out(
         match value {
             None | Some(Stored::Null) => {}
             Some(value) => {
-                receipt.changed.remove(name);
-                found.push((at, value));
+                let there = receipt.changed.remove(name);
+                found.push(LeftOut { at, value, there });
             }
         }
     }
@@ -193,7 +201,7 @@ pub(crate) fn keep_left_out(
     upto: i64,
     left_out: &[LeftOut],
 ) -> Result<(), Error> {
-    for (at, value) in left_out {
+    for LeftOut { at, value, .. } in left_out {
         let Some(column) = paired.local.columns.get(*at) else {
             continue;
         };

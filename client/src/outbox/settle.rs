@@ -1,6 +1,7 @@
 //! Settling a push by its receipts, in one transaction: what was answered for leaves the log, what the
 //! server made of it goes into the table, and edits made meanwhile stay pending from the right base.
 
+mod follow;
 mod refusal;
 
 use std::collections::{BTreeMap, HashSet};
@@ -198,11 +199,16 @@ impl One<'_> {
 
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.forget_settled_lines()?;
-        let (upto, missing) = (self.upto, &self.missing);
-        keys::Batch::accepted(self.file, self.paired, &self.history, upto, missing)?;
         if self.went_on {
-            return self.accepted_meanwhile(receipt);
+            self.accepted_meanwhile(receipt)?;
+        } else {
+            self.accepted_alone(receipt)?;
         }
+        self.follow(receipt)
+    }
+
+    /// The app has not edited the row since the push was frozen.
+    fn accepted_alone(&mut self, receipt: &Receipt) -> Result<(), Error> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {
             write::delete(self.file, self.paired, &self.row.id)?;
@@ -354,35 +360,6 @@ impl One<'_> {
         history::forget(self.file, seqs)?;
         if self.makes() {
             self.keep_what_the_server_lacks()?;
-        }
-        Ok(())
-    }
-
-    /// The server made the row without the columns it does not have: their values wait as edits of it.
-    fn keep_what_the_server_lacks(&mut self) -> Result<(), Error> {
-        let lacking: Vec<(usize, String)> = self
-            .paired
-            .local
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| self.paired.column(*at).is_none())
-            .map(|(at, column)| (at, column.name.clone()))
-            .collect();
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        let Some(values) = row_now(self.file, &self.paired.local, &self.row)? else {
-            return Ok(());
-        };
-        for (at, name) in lacking {
-            match values.get(at) {
-                None | Some(Stored::Null) => {}
-                Some(value) => {
-                    let at_ms = self.history.at_ms;
-                    history::append(self.file, &self.row, &name, value, at_ms)?;
-                }
-            }
         }
         Ok(())
     }

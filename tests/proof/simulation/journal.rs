@@ -159,6 +159,11 @@ impl Journal {
         self.excused.extend(there.map(|mark| mark.text.clone()));
     }
 
+    /// Whether a copy that was put back may have taken a value with it.
+    pub(super) fn is_excused(&self, text: &str) -> bool {
+        self.excused.contains(text)
+    }
+
     /// Values that are in none of `places`, nor otherwise accounted for.
     pub(super) fn vanished(&self, places: &HashSet<String>) -> Vec<&Mark> {
         let known = |text: &String| {

@@ -35,8 +35,7 @@ pub(super) struct Perils {
     pub(super) purges: bool,
     /// Clients and programs write whole rows, too. One that wins replaces what others have counted.
     pub(super) whole_rows: bool,
-    /// There are rows that point to each other, too, under keys that the server makes. A copy that is put back may make
-    /// such a row a second time, so not where there are copies.
+    /// There are rows that point to each other, too, under keys that the server makes.
     pub(super) kin: bool,
 }
 
@@ -221,7 +220,7 @@ impl Plan {
             restores,
             purges: !restores && random.u8(..4) == 0,
             whole_rows: random.u8(..4) == 0,
-            kin: !restores && !files && random.u8(..3) == 0,
+            kin: random.u8(..3) == 0,
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {

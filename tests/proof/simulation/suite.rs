@@ -202,6 +202,8 @@ struct Ground {
     plain: Seedlings,
     /// With rows that point to each other.
     kin: Seedlings,
+    /// With such rows, at a server whose counters of keys can be set.
+    counting: Seedlings,
     memory: PathBuf,
     _folder: TempDir,
 }
@@ -218,18 +220,20 @@ impl Ground {
         let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
         set_now(Time::from_micros(BEGINNING));
         Ground {
-            plain: seedlings(&folder.path().join("plain"), false),
-            kin: seedlings(&folder.path().join("kin"), true),
+            plain: seedlings(&folder.path().join("plain"), None),
+            kin: seedlings(&folder.path().join("kin"), Some(Kind::create)),
+            counting: seedlings(&folder.path().join("counting"), Some(Kind::create_counting)),
             memory,
             _folder: folder,
         }
     }
 
     fn world(&self, plan: &Plan) -> World {
-        let seedlings = if plan.perils.kin {
-            &self.kin
-        } else {
-            &self.plain
+        let seedlings = match (plan.perils.kin, plan.perils.restores) {
+            (false, _) => &self.plain,
+            (true, false) => &self.kin,
+            // What an operator does who puts a backup back needs counters.
+            (true, true) => &self.counting,
         };
         World::new(plan, seedlings, &self.memory)
     }
@@ -269,19 +273,18 @@ impl Ground {
     }
 }
 
-/// Makes the files to begin with.
-fn seedlings(folder: &Path, has_kin: bool) -> Seedlings {
+/// Makes the files to begin with; `kin` makes the server's tables of rows that point to each other.
+fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
+    let has_kin = kin.is_some();
     std::fs::create_dir_all(folder).unwrap();
     let seedlings = Seedlings {
         server: folder.join("server.db"),
         client: folder.join("client.db"),
     };
-    let kin = Kind::ALL.iter().filter(|_| has_kin);
-    let kin: Vec<String> = kin.map(|kind| kind.create()).collect();
     let clock = Clock::default();
     let mut server = File::open(seedlings.server.clone(), &clock);
     let bounded = Table::ALL.iter().map(|table| table.create_bounded());
-    for create in bounded.chain(kin.iter().cloned()) {
+    for create in bounded.chain(kin.into_iter().flat_map(|create| Kind::ALL.map(create))) {
         server.execute(&create).unwrap();
     }
     for (table, id, values) in adopted() {
@@ -296,6 +299,8 @@ fn seedlings(folder: &Path, has_kin: bool) -> Seedlings {
     client
         .execute("PRAGMA journal_mode = WAL")
         .unwrap_or_default();
+    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let kin = kin.map(|kind| kind.create());
     for create in Table::ALL.iter().map(|table| table.create()).chain(kin) {
         client.execute(&create).unwrap();
     }

@@ -75,7 +75,7 @@ impl World {
             server: Server::new(database, plan.perils.kin),
             folder,
             journal: Journal::default(),
-            kin: Meant::default(),
+            kin: Meant::new(plan.perils.restores),
             has_kin: plan.perils.kin,
             late: Vec::new(),
             written: 0,
@@ -215,8 +215,14 @@ impl World {
                 self.server.back_up(&folder, self.journal.now());
             }
             Step::Restore => {
+                if self.has_kin {
+                    self.kin.there(&mut self.server.file);
+                }
                 if let Some(written) = self.server.restore() {
                     self.journal.restore(written);
+                    if self.has_kin {
+                        self.skip_given_numbers()?;
+                    }
                     // No connection outlives the server that is stopped for it.
                     self.late.clear();
                     self.put_back = true;

@@ -9,6 +9,7 @@ mod view;
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::file::File;
 use super::plan::Table;
 pub(super) use view::{Row, View, is_row};
 
@@ -127,6 +128,16 @@ impl Kind {
         format!("CREATE TABLE {} ({})", self.name(), parts.join(", "))
     }
 
+    /// The table where no number is given twice, and which takes what points to rows that are not there (yet).
+    pub(super) fn create_counting(self) -> String {
+        let counts = "INTEGER PRIMARY KEY AUTOINCREMENT";
+        let mut create = self.create().replace("INTEGER PRIMARY KEY", counts);
+        for kind in Kind::ALL {
+            create = create.replace(&format!(" REFERENCES {}(id)", kind.name()), "");
+        }
+        create
+    }
+
     /// Its part of the server's configuration.
     pub(super) fn configuration(self) -> String {
         format!("[tables.{}]\n", self.name())
@@ -170,12 +181,38 @@ pub(super) enum What {
 pub(super) struct Meant {
     /// What rows were ever to point to, as [`View::pointer`] tells it.
     pub(super) pointers: HashSet<String>,
+    /// Where the server's database may be put back: what it ever gave its numbers to. It gives none twice then.
+    numbers: Option<View>,
     /// Rows that were made, and rows that were deleted.
     made: BTreeSet<(Kind, String)>,
     deleted: BTreeSet<(Kind, String)>,
 }
 
 impl Meant {
+    pub(super) fn new(has_restores: bool) -> Meant {
+        Meant {
+            numbers: has_restores.then(View::default),
+            ..Meant::default()
+        }
+    }
+
+    /// With what the server has now, its tombstones, too, and what its numbers meant before.
+    pub(super) fn beside(&mut self, view: View, server: &mut File) -> View {
+        view.beside(self.there(server))
+    }
+
+    /// What the server has now, and what its numbers meant before.
+    pub(super) fn there(&mut self, server: &mut File) -> View {
+        let there = View::read(server, "true");
+        match &mut self.numbers {
+            Some(numbers) => {
+                numbers.remember(&there);
+                there.beside(numbers.clone())
+            }
+            None => there,
+        }
+    }
+
     pub(super) fn make(&mut self, kind: Kind, row: &str) {
         self.made.insert((kind, row.to_owned()));
     }

@@ -12,7 +12,7 @@ use crate::simulation::tables::literal;
 pub(crate) type Row = BTreeMap<&'static str, Json>;
 
 /// All rows of them in a database.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, Clone, PartialEq)]
 pub(crate) struct View {
     rows: BTreeMap<Kind, Vec<Row>>,
     /// All that the server has: what a row points to may be gone from a file.
@@ -50,16 +50,28 @@ impl View {
         self.there.as_deref()
     }
 
-    /// With what the server has, its tombstones, too.
-    pub(crate) fn beside(self, server: &mut File) -> View {
+    /// With those that `there` has, by which numbers are looked up that mean nothing here.
+    pub(crate) fn beside(self, there: View) -> View {
         View {
-            there: Some(Box::new(View::read(server, "true"))),
+            there: Some(Box::new(there)),
             ..self
         }
     }
 
+    /// Adds the rows under numbers that it does not know.
+    pub(crate) fn remember(&mut self, view: &View) {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_numbered()) {
+            let known = self.rows.entry(kind).or_default();
+            for row in view.of(kind) {
+                if known.iter().all(|known| known["id"] != row["id"]) {
+                    known.push(row.clone());
+                }
+            }
+        }
+    }
+
     pub(crate) fn of(&self, kind: Kind) -> &[Row] {
-        &self.rows[&kind]
+        self.rows.get(&kind).map_or(&[], Vec::as_slice)
     }
 
     /// The row at a place, if there is any; places go round.

@@ -11,6 +11,8 @@ use crate::simulation::tables::literal;
 
 /// Keys that labels may have.
 const CODES: u8 = 12;
+/// Numbers that the server gives after a backup was put back are higher than this.
+const NUMBERS: u64 = 10_000_000;
 
 impl World {
     fn kin_file(&mut self, by: Option<usize>) -> (&mut File, &'static str) {
@@ -23,7 +25,8 @@ impl World {
     /// Somebody does something to them; nothing where it has no meaning.
     pub(super) fn act(&mut self, act: Act) -> Result<(), String> {
         let (file, is_alive) = self.kin_file(act.by);
-        let view = View::read(file, is_alive).beside(&mut self.server.file);
+        let view = View::read(file, is_alive);
+        let view = self.kin.beside(view, &mut self.server.file);
         self.written += 1;
         match act.what {
             What::Make(kind) => self.make(&view, act, kind),
@@ -128,8 +131,7 @@ impl World {
                 }
                 if act.other.is_multiple_of(7) {
                     // It is its own.
-                    let numbers = view.of(kind).iter().filter_map(|row| row["id"].as_i64());
-                    let next = json!(numbers.max().unwrap_or(0).max(0) + 40);
+                    let next = json!(self.number(1_000));
                     row.extend([("id", next.clone()), ("mother", next)]);
                 }
             }
@@ -158,7 +160,8 @@ impl World {
         }
         // What it is called by is known when it is there.
         let (file, is_alive) = self.kin_file(act.by);
-        let now = View::read(file, is_alive).beside(&mut self.server.file);
+        let now = View::read(file, is_alive);
+        let now = self.kin.beside(now, &mut self.server.file);
         let is_made = |known: &&Row| known["mark"] == row["mark"];
         let row = now.of(kind).iter().find(is_made).unwrap();
         self.mean(&now, act, kind, row);
@@ -281,6 +284,25 @@ impl World {
         )
     }
 
+    /// What an operator does who puts a backup back: numbers that were given since it was made are not given again.
+    pub(super) fn skip_given_numbers(&mut self) -> Result<(), String> {
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.is_numbered()) {
+            let next = self.number(NUMBERS);
+            let table = literal(&json!(kind.name()));
+            let file = &mut self.server.file;
+            file.execute(&format!("DELETE FROM sqlite_sequence WHERE name = {table}"))?;
+            file.execute(&format!(
+                "INSERT INTO sqlite_sequence VALUES ({table}, {next})"
+            ))?;
+        }
+        Ok(())
+    }
+
+    /// A number that nothing was called by so far.
+    fn number(&self, from: u64) -> u64 {
+        from + self.written * 100
+    }
+
     /// Gives a row another key, if there is a free one.
     fn key(&mut self, view: &View, act: Act, kind: Kind) -> Result<(), String> {
         let Some(row) = view.at(kind, act.place) else {
@@ -289,7 +311,7 @@ impl World {
         let (name, value) = match kind {
             Kind::Labels => ("code", code(act.other)),
             Kind::Walks => ("pet", one_of(view, Kind::Pets, act.other)),
-            Kind::Owners | Kind::Pets => ("id", json!(1_000 + self.written)),
+            Kind::Owners | Kind::Pets => ("id", json!(self.number(1_000))),
         };
         let mut now = row.clone();
         now.insert(name, value);
@@ -303,7 +325,8 @@ impl World {
         self.count("key changed");
         self.forget(view, kind, row, false);
         let (file, is_alive) = self.kin_file(act.by);
-        let after = View::read(file, is_alive).beside(&mut self.server.file);
+        let after = View::read(file, is_alive);
+        let after = self.kin.beside(after, &mut self.server.file);
         self.mean(&after, act, kind, &now);
         Ok(())
     }

@@ -18,11 +18,14 @@ impl World {
         let kept = pointers.filter(|pointer| {
             let of = pointer.split('.').next().unwrap_or_default();
             let is_of_gone = |mark: &str| of.contains('+') && self.kin.has_deleted(mark);
-            of.split('+')
-                .any(|mark| refused.contains(mark) || is_of_gone(mark))
+            // So is what only a lost copy had.
+            let is_lost = |mark: &str| self.journal.is_excused(mark);
+            let is_kept = |mark: &str| refused.contains(mark) || is_of_gone(mark) || is_lost(mark);
+            of.split('+').any(is_kept)
         });
         places.extend(kept.cloned());
-        let view = View::read(&mut self.server.file, "true");
+        let view = self.kin.there(&mut self.server.file);
+        places.extend(self.refused_pointers(&view));
         for kind in Kind::ALL {
             for row in view.of(kind) {
                 row.values().for_each(|value| texts(value, places));
@@ -66,6 +69,30 @@ impl World {
         refused
     }
 
+    /// What edits that were refused point to: their numbers are the server's, or their device's own.
+    fn refused_pointers(&mut self, there: &View) -> Vec<String> {
+        let mut pointers = Vec::new();
+        for device in &mut self.devices {
+            let letters = device.client().dead_letters().unwrap();
+            let here = View::read(&mut device.file, "true");
+            for letter in letters {
+                let Some(kind) = Kind::of_name(&letter.table) else {
+                    continue;
+                };
+                let named = |view: &View| view.named(kind, &letter.id);
+                let Some(identity) = named(there).or_else(|| named(&here)) else {
+                    continue;
+                };
+                for column in kind.columns() {
+                    let value = &letter.edit["columns"][column.name]["value"];
+                    let pointer = |view: &View| view.pointer(kind, &identity, column.name, value);
+                    pointers.extend(pointer(there).or_else(|| pointer(&here)));
+                }
+            }
+        }
+        pointers
+    }
+
     /// What must hold of them when everything has come to rest.
     pub(super) fn check_kin(&mut self) -> Result<(), String> {
         let alive = View::read(&mut self.server.file, IS_ALIVE);
@@ -84,7 +111,7 @@ impl World {
             }
         }
         let refused = self.refused();
-        let all = View::read(&mut self.server.file, "true");
+        let all = self.kin.there(&mut self.server.file);
         for kind in Kind::ALL {
             let mut known = HashSet::new();
             for row in all.of(kind) {
@@ -95,9 +122,12 @@ impl World {
                     return Err(format!("nobody made {identity}: {row:?}"));
                 }
                 let is_alive = alive.of(kind).contains(row);
-                // Two that give a row another key make two of it.
+                // Two that give a row another key make two of it, and so does a copy of a file that had not sent it.
                 let is_new = !is_alive || known.insert(identity.clone());
-                if !is_new && !identity.split('+').any(|mark| self.kin.has_deleted(mark)) {
+                if !is_new
+                    && !self.put_back
+                    && !identity.split('+').any(|mark| self.kin.has_deleted(mark))
+                {
                     return Err(format!("{identity} is there twice: {row:?}"));
                 }
                 for pointer in all.pointers(kind, &identity, row) {
@@ -108,7 +138,8 @@ impl World {
             }
             for (_, kept) in self.kin.kept().filter(|(of, _)| *of == kind) {
                 let is_gone = kept.split('+').any(|mark| self.kin.has_deleted(mark));
-                if !known.contains(kept) && !refused.contains(kept) && !is_gone {
+                let is_kept = known.contains(kept) || refused.contains(kept) || is_gone;
+                if !is_kept && !self.put_back {
                     return Err(format!("nobody deleted {kept} of {}", kind.name()));
                 }
             }
