@@ -22,7 +22,7 @@ pub(crate) use batch::{Batch, Missing, News};
 pub(crate) use learn::{abandon, keep_left_out, put_back};
 pub(crate) use links::Links;
 pub(crate) use locals::Locals;
-pub(crate) use reused::tell_apart;
+pub(crate) use reused::{tell_all_apart, tell_apart};
 pub(crate) use shift::fresh;
 pub(crate) use stance::{Stance, stance};
 pub(crate) use way::{Moved, for_page};

@@ -14,6 +14,7 @@ use crate::client::Settings;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, text};
+use crate::keys;
 use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
 use crate::pairing::{Paired, pair};
@@ -159,6 +160,9 @@ impl Session<'_> {
             self.fetch_schema()?;
         }
         self.pair()?;
+        if history::is_indexed(&mut self.file)? {
+            self.tell_apart()?;
+        }
         self.replay()?;
         self.push()?;
         if !self.report.waiting.is_empty() && self.fetch_schema()? {
@@ -172,6 +176,15 @@ impl Session<'_> {
             self.pull()?;
         }
         history::index_if_long(&mut self.file)
+    }
+
+    /// Of a long log; in a short one it is done whenever numbers of the server's come.
+    fn tell_apart(&mut self) -> Result<(), Error> {
+        let tables = &self.tables;
+        self.file.write(|file| {
+            let links = keys::Links::read(file, tables)?;
+            keys::tell_all_apart(file, tables, &links)
+        })
     }
 
     /// Asks for the server's schema; whether it is another than before.

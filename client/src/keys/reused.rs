@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::file::File;
 use crate::inbox::write;
 use crate::outbox::freeze;
-use crate::outbox::history::{History, Net, row_now};
+use crate::outbox::history::{self, History, Net, row_now};
 use crate::pairing::Paired;
-use crate::table::{LocalTable, RowId};
+use crate::table::{LocalTable, RowId, RowRef};
 
 /// Rows of a table that were deleted by themselves and made after that, each with the line that made it first.
 const MADE_AGAIN: &str = "
@@ -31,6 +31,29 @@ const HIDE: &str = "
     WHERE table_number = :? AND row_id = :? AND seq < :?";
 
 const SHOW: &str = "UPDATE colsync_log SET table_number = -table_number WHERE table_number < 0";
+
+/// [`tell_apart`] for all rows that wait in the log, before the server's numbers come: rows above these would hide that SQLite has
+/// chosen their numbers.
+pub(crate) fn tell_all_apart(
+    file: &mut File,
+    tables: &[Paired],
+    links: &Links,
+) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    for paired in tables {
+        let table = paired.local.number;
+        if links.is_maker(table) {
+            let found = file.load(MADE_AGAIN, &[Stored::Int(table), Stored::Int(table)])?;
+            let ids = found.into_iter().filter_map(|line| line.into_iter().next());
+            rows.extend(ids.map(RowId).map(|id| RowRef { table, id }));
+        }
+    }
+    if !rows.is_empty() {
+        let histories = history::of(file, &rows)?;
+        tell_apart(file, tables, links, &histories)?;
+    }
+    Ok(())
+}
 
 /// Gives rows that the app made under the number of one that it had deleted a number of their own. The delete stays
 /// with the server's row. Says whether there were any among `histories`.

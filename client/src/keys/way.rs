@@ -7,7 +7,7 @@ use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
 use super::locals::Standing;
-use super::reused::tell_apart;
+use super::reused::tell_all_apart;
 use super::shift;
 use super::{Links, Locals, number};
 use crate::error::Error;
@@ -116,11 +116,7 @@ pub(crate) fn for_page(
     if links.is_empty() {
         return Ok(Moved::new());
     }
-    // Rows above them would hide that SQLite has chosen the numbers of these. A long log was worked off before the pull.
-    if !history::is_indexed(file)? {
-        let histories = history::all(file)?;
-        tell_apart(file, tables, &links, &histories)?;
-    }
+    apart_if_short(file, tables, &links)?;
     let mut servers = Servers::default();
     for change in changes {
         let mut tables = tables.iter();
@@ -141,6 +137,15 @@ pub(crate) fn for_page(
     servers.clear(file, tables, &links, locals)
 }
 
+/// Tells rows apart that were made since the sync began, too. To look through a long log for them each time would cost more
+/// than the push.
+fn apart_if_short(file: &mut File, tables: &[Paired], links: &Links) -> Result<(), Error> {
+    if history::is_indexed(file)? {
+        return Ok(());
+    }
+    tell_all_apart(file, tables, links)
+}
+
 /// Makes way for the receipts of a push, made of `sent`.
 pub(crate) fn for_receipts(
     file: &mut File,
@@ -152,6 +157,7 @@ pub(crate) fn for_receipts(
     if links.is_empty() {
         return Ok(Moved::new());
     }
+    apart_if_short(file, tables, links)?;
     let mut servers = Servers::default();
     let mut as_guessed = Vec::new();
     for ((row, _), Folded { edit, receipt, .. }) in sent.iter().zip(rows) {

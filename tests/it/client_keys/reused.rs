@@ -1,6 +1,7 @@
 //! SQLite gives the number of a deleted last row to the next row. Whoever knows the one must not be told that it is the
 //! other.
 
+use colsync_client::{Client, Settings};
 use colsync_tests::{Backend, Device, Server, on_both};
 
 use super::{ENTRIES, OFFICE, PEOPLE, TRACKS, bosses, invoice, office, person, settle, told};
@@ -9,6 +10,7 @@ use crate::client_sync::device;
 
 on_both![
     a_new_row_under_the_number_of_a_deleted_one_is_another_row,
+    it_is_another_row_too_if_a_higher_number_comes_first,
     a_key_of_such_numbers_is_another_row_too,
     what_was_written_to_the_new_row_stays_its_own,
     a_row_that_is_put_back_is_the_row_that_it_was,
@@ -43,6 +45,36 @@ fn a_new_row_under_the_number_of_a_deleted_one_is_another_row(backend: Backend) 
         ];
         assert_eq!(told(&a), expected, "{mode:?}");
         assert_eq!(told(&b), expected, "{mode:?}");
+        assert_eq!(gone(&server, "old").as_deref(), Some("1"), "{mode:?}");
+    }
+}
+
+/// A row of an earlier push of the same sync gets the server's number, which is above the one that SQLite gave.
+fn it_is_another_row_too_if_a_higher_number_comes_first(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "kept", "");
+        person(&a, "old", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        invoice(&b, "theirs", "old");
+        a.sql("INSERT INTO people (id, name) VALUES (-5, 'first')");
+        a.sql("DELETE FROM people WHERE name = 'old'");
+        person(&a, "new", "");
+        let ids = a.column("SELECT id FROM people WHERE name = 'new'");
+        assert_eq!(ids, [Some("2".to_owned())]);
+        let settings = Settings {
+            server: Some(a.url()),
+            mode: Some(mode),
+            batch: 1,
+            ..Settings::default()
+        };
+        let client = Client::open(a.path(), settings).unwrap();
+        client.sync().unwrap();
+        settle(&server, &[&a, &b], &OFFICE);
+        let expected = ["theirs/1 theirs ?", "theirs/2 theirs ?"];
+        assert_eq!(told(&a), expected, "{mode:?}");
+        assert_eq!(bosses(&b), ["first -", "kept -", "new -"], "{mode:?}");
         assert_eq!(gone(&server, "old").as_deref(), Some("1"), "{mode:?}");
     }
 }
