@@ -1,6 +1,7 @@
 //! Rows without ids of the server's when something goes wrong: an answer is lost, a row is refused or taken back, the
 //! server forgets.
 
+use colsync_tests::tables::TableDef;
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::json;
 
@@ -12,6 +13,7 @@ on_both![
     a_refused_row_is_made_again_with_its_children,
     what_pointed_to_a_row_that_was_never_sent_points_to_no_other,
     a_restored_server_gets_the_rows_under_the_ids_that_it_had_given,
+    a_restored_server_whose_counters_are_moved_on_gives_no_number_twice,
 ];
 
 fn a_lost_answer_makes_no_row_twice(backend: Backend) {
@@ -196,4 +198,34 @@ fn a_restored_server_gets_the_rows_under_the_ids_that_it_had_given(backend: Back
         told(&a),
         ["of lost/1 of lost found", "of lost/2 of lost found"]
     );
+}
+
+/// What README tells operators to do.
+fn a_restored_server_whose_counters_are_moved_on_gives_no_number_twice(backend: Backend) {
+    let counted = TableDef {
+        sqlite: "CREATE TABLE people (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT, boss_id INTEGER);",
+        ..PEOPLE
+    };
+    let mut server = Server::on(backend).table(counted).start();
+    let (a, b) = (device(&server), device(&server));
+    person(&a, "kept", "");
+    settle(&server, &[&a, &b], &["people"]);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    person(&a, "lost", "kept");
+    a.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.sql(match backend {
+        Backend::Sqlite => "UPDATE sqlite_sequence SET seq = seq + 100000 WHERE name = 'people'",
+        Backend::Postgres => {
+            "SELECT setval(pg_get_serial_sequence('people', 'id'),
+                           nextval(pg_get_serial_sequence('people', 'id')) + 100000)"
+        }
+    });
+    server.resume();
+    person(&b, "new", "kept");
+    settle(&server, &[&b, &a], &["people"]);
+    assert_eq!(bosses(&a), ["kept -", "lost kept", "new kept"]);
 }
