@@ -365,6 +365,7 @@ impl Draw {
             // It waits for the end of a sync.
             _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Undo,
             0..6 => What::Make(kind),
+            6..9 if kind == Kind::Labels => What::Tag,
             6..9 => What::Name(kind),
             9..13 => What::Point(kind),
             // What a program does at the server breaks no foreign key.

@@ -174,11 +174,12 @@ impl Server {
     ) -> Result<Option<Answer>, String> {
         if crash::server_died() {
             // Within an answer that nobody reads any more.
-            self.died(None, None)?;
+            self.died(None, None, false)?;
         }
         let write = self.write_of(sent);
         let may_die = write.is_some() && crash::is_awaited();
-        let before = may_die.then(|| self.reference.clone());
+        let names_unique = write.as_ref().is_some_and(Write::names_unique);
+        let before = (may_die || names_unique).then(|| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
             Write::Push(request) => self.reference.push(request),
             Write::Alone(request) => {
@@ -201,7 +202,7 @@ impl Server {
         if crash::server_died() {
             // A pull that has begun would wait for whoever reads it.
             drop(answer);
-            let is_in = self.died(write.as_ref(), before)?;
+            let is_in = self.died(write.as_ref(), before, names_unique)?;
             if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
                 write.accepted(expected).for_each(accept);
             }
@@ -216,7 +217,12 @@ impl Server {
             let body = String::from_utf8_lossy(&answer.body);
             return Err(format!("{sent:?} is answered {}: {body}", answer.status));
         }
-        if let (Some(write), Some(expected)) = (&write, &expected) {
+        if let (Some(write), Some(mut expected)) = (&write, expected) {
+            let refused = before.filter(|_| check::has_refused_unique(&answer));
+            if let Some(apart) = refused.and_then(|before| self.apart(before, write)) {
+                expected = apart;
+            }
+            let expected = &expected;
             self.check(write, expected, &answer)?;
             write.accepted(expected).for_each(accept);
         } else {
@@ -238,7 +244,7 @@ impl Server {
         };
         let piece = catch_unwind(AssertUnwindSafe(|| node.piece(rest)));
         if crash::server_died() {
-            return self.died(None, None).map(|_| None);
+            return self.died(None, None, false).map(|_| None);
         }
         let piece = piece.map_err(|_panic| "the server panics within an answer".to_owned())?;
         let goes_on = answer.take(piece);
@@ -249,7 +255,12 @@ impl Server {
     }
 
     /// The server died during a request: it holds all of it, or nothing. Whether it holds it.
-    fn died(&mut self, write: Option<&Write>, before: Option<Reference>) -> Result<bool, String> {
+    fn died(
+        &mut self,
+        write: Option<&Write>,
+        before: Option<Reference>,
+        names_unique: bool,
+    ) -> Result<bool, String> {
         self.deaths += 1;
         // What is left of the process goes, too.
         drop(catch_unwind(AssertUnwindSafe(|| self.stop())));
@@ -258,7 +269,7 @@ impl Server {
         let (Some(write), Some(before)) = (write, before) else {
             return Ok(false);
         };
-        let after = self.compare();
+        let mut after = self.compare();
         let is_new = match write {
             Write::Push(request) => {
                 let sql = "SELECT client FROM colsync_pushes \
@@ -270,6 +281,9 @@ impl Server {
             Write::Decision(id, _) => self.resolved().contains(id),
         };
         if is_new {
+            if after.is_err() && names_unique && self.apart(before, write).is_some() {
+                after = self.compare();
+            }
             after.map_err(|why| format!("after a death within {}\n{why}", write.request().body))?;
         } else {
             self.reference = before;
@@ -278,6 +292,19 @@ impl Server {
         }
         self.looked_at = self.last_entry();
         Ok(is_new)
+    }
+
+    /// The database has refused a value that another row has, of which the reference knows nothing. What it expects when
+    /// each edit of a push is taken by itself.
+    fn apart(&mut self, before: Reference, write: &Write) -> Option<Expected> {
+        let Write::Push(request) = write else {
+            return None;
+        };
+        self.reference = before;
+        self.reference.is_apart = true;
+        let expected = self.reference.push(request);
+        self.reference.is_apart = false;
+        Some(expected)
     }
 
     fn last_entry(&mut self) -> i64 {

@@ -153,6 +153,7 @@ const FAULTS: &[&str] = &[
     "related row written there",
     "related row undone",
     "key changed",
+    "unique value written",
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.

@@ -79,6 +79,7 @@ const LABELS: &[Column] = &[
     column("mark", "TEXT"),
     column("name", "TEXT"),
     to(Kind::Pets, "pet", "INTEGER REFERENCES pets(id)"),
+    column("tag", "TEXT UNIQUE"),
 ];
 
 impl Kind {
@@ -167,6 +168,8 @@ pub(super) enum What {
     Make(Kind),
     /// Gives another name.
     Name(Kind),
+    /// Gives a label a tag, which no two of them may have.
+    Tag,
     /// Has a row point elsewhere.
     Point(Kind),
     /// Gives another key.

@@ -17,6 +17,9 @@ impl Reference {
         request: &Request,
         edits: &[Json],
     ) -> (Vec<Receipt>, Vec<Ledgered>) {
+        if self.is_apart {
+            return self.one_by_one(request, edits);
+        }
         let may_break = edits.iter().any(names_too_much);
         let before = may_break.then(|| (self.rows.clone(), self.gone.clone()));
         match (self.together(request, edits), before) {

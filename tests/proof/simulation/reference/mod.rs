@@ -90,6 +90,8 @@ pub(super) struct Reference {
     pub(super) decided: BTreeSet<String>,
     /// Of each client, its pushes: what was sent, and what was answered where that is known.
     pushes: HashMap<String, Vec<Kept>>,
+    /// Whether the database refuses an edit of which the reference knows nothing: then each is taken by itself.
+    pub(super) is_apart: bool,
 }
 
 #[derive(Debug, Clone)]

@@ -251,6 +251,13 @@ impl Server {
 }
 
 /// An answer's body as JSON; null if it is none.
+/// Whether an edit was refused because of a value that another row has.
+pub(super) fn has_refused_unique(answer: &Answer) -> bool {
+    let body = plain(answer);
+    let mut receipts = body["receipts"].as_array().into_iter().flatten();
+    receipts.any(|receipt| receipt["field"] == "tag")
+}
+
 pub(crate) fn plain(answer: &Answer) -> Json {
     let encoding = answer
         .headers

@@ -123,6 +123,15 @@ impl Server {
 }
 
 impl Write {
+    /// Whether an edit names a value that no two rows may have.
+    pub(super) fn names_unique(&self) -> bool {
+        let Write::Push(request) = self else {
+            return false;
+        };
+        let mut edits = request.body["edits"].as_array().into_iter().flatten();
+        edits.any(|edit| !edit["columns"]["tag"].is_null())
+    }
+
     /// The edits that the server takes, if it takes them now.
     pub(super) fn accepted<'a>(&'a self, expected: &'a Expected) -> impl Iterator<Item = &'a Json> {
         let edits = match self {
