@@ -32,8 +32,8 @@ const HIDE: &str = "
 
 const SHOW: &str = "UPDATE colsync_log SET table_number = -table_number WHERE table_number < 0";
 
-/// [`tell_apart`] for all rows that wait in the log, before the server's numbers come: rows above these would hide that SQLite has
-/// chosen their numbers.
+/// [`tell_apart`] for all rows that wait in the log, before the server's numbers come: rows above these would hide that
+/// SQLite has chosen their numbers.
 pub(crate) fn tell_all_apart(
     file: &mut File,
     tables: &[Paired],
