@@ -4,7 +4,8 @@
 //! In the file, a number that is the local id of a row means that row, wherever the app wrote it. `links` knows
 //! which columns point to such tables, `locals` which numbers are local ids, `stance` what can be sent before
 //! they are replaced, `way` keeps them apart from the server's numbers, `reused` from those of rows that the app
-//! deleted before, `learn` replaces them (`batch` does both for a push), and `shift` is the one place that renames rows. Must not know the network. See ADR 0016.
+//! deleted before, `learn` replaces them (`batch` does both for a push), and `shift` is the one place that renames
+//! rows. Must not know the network. See ADR 0016.
 
 mod batch;
 mod learn;

@@ -43,9 +43,8 @@ pub(crate) fn tell_all_apart(
     for paired in tables {
         let table = paired.local.number;
         if links.is_maker(table) {
-            let found = file.load(MADE_AGAIN, &[Stored::Int(table), Stored::Int(table)])?;
-            let ids = found.into_iter().filter_map(|line| line.into_iter().next());
-            rows.extend(ids.map(RowId).map(|id| RowRef { table, id }));
+            let ids = made_again(file, table)?.into_iter();
+            rows.extend(ids.map(|(id, _)| RowRef { table, id }));
         }
     }
     if !rows.is_empty() {
@@ -98,6 +97,18 @@ pub(crate) fn tell_apart(
     })?;
     file.execute(SHOW, &[])?;
     Ok(true)
+}
+
+/// Rows of a table that were deleted and made again, each with the line that made it first.
+fn made_again(file: &mut File, table: i64) -> Result<Vec<(RowId, i64)>, Error> {
+    let lines = file.load(MADE_AGAIN, &[Stored::Int(table), Stored::Int(table)])?;
+    let rows = lines
+        .into_iter()
+        .filter_map(|line| match <[Stored; 2]>::try_from(line) {
+            Ok([id, Stored::Int(made_at)]) => Some((RowId(id), made_at)),
+            Ok(_) | Err(_) => None,
+        });
+    Ok(rows.collect())
 }
 
 /// Whether SQLite may have chosen the number: one above all that were there. Where it may not, the app has named it
@@ -160,16 +171,12 @@ fn hide_parts(
     if !local.key.iter().any(is_part) {
         return Ok(());
     }
-    let of_child = || Stored::Int(local.number);
-    for row in file.load(MADE_AGAIN, &[of_child(), of_child()])? {
-        let Ok([row, Stored::Int(child_made_at)]) = <[Stored; 2]>::try_from(row) else {
-            continue;
-        };
-        let parts = local.parts(&RowId(row.clone()));
+    for (row, child_made_at) in made_again(file, local.number)? {
+        let parts = local.parts(&row);
         let mut parts = local.key.iter().zip(&parts);
         let names_it = parts.any(|(at, part)| is_part(at) && number(part) == Some(id));
         if names_it && child_made_at > made_at {
-            hide(file, local.number, row, child_made_at)?;
+            hide(file, local.number, row.0, child_made_at)?;
         }
     }
     Ok(())

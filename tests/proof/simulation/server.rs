@@ -174,7 +174,7 @@ impl Server {
     ) -> Result<Option<Answer>, String> {
         if crash::server_died() {
             // Within an answer that nobody reads any more.
-            self.died(None, None, false)?;
+            self.died(None, None)?;
         }
         let write = self.write_of(sent);
         let may_die = write.is_some() && crash::is_awaited();
@@ -202,7 +202,7 @@ impl Server {
         if crash::server_died() {
             // A pull that has begun would wait for whoever reads it.
             drop(answer);
-            let is_in = self.died(write.as_ref(), before, names_unique)?;
+            let is_in = self.died(write.as_ref(), before)?;
             if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
                 write.accepted(expected).for_each(accept);
             }
@@ -244,7 +244,7 @@ impl Server {
         };
         let piece = catch_unwind(AssertUnwindSafe(|| node.piece(rest)));
         if crash::server_died() {
-            return self.died(None, None, false).map(|_| None);
+            return self.died(None, None).map(|_| None);
         }
         let piece = piece.map_err(|_panic| "the server panics within an answer".to_owned())?;
         let goes_on = answer.take(piece);
@@ -255,12 +255,7 @@ impl Server {
     }
 
     /// The server died during a request: it holds all of it, or nothing. Whether it holds it.
-    fn died(
-        &mut self,
-        write: Option<&Write>,
-        before: Option<Reference>,
-        names_unique: bool,
-    ) -> Result<bool, String> {
+    fn died(&mut self, write: Option<&Write>, before: Option<Reference>) -> Result<bool, String> {
         self.deaths += 1;
         // What is left of the process goes, too.
         drop(catch_unwind(AssertUnwindSafe(|| self.stop())));
@@ -281,7 +276,7 @@ impl Server {
             Write::Decision(id, _) => self.resolved().contains(id),
         };
         if is_new {
-            if after.is_err() && names_unique && self.apart(before, write).is_some() {
+            if after.is_err() && write.names_unique() && self.apart(before, write).is_some() {
                 after = self.compare();
             }
             after.map_err(|why| format!("after a death within {}\n{why}", write.request().body))?;

@@ -199,11 +199,6 @@ impl Meant {
         }
     }
 
-    /// With what the server has now, its tombstones, too, and what its numbers meant before.
-    pub(super) fn beside(&mut self, view: View, server: &mut File) -> View {
-        view.beside(self.there(server))
-    }
-
     /// What the server has now, and what its numbers meant before.
     pub(super) fn there(&mut self, server: &mut File) -> View {
         let there = View::read(server, "true");

@@ -22,11 +22,16 @@ impl World {
         }
     }
 
+    /// What a writer has in view, beside what the server has, its tombstones, too.
+    fn view(&mut self, by: Option<usize>) -> View {
+        let (file, is_alive) = self.kin_file(by);
+        let view = View::read(file, is_alive);
+        view.beside(self.kin.there(&mut self.server.file))
+    }
+
     /// Somebody does something to them; nothing where it has no meaning.
     pub(super) fn act(&mut self, act: Act) -> Result<(), String> {
-        let (file, is_alive) = self.kin_file(act.by);
-        let view = View::read(file, is_alive);
-        let view = self.kin.beside(view, &mut self.server.file);
+        let view = self.view(act.by);
         self.written += 1;
         match act.what {
             What::Make(kind) => self.make(&view, act, kind),
@@ -171,9 +176,7 @@ impl World {
             return Ok(());
         }
         // What it is called by is known when it is there.
-        let (file, is_alive) = self.kin_file(act.by);
-        let now = View::read(file, is_alive);
-        let now = self.kin.beside(now, &mut self.server.file);
+        let now = self.view(act.by);
         let is_made = |known: &&Row| known["mark"] == row["mark"];
         let row = now.of(kind).iter().find(is_made).unwrap();
         self.mean(&now, act, kind, row);
@@ -346,9 +349,7 @@ impl World {
         }
         self.count("key changed");
         self.forget(view, kind, row, false);
-        let (file, is_alive) = self.kin_file(act.by);
-        let after = View::read(file, is_alive);
-        let after = self.kin.beside(after, &mut self.server.file);
+        let after = self.view(act.by);
         self.mean(&after, act, kind, &now);
         Ok(())
     }
