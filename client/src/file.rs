@@ -106,6 +106,8 @@ impl File {
             reason: refused.to_string(),
         })?;
         conn.batch_execute(SETTINGS)?;
+        #[cfg(feature = "simulation")]
+        crate::simulation::read_set_time(&mut conn)?;
         Ok(File {
             applying: Applying::of(&mut conn)?,
             conn,

@@ -1,11 +1,13 @@
-//! A network that a simulation provides, in place of sockets.
+//! A network that a simulation provides, in place of sockets, and SQLite's clock.
 //!
 //! Behind the feature `simulation`, with which no program is shipped. Where a thread was given none, calls go over
-//! the real one.
+//! the real one; where no time was set, SQLite has the system's.
 
 use std::cell::RefCell;
 use std::io::{self, Cursor, Read};
 
+use colsync_shared::simulation::now;
+use diesel::{QueryResult, SqliteConnection};
 use ureq::http::{Request, Response};
 use ureq::middleware::{Middleware, MiddlewareNext};
 use ureq::{Body, Error, SendBody};
@@ -37,6 +39,40 @@ impl Read for Cut {
     fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
         Err(io::ErrorKind::ConnectionReset.into())
     }
+}
+
+mod sql {
+    #[diesel::declare_sql_function]
+    extern "SQL" {
+        /// The Julian day of now.
+        fn julianday() -> Double;
+    }
+
+    pub(super) use julianday_utils::register_nondeterministic_impl as julianday_as;
+}
+
+/// The milliseconds of the Julian calendar before 1970.
+const JULIAN_MS: i64 = 210_866_760_000_000;
+
+/// Has SQLite ask `clock` for the time, in µs since 1970, wherever a client's triggers want it on this connection.
+///
+/// # Errors
+/// SQLite's.
+pub fn set_clock(
+    conn: &mut SqliteConnection,
+    mut clock: impl FnMut() -> i64 + Send + std::panic::UnwindSafe + 'static,
+) -> QueryResult<()> {
+    sql::julianday_as(conn, move || {
+        (clock() / 1000 + JULIAN_MS) as f64 / 86_400_000.0
+    })
+}
+
+/// Has SQLite read the time that was set, if any was.
+pub(crate) fn read_set_time(conn: &mut SqliteConnection) -> QueryResult<()> {
+    if now().is_none() {
+        return Ok(());
+    }
+    set_clock(conn, || now().map_or(0, |set| set.micros()))
 }
 
 /// Asks this thread's network, if it has one.

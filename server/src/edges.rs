@@ -18,6 +18,24 @@ pub(crate) fn now() -> Time {
     Time::from(chrono::Utc::now())
 }
 
+/// Whether the time is a simulation's, in which nothing is left to chance.
+pub(crate) fn is_simulated() -> bool {
+    #[cfg(feature = "simulation")]
+    let set = colsync_shared::simulation::now();
+    #[cfg(not(feature = "simulation"))]
+    let set = None::<Time>;
+    set.is_some()
+}
+
+/// Has `work` done beside a request, which does not wait for it; but in a simulation.
+pub(crate) async fn beside(work: impl Future<Output = ()> + 'static) {
+    if is_simulated() {
+        work.await;
+    } else {
+        actix_web::rt::spawn(work);
+    }
+}
+
 /// A new id that sorts by the time it was made.
 #[expect(
     clippy::disallowed_methods,

@@ -30,6 +30,14 @@ pub fn set_own_now(now: Time) {
     OWN.set(now.micros());
 }
 
+/// What comes of `work`, with a clock of its own at `now`.
+pub fn at<T>(now: Time, work: impl FnOnce() -> T) -> T {
+    let before = OWN.replace(now.micros());
+    let done = work();
+    OWN.set(before);
+    done
+}
+
 /// The time that was set for this thread, or else for all.
 #[must_use]
 pub fn now() -> Option<Time> {

@@ -19,6 +19,7 @@ use super::App;
 use super::headers::Caller;
 use super::problem::Problem;
 use crate::auth::Principal;
+use crate::edges;
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
 use crate::store::internal;
@@ -54,7 +55,7 @@ pub(super) async fn caller(app: &web::Data<App>, request: &HttpRequest) -> Resul
     if app.owners.owns(&caller.principal, client) {
         // Only news of its clock: the request need not wait for that, nor fail with it.
         app.owners.learn(client, &caller.principal, skew, arrived);
-        actix_web::rt::spawn(async move { drop(note.await) });
+        edges::beside(async move { drop(note.await) }).await;
         return Ok(caller);
     }
     let owner = note.await?;

@@ -5,6 +5,7 @@
 
 mod admin;
 pub(crate) mod body;
+mod chunks;
 mod exchange;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;

@@ -6,11 +6,10 @@ use actix_web::http::header::{CONTENT_ENCODING, VARY};
 use actix_web::web::{self, Bytes, Data, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use colsync_shared::{ClientId, Time, step};
-use futures_util::stream;
 use serde::Deserialize;
-use tokio::sync::mpsc;
 
 use super::App;
+use super::chunks;
 use super::exchange::{caller, failed, read};
 use super::headers::client_push;
 use super::packed::Packed;
@@ -24,9 +23,6 @@ use crate::store::model::TableInfo;
 use crate::sync::cursor::Cursor;
 use crate::sync::feed::{Chunk, Pull, PullError, Request};
 use crate::sync::idle;
-
-/// Chunks that wait for a slow reader.
-const CHUNKS_AHEAD: usize = 2;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Parameters {
@@ -89,20 +85,12 @@ pub(super) async fn pull(
         Begun::Whole(lines) => return Ok(answer.body(lines)),
         Begun::Part(pull, first, packed) => (pull, first, packed),
     };
-    let (sender, receiver) = mpsc::channel::<Result<Bytes, StoreError>>(CHUNKS_AHEAD);
+    let (sender, stream) = chunks::channel();
     tokio::task::spawn_blocking(move || {
         let reader = Reader { packed, sender };
         stream_rest(&app, (*pull, first), client, page, limit, reader);
     });
-    let chunks = stream::unfold(receiver, |mut receiver| async move {
-        receiver.recv().await.map(|chunk| {
-            (
-                chunk.map_err(actix_web::error::ErrorInternalServerError),
-                receiver,
-            )
-        })
-    });
-    Ok(answer.streaming(chunks))
+    Ok(answer.streaming(stream))
 }
 
 /// What the first look gave.
@@ -116,7 +104,7 @@ enum Begun {
 /// Whoever takes the chunks.
 struct Reader {
     packed: Packed,
-    sender: mpsc::Sender<Result<Bytes, StoreError>>,
+    sender: chunks::Sender,
 }
 
 impl Reader {
@@ -125,7 +113,7 @@ impl Reader {
         let packed = self.packed.pack(chunk, is_last);
         let goes_on = packed.is_ok() && !is_last;
         let packed = packed.map_err(|broken| unpacked(&broken));
-        self.sender.blocking_send(packed).is_ok() && goes_on
+        self.sender.send(packed) && goes_on
     }
 }
 
@@ -215,7 +203,7 @@ fn stream_rest(
             }
             Err(failure) => {
                 log::warn!("a pull of {client} was cut: {failure}");
-                drop(reader.sender.blocking_send(Err(failure)));
+                reader.sender.send(Err(failure));
                 return;
             }
         }

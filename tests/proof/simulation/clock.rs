@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use colsync_client::simulation::set_clock;
 use diesel::SqliteConnection;
 
 /// A clock, in µs since 1970.
@@ -13,26 +14,17 @@ mod sql {
 
     #[diesel::declare_sql_function]
     extern "SQL" {
-        /// The Julian day of now.
-        fn julianday() -> Double;
         /// Now, in a format; of those that colsync's triggers ask for.
         fn strftime(format: Text, modifier: Text) -> Text;
     }
 
-    pub(super) use julianday_utils::register_nondeterministic_impl as julianday_as;
     pub(super) use strftime_utils::register_nondeterministic_impl as strftime_as;
 }
-
-/// The ms of the Julian epoch before 1970.
-const JULIAN_MS: i64 = 210_866_760_000_000;
 
 /// Has SQLite read `clock` on this connection, wherever colsync's triggers ask for the time.
 pub(super) fn read_by(conn: &mut SqliteConnection, clock: &Clock) {
     let julian = clock.clone();
-    sql::julianday_as(conn, move || {
-        (julian.load(Ordering::SeqCst) / 1000 + JULIAN_MS) as f64 / 86_400_000.0
-    })
-    .unwrap();
+    set_clock(conn, move || julian.load(Ordering::SeqCst)).unwrap();
     let text = clock.clone();
     sql::strftime_as(conn, move |format: String, _now: String| {
         let ms = text.load(Ordering::SeqCst) / 1000;

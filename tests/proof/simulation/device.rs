@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use colsync_client::simulation::{Arrived, set_network};
 use colsync_client::{Client, Mode, Report, Settings, Time};
-use colsync_shared::simulation::set_own_now;
+use colsync_shared::simulation::{at, set_own_now};
 use serde_json::Value as Json;
 use ureq::http;
 
@@ -193,8 +193,7 @@ impl Device {
         };
         let id = id.id;
         let before = self.rows(table).remove(&id);
-        self.client()
-            .undo(table.name(), &id)
+        self.by_its_clock(|client| client.undo(table.name(), &id))
             .map_err(|why| format!("undo of {id}: {why}"))?;
         before
             .iter()
@@ -222,7 +221,7 @@ impl Device {
         let table = Table::of_name(&letter.table).unwrap();
         let id = letter.edit["id"].as_str().unwrap().to_owned();
         let before = self.rows(table).remove(&id);
-        match self.client().retry_dead_letter(letter.number) {
+        match self.by_its_clock(|client| client.retry_dead_letter(letter.number)) {
             // It is to be tried after the next sync.
             Err(colsync_client::Error::StartsOver(_)) => return Ok(false),
             done => done.map_err(|why| format!("retry of {id}: {why}"))?,
@@ -351,6 +350,12 @@ impl Device {
     /// What the SDK still has to do, and what it was refused.
     pub(super) fn client(&self) -> Client {
         Client::open(&self.file.path, Settings::default()).unwrap()
+    }
+
+    /// Has the SDK do something by this device's clock.
+    pub(super) fn by_its_clock<T>(&self, work: impl FnOnce(Client) -> T) -> T {
+        let now = Time::from_micros(self.clock.load(Ordering::SeqCst));
+        at(now, || work(self.client()))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Rows that point to each other: what is done to them.
 
+use colsync_client::Client;
 use serde_json::{Value as Json, json};
 
 use super::World;
@@ -76,8 +77,10 @@ impl World {
         let Some(device) = act.by else {
             return Ok(());
         };
-        let client = self.devices[device].client();
-        let mut pending = client.pending().map_err(|why| why.to_string())?;
+        let mut pending = self.devices[device]
+            .client()
+            .pending()
+            .map_err(|why| why.to_string())?;
         pending.retain(|edit| Kind::of_name(&edit.table).is_some());
         let Some(at) = usize::from(act.place).checked_rem(pending.len()) else {
             return Ok(());
@@ -88,7 +91,8 @@ impl World {
         if row.is_some_and(|row| view.is_pointed_to(kind, row)) {
             return Ok(());
         }
-        match client.undo(kind.name(), &edit.id) {
+        let undo = |client: Client| client.undo(kind.name(), &edit.id);
+        match self.devices[device].by_its_clock(undo) {
             // Another row has its tag by now.
             Err(refused) if refused.to_string().contains("UNIQUE") => return Ok(()),
             done => done.map_err(|why| format!("undo of {} {}: {why}", kind.name(), edit.id))?,
