@@ -9,7 +9,7 @@ use crate::inbox::{apply, held, resync, write};
 use crate::keys;
 use crate::outbox::edit::WireEdit;
 use crate::outbox::freeze;
-use crate::outbox::history::{self, row_now};
+use crate::outbox::history::{self, Net, row_now};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 use crate::view::{self, laid_back};
@@ -124,13 +124,34 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
                 write::insert(file, paired, &row.id, &columns)?;
             }
         }
-        // The row may hold what was refused, if that was accepted once, in a history that the server has lost. It is no
-        // edit then, and gone when the row comes anew.
-        let is_pending = !history::of(file, std::slice::from_ref(&row))?.is_empty();
+        // The row may hold some of what was refused, if that was accepted once, in a history that the server has lost. That
+        // is no edit then, and gone when the row comes anew.
+        let is_pending = is_pending(file, paired, &row, &columns)?;
         if !is_pending && resync::under_way(file)?.contains(&row.table) {
             return Err(Error::StartsOver(paired.local.name.clone()));
         }
         drop_letter(file, number)
+    })
+}
+
+/// Whether all of an edit of a row waits to be sent.
+fn is_pending(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    columns: &[(usize, Stored)],
+) -> Result<bool, Error> {
+    let Some(history) = history::of(file, std::slice::from_ref(row))?.pop() else {
+        return Ok(false);
+    };
+    let now = row_now(file, &paired.local, row)?;
+    Ok(match history.net(&paired.local, now) {
+        Net::Nothing => false,
+        Net::Insert(_) | Net::Delete => true,
+        Net::Update(changed) => columns.iter().all(|(at, _)| {
+            let mut changed = changed.iter();
+            changed.any(|column| column.position == *at)
+        }),
     })
 }
 

@@ -3,7 +3,7 @@
 use colsync_client::Error;
 use colsync_tests::edits::update;
 use colsync_tests::tables::id;
-use colsync_tests::{Backend, Device, Fault, Plan, Server, ago, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, ago, on_both};
 use serde_json::json;
 
 use crate::client_histories::{converge, insert, the_ledger_has_both};
@@ -14,6 +14,7 @@ on_both![
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
     what_is_made_while_a_file_starts_over_stays,
     a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go,
+    nor_is_one_of_which_the_row_holds_a_part,
     what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only,
     what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor,
 ];
@@ -61,8 +62,9 @@ fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
     );
 }
 
-/// The row has the refused value still: it was accepted before the server was restored.
-fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backend) {
+/// A server that has lost these edits of its row, which is deleted there, and a client that was refused them since, and
+/// has its rows as they were.
+fn refused_again(backend: Backend, edits: &[&str]) -> (Server, Proxy, Device) {
     let mut server = one_todo(backend);
     let proxy = server.proxy(3);
     let a = Device::behind(&proxy);
@@ -71,32 +73,51 @@ fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backen
     server.terminate();
     let backup = server.backup();
     server.resume();
-    let title = |title: &str| {
-        a.sql(&format!(
-            "UPDATE todos SET title = '{title}' WHERE id = '{}'",
-            id(1)
-        ));
-    };
-    title("kept");
-    a.client().sync().unwrap();
+    for set in edits {
+        a.sql(&format!("UPDATE todos SET {set} WHERE id = '{}'", id(1)));
+        a.client().sync().unwrap();
+    }
     server.terminate();
     server.restore(&backup);
     server.resume();
     server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
-    // The edit is sent again and refused. Pushes get through, and no pull does.
+    // They are sent again and refused. Pushes get through, and no pull does.
     proxy.plan(Plan::default().with(Fault::Truncate, 1000));
     assert!(a.client().sync().is_err());
     proxy.faults_off();
     let letters = a.client().dead_letters().unwrap();
-    assert_eq!((letters.len(), letters[0].code.as_str()), (1, "row_gone"));
-    let retried = a.client().retry_dead_letter(letters[0].number);
+    assert_eq!(letters.len(), edits.len());
+    assert!(letters.iter().all(|letter| letter.code == "row_gone"));
+    (server, proxy, a)
+}
+
+/// The oldest letter is not made again before the next sync, and is then.
+fn only_after_a_sync(a: &Device) {
+    let oldest = a.client().dead_letters().unwrap().remove(0).number;
+    let retried = a.client().retry_dead_letter(oldest);
     assert!(matches!(retried, Err(Error::StartsOver(_))), "{retried:?}");
     a.client().sync().unwrap();
-    let letters = a.client().dead_letters().unwrap();
-    assert_eq!(letters.len(), 1);
-    a.client().retry_dead_letter(letters[0].number).unwrap();
+    a.client().retry_dead_letter(oldest).unwrap();
+}
+
+/// The row has the refused value still: it was accepted before the server was restored.
+fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backend) {
+    let (server, _proxy, a) = refused_again(backend, &["title = 'kept'"]);
+    only_after_a_sync(&a);
     converge(&server, &[&a]);
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "kept");
+}
+
+fn nor_is_one_of_which_the_row_holds_a_part(backend: Backend) {
+    let edits = ["title = 'kept', note = 'kept, too'", "title = 'later'"];
+    let (server, _proxy, a) = refused_again(backend, &edits);
+    only_after_a_sync(&a);
+    converge(&server, &[&a]);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["note"]),
+        (&json!("kept"), &json!("kept, too"))
+    );
 }
 
 /// The restored server has another value at the version that the edit was made from.
