@@ -37,16 +37,27 @@ impl Clock {
 }
 
 /// An identity for a new installation.
+pub(crate) fn client_id() -> ClientId {
+    ClientId(random())
+}
+
+/// Where the numbers begin, downwards, that a file calls rows by for want of the server's. Each file draws its own, so
+/// that no two call different rows by one; it fits into 32 bits, as a server's column may have.
+pub(crate) fn first_local_id() -> i64 {
+    let (high, _) = random().as_u64_pair();
+    -(1 << 24) - i64::try_from(high >> 34).unwrap_or(0)
+}
+
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that makes random ids"
 )]
-pub(crate) fn client_id() -> ClientId {
+fn random() -> Uuid {
     #[cfg(feature = "simulation")]
     if let Some(made) = colsync_shared::simulation::uuid4() {
-        return ClientId(made);
+        return made;
     }
-    ClientId(Uuid::new_v4())
+    Uuid::new_v4()
 }
 
 /// A time between half of `longest` and `longest`, so that clients that failed together do not come back

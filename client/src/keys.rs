@@ -26,7 +26,7 @@ pub(crate) use locals::Locals;
 pub(crate) use reused::{tell_all_apart, tell_apart};
 pub(crate) use shift::fresh;
 pub(crate) use stance::{Stance, stance};
-pub(crate) use way::{Moved, for_page};
+pub(crate) use way::{Moved, for_letter, for_page};
 
 use colsync_shared::sqlite::Stored;
 

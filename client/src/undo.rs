@@ -95,6 +95,7 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
         name: table.clone(),
     })?;
     file.write(|file| {
+        keys::for_letter(file, &tables, paired, &edit)?;
         let row = match &edit.id {
             Some(id) => view::row(paired, id)?,
             None => RowRef {

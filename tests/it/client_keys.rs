@@ -3,6 +3,7 @@
 
 mod failures;
 mod following;
+mod letters;
 mod reused;
 mod storm;
 

@@ -263,6 +263,7 @@ impl Session<'_> {
             file.set_meta(Meta::ClientId, Some(&new.to_string()))?;
             file.set_meta(Meta::Replay, None)?;
             file.set_meta(Meta::Push, None)?;
+            file.set_meta(Meta::LocalId, None)?;
             step::reach("identity.before_commit");
             Ok(())
         })?;

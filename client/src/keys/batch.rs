@@ -3,7 +3,7 @@
 use colsync_shared::receipt::{Receipt, Status};
 
 use super::learn::{self, Learnt, LeftOut};
-use super::{Links, Moved, way};
+use super::{Links, Moved, number, way};
 use crate::error::Error;
 use crate::file::File;
 use crate::outbox::edit::WireEdit;
@@ -100,11 +100,19 @@ impl<'a> Batch<'a> {
         edit: &mut WireEdit,
         missing: &Missing,
     ) -> Result<(), Error> {
+        let mut columns = missing.columns.clone();
         if missing.id {
-            *row = learn::give_up(file, self.tables, &self.links, row)?;
+            let given_up = learn::give_up(file, self.tables, &self.links, row)?;
+            // It may point to itself.
+            let to_it = columns.iter_mut().filter(|column| {
+                let target = self.links.target(row.table, column.at);
+                target == Some(row.table) && number(&column.value) == number(&row.id.0)
+            });
+            to_it.for_each(|column| column.value = given_up.id.0.clone());
+            *row = given_up;
             edit.id = Some(paired.shown_id(&row.id));
         }
-        learn::put_back(paired, &missing.columns, edit);
+        learn::put_back(paired, &columns, edit);
         Ok(())
     }
 

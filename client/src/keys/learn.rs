@@ -23,7 +23,7 @@ use crate::table::{RowId, RowRef};
 pub(crate) type Learnt = BTreeMap<i64, BTreeMap<i64, i64>>;
 
 /// A column of a new row that was not sent, as it points to a row that had no id.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct LeftOut {
     /// Its position.
     pub(crate) at: usize,
@@ -52,7 +52,7 @@ pub(crate) fn note(
     Ok(())
 }
 
-/// Puts the columns that a row was sent without into its edit, as the app meant it.
+/// Puts the columns that a row was sent without into its edit, as the app meant it: with local ids.
 pub(crate) fn put_back(paired: &Paired, left_out: &[LeftOut], edit: &mut WireEdit) {
     for LeftOut { at, value, .. } in left_out {
         if let Some(there) = paired.column(*at) {
@@ -61,6 +61,7 @@ pub(crate) fn put_back(paired: &Paired, left_out: &[LeftOut], edit: &mut WireEdi
                 base: None,
                 base_version: None,
                 at: None,
+                local: true,
             };
             edit.columns.insert(there.name.clone(), sent);
         }

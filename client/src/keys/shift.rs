@@ -9,6 +9,7 @@ use colsync_shared::sqlite::Stored;
 
 use super::links::Pointer;
 use super::{Links, number};
+use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, is_refusal, text};
 use crate::outbox::edit::WireEdit;
@@ -89,9 +90,10 @@ pub(super) fn aside(
     Ok(moves)
 }
 
-/// A number that is no row's id: below 0, as no server makes them, and never twice the same.
+/// A number that is no row's id, here or in another file: below 0, as no server makes them, and never twice the same.
 pub(crate) fn fresh(file: &mut File, table: &LocalTable) -> Result<i64, Error> {
-    let mut least = file.meta_int(Meta::LocalId)?.unwrap_or(0).min(0);
+    let last = file.meta_int(Meta::LocalId)?;
+    let mut least = last.map_or_else(edges::first_local_id, |last| last.min(0));
     if let Some(key) = table.key_columns().next() {
         let sql = format!(
             "SELECT min({}) FROM {}",
@@ -148,7 +150,7 @@ pub(super) fn shift(
         }
     }
     itself(file, &paired.local, kept)?;
-    letters(file, tables, links, number, moves)
+    letters(file, tables, links, (number, kept), moves)
 }
 
 /// The rows of a table that colsync does not capture: whatever number they hold, the app wrote it.
@@ -268,12 +270,13 @@ fn row_ids(file: &mut File, kept_in: &str, number: i64) -> Result<(), Error> {
     file.execute(&sql, &[Stored::Int(number)]).map(drop)
 }
 
-/// Refused edits that point to the rows: to be made again as the app meant them.
+/// Refused edits that point to the rows: to be made again as the app meant them. Any other number that they hold means the
+/// server's row, whatever this file has called by it since.
 fn letters(
     file: &mut File,
     tables: &[Paired],
     links: &Links,
-    table: i64,
+    (table, kept): (i64, Kept),
     moves: &BTreeMap<i64, i64>,
 ) -> Result<(), Error> {
     let found = file.load(
@@ -298,10 +301,12 @@ fn letters(
                 continue;
             };
             let pointed = number(&child.stored(at, &sent.value));
+            let pointed = pointed.filter(|id| sent.local || !(0..=BEYOND).contains(id));
             if links.target(child.local.number, at) == Some(table)
                 && let Some(new) = pointed.and_then(|id| moves.get(&id))
             {
                 sent.value = child.wire(at, &Stored::Int(*new));
+                sent.local = kept == Kept::Stays;
                 is_changed = true;
             }
         }

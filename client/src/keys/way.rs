@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::file::File;
 use crate::inbox::line::{Change, What};
 use crate::inbox::{held, write};
+use crate::outbox::edit::WireEdit;
 use crate::outbox::fold::Folded;
 use crate::outbox::history;
 use crate::pairing::Paired;
@@ -135,6 +136,29 @@ pub(crate) fn for_page(
     servers.waiting(file, tables, &links)?;
     let locals = Locals::read(file, tables, &links)?;
     servers.clear(file, tables, &links, locals)
+}
+
+/// Makes way for a refused edit that is made again: but for the columns that say so, its numbers are the server's.
+pub(crate) fn for_letter(
+    file: &mut File,
+    tables: &[Paired],
+    paired: &Paired,
+    edit: &WireEdit,
+) -> Result<(), Error> {
+    let links = Links::read(file, tables)?;
+    if links.is_empty() {
+        return Ok(());
+    }
+    tell_all_apart(file, tables, &links)?;
+    let mut servers = Servers::default();
+    if let Some(id) = edit.id.as_deref().and_then(|id| paired.row_id(id)) {
+        servers.id(&links, paired, &id);
+    }
+    let told = edit.columns.iter().filter(|(_, column)| !column.local);
+    let told = told.map(|(name, column)| (name, &column.value));
+    servers.columns(&links, paired, told);
+    let locals = Locals::read(file, tables, &links)?;
+    servers.clear(file, tables, &links, locals).map(drop)
 }
 
 /// Tells rows apart that were made since the sync began, too. To look through a long log for them each time would cost more

@@ -167,5 +167,6 @@ fn plain(value: Json, base: Option<Json>) -> WireColumn {
         base,
         base_version: None,
         at: None,
+        local: false,
     }
 }

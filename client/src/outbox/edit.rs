@@ -48,6 +48,9 @@ pub(crate) struct WireColumn {
     /// Where it is not the edit's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) at: Option<Time>,
+    /// In a refused edit alone: whether it points to a row of this file's that has no id of the server's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) local: bool,
 }
 
 /// A member that is there, even if it is null.
@@ -191,6 +194,7 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
                 base: None,
                 base_version: None,
                 at: (at != edit.at).then_some(at),
+                local: false,
             },
         );
     }
@@ -237,6 +241,7 @@ fn update(
                 base: needs_base.then(|| paired.wire(column.position, &column.original)),
                 base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
                 at: (at != edit.at).then_some(at),
+                local: false,
             },
         );
     }
@@ -283,6 +288,7 @@ fn complete(
                     value,
                     base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
                     at: (written != edit.at).then_some(written),
+                    local: false,
                 },
             );
         }
