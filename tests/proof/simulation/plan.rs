@@ -37,6 +37,8 @@ pub(super) struct Perils {
     pub(super) whole_rows: bool,
     /// There are rows that point to each other, too, under keys that the server makes.
     pub(super) kin: bool,
+    /// Where the server's database is put back, it does not check what they point to.
+    pub(super) unchecked: bool,
 }
 
 /// A table of the simulation.
@@ -221,6 +223,7 @@ impl Plan {
             purges: !restores && random.u8(..4) == 0,
             whole_rows: random.u8(..4) == 0,
             kin: random.u8(..3) == 0,
+            unchecked: random.bool(),
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -362,10 +365,12 @@ impl Draw {
         let kind = *self.random.choice(&Kind::ALL).unwrap_or(&Kind::Pets);
         let by = (self.random.u8(..6) > 0).then(|| self.device());
         let what = match self.random.u8(..16) {
-            // It waits for the end of a sync.
+            // They wait for the end of a sync.
             _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Undo,
+            _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Retry,
+            _ if may_sync && by.is_some() && self.random.u8(..32) == 0 => What::Discard,
             0..6 => What::Make(kind),
-            6..9 if kind == Kind::Labels => What::Tag,
+            6..8 if matches!(kind, Kind::Owners | Kind::Labels) => What::Tag(kind),
             6..9 => What::Name(kind),
             9..13 => What::Point(kind),
             // What a program does at the server breaks no foreign key.
@@ -375,6 +380,7 @@ impl Draw {
         };
         Act {
             by,
+            asks: self.random.bool(),
             what,
             place: self.random.u8(..),
             other: self.random.u8(..),

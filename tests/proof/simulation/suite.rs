@@ -154,7 +154,10 @@ const FAULTS: &[&str] = &[
     "decision repeated",
     "related row written",
     "related row written there",
+    "related row asked for",
     "related row undone",
+    "refused related edit retried",
+    "refused related edit given up",
     "key changed",
     "unique value written",
 ];
@@ -221,6 +224,8 @@ struct Ground {
     kin: Seedlings,
     /// With such rows, at a server whose counters of keys can be set.
     counting: Seedlings,
+    /// At one that does not check what they point to, either.
+    unchecked: Seedlings,
     memory: PathBuf,
     _folder: TempDir,
 }
@@ -242,17 +247,23 @@ impl Ground {
             plain: seedlings(&folder.path().join("plain"), None),
             kin: seedlings(&folder.path().join("kin"), Some(Kind::create)),
             counting: seedlings(&folder.path().join("counting"), Some(Kind::create_counting)),
+            unchecked: seedlings(
+                &folder.path().join("unchecked"),
+                Some(Kind::create_unchecked),
+            ),
             memory,
             _folder: folder,
         }
     }
 
     fn world(&self, plan: &Plan) -> World {
-        let seedlings = match (plan.perils.kin, plan.perils.restores) {
-            (false, _) => &self.plain,
-            (true, false) => &self.kin,
+        let perils = &plan.perils;
+        let seedlings = match (perils.kin, perils.restores, perils.unchecked) {
+            (false, _, _) => &self.plain,
+            (true, false, _) => &self.kin,
             // What an operator does who puts a backup back needs counters.
-            (true, true) => &self.counting,
+            (true, true, false) => &self.counting,
+            (true, true, true) => &self.unchecked,
         };
         World::new(plan, seedlings, &self.memory)
     }

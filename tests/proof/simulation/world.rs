@@ -5,7 +5,9 @@
 
 mod admin;
 mod kin;
+mod kin_letters;
 mod kin_rest;
+mod kin_write;
 mod network;
 mod rest;
 mod there;

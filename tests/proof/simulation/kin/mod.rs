@@ -9,6 +9,8 @@ mod view;
 
 use std::collections::{BTreeSet, HashSet};
 
+use serde_json::Value as Json;
+
 use super::file::File;
 use super::plan::Table;
 pub(super) use view::{Row, View, is_row};
@@ -53,6 +55,7 @@ const OWNERS: &[Column] = &[
     column("mark", "TEXT"),
     column("name", "TEXT"),
     to(Kind::Pets, "favourite", "INTEGER REFERENCES pets(id)"),
+    column("tag", "TEXT UNIQUE"),
 ];
 
 const PETS: &[Column] = &[
@@ -120,6 +123,26 @@ impl Kind {
         matches!(self, Kind::Owners | Kind::Pets)
     }
 
+    pub(super) fn is_key(self, name: &str) -> bool {
+        self.key().iter().any(|column| column.name == name)
+    }
+
+    /// A row's key, as the wire has it.
+    pub(super) fn id(self, row: &Row) -> String {
+        let parts = self.key().iter().map(|column| match &row[column.name] {
+            Json::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        parts.collect::<Vec<_>>().join(",")
+    }
+
+    /// Whether two rows have one key.
+    pub(super) fn is_same(self, one: &Row, other: &Row) -> bool {
+        self.key()
+            .iter()
+            .all(|column| one[column.name] == other[column.name])
+    }
+
     pub(super) fn create(self) -> String {
         let columns = self.columns().iter();
         let mut parts: Vec<String> = columns.map(|c| format!("{} {}", c.name, c.sql)).collect();
@@ -129,10 +152,15 @@ impl Kind {
         format!("CREATE TABLE {} ({})", self.name(), parts.join(", "))
     }
 
-    /// The table where no number is given twice, and which takes what points to rows that are not there (yet).
+    /// The table where no number is given twice.
     pub(super) fn create_counting(self) -> String {
         let counts = "INTEGER PRIMARY KEY AUTOINCREMENT";
-        let mut create = self.create().replace("INTEGER PRIMARY KEY", counts);
+        self.create().replace("INTEGER PRIMARY KEY", counts)
+    }
+
+    /// The same, which takes what points to rows that are not there (yet).
+    pub(super) fn create_unchecked(self) -> String {
+        let mut create = self.create_counting();
         for kind in Kind::ALL {
             create = create.replace(&format!(" REFERENCES {}(id)", kind.name()), "");
         }
@@ -158,6 +186,8 @@ pub(super) fn names(has_kin: bool) -> Vec<String> {
 pub(super) struct Act {
     /// The device, or a program with SQL at the server.
     pub(super) by: Option<usize>,
+    /// Whether that program asks the server instead.
+    pub(super) asks: bool,
     pub(super) what: What,
     pub(super) place: u8,
     pub(super) other: u8,
@@ -168,8 +198,8 @@ pub(super) enum What {
     Make(Kind),
     /// Gives another name.
     Name(Kind),
-    /// Gives a label a tag, which no two of them may have.
-    Tag,
+    /// Gives an owner or a label a tag, which no two of them may have.
+    Tag(Kind),
     /// Has a row point elsewhere.
     Point(Kind),
     /// Gives another key.
@@ -177,6 +207,10 @@ pub(super) enum What {
     Delete(Kind),
     /// Takes back what was done to one of them.
     Undo,
+    /// Has one of the refused edits made again.
+    Retry,
+    /// Gives one of them up.
+    Discard,
 }
 
 /// What was meant.
@@ -208,6 +242,14 @@ impl Meant {
                 there.beside(numbers.clone())
             }
             None => there,
+        }
+    }
+
+    /// A new row was given up under a number that no server made. Where nothing checks that, others may go on pointing
+    /// to it.
+    pub(super) fn give_up(&mut self, kind: Kind, number: i64, row: &str) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.remember_gone(kind, number, row);
         }
     }
 

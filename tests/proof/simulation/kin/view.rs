@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use super::{Column, Kind};
 use crate::simulation::file::File;
@@ -70,6 +70,17 @@ impl View {
         }
     }
 
+    /// Adds a row that is nowhere any more.
+    pub(crate) fn remember_gone(&mut self, kind: Kind, number: i64, mark: &str) {
+        let mut row: Row = kind
+            .columns()
+            .iter()
+            .map(|c| (c.name, Json::Null))
+            .collect();
+        row.extend([("id", json!(number)), ("mark", json!(mark))]);
+        self.rows.entry(kind).or_default().push(row);
+    }
+
     pub(crate) fn of(&self, kind: Kind) -> &[Row] {
         self.rows.get(&kind).map_or(&[], Vec::as_slice)
     }
@@ -120,14 +131,7 @@ impl View {
 
     /// The row under a key, as the wire has it.
     pub(crate) fn under(&self, kind: Kind, id: &str) -> Option<&Row> {
-        let is_so = |row: &&Row| {
-            let parts = kind.key().iter().map(|column| match &row[column.name] {
-                Json::String(text) => text.clone(),
-                other => other.to_string(),
-            });
-            parts.collect::<Vec<_>>().join(",") == id
-        };
-        self.of(kind).iter().find(is_so)
+        self.of(kind).iter().find(|row| kind.id(row) == id)
     }
 
     /// What a row is known by wherever it is; none if it is called by a row that is not there.
@@ -148,7 +152,7 @@ impl View {
     pub(crate) fn named(&self, kind: Kind, id: &str) -> Option<String> {
         let number = |text: &str| text.parse::<i64>().ok().map(Json::from);
         match kind {
-            Kind::Owners | Kind::Pets => self.identity(kind, self.under(kind, id)?),
+            Kind::Owners | Kind::Pets => self.identity(kind, self.numbered(kind, &number(id)?)?),
             Kind::Walks => {
                 let (owner, pet) = id.split_once(',')?;
                 let row = Row::from([("owner", number(owner)?), ("pet", number(pet)?)]);

@@ -250,7 +250,6 @@ impl Server {
     }
 }
 
-/// An answer's body as JSON; null if it is none.
 /// Whether an edit was refused because of a value that another row has.
 pub(super) fn has_refused_unique(answer: &Answer) -> bool {
     let body = plain(answer);
@@ -258,6 +257,7 @@ pub(super) fn has_refused_unique(answer: &Answer) -> bool {
     receipts.any(|receipt| receipt["field"] == "tag")
 }
 
+/// An answer's body as JSON; null if it is none.
 pub(crate) fn plain(answer: &Answer) -> Json {
     let encoding = answer
         .headers

@@ -81,6 +81,8 @@ impl Server {
         }
         let mut parts = sent.path.strip_prefix("/v1/tables/")?.split("/rows/");
         let (table, id) = (parts.next()?, parts.next()?);
+        // The reference knows no others.
+        Table::of_name(table)?;
         let based = header("If-Match").and_then(|tag| tag.trim_matches('"').parse::<i64>().ok());
         let mut edit = json!({ "table": table, "id": id, "base_version": based });
         match sent.method.as_str() {

@@ -4,10 +4,11 @@ use colsync_client::Client;
 use serde_json::{Value as Json, json};
 
 use super::World;
+use super::kin_write::Change;
 use super::there::IS_ALIVE;
 use crate::simulation::file::File;
 use crate::simulation::journal::Writer;
-use crate::simulation::kin::{Act, Kind, Row, View, What, is_row};
+use crate::simulation::kin::{Act, Kind, Row, View, What};
 use crate::simulation::tables::literal;
 
 /// Keys that labels may have.
@@ -16,18 +17,29 @@ const CODES: u8 = 12;
 const NUMBERS: u64 = 10_000_000;
 
 impl World {
-    fn kin_file(&mut self, by: Option<usize>) -> (&mut File, &'static str) {
+    pub(super) fn kin_file(&mut self, by: Option<usize>) -> (&mut File, &'static str) {
         match by {
             Some(device) => (&mut self.devices[device].file, "true"),
             None => (&mut self.server.file, IS_ALIVE),
         }
     }
 
-    /// What a writer has in view, beside what the server has, its tombstones, too.
-    fn view(&mut self, by: Option<usize>) -> View {
+    /// What a writer has in view, beside what the server has, its tombstones, too, and what it was refused.
+    pub(super) fn view(&mut self, by: Option<usize>) -> View {
+        let mut there = self.kin.there(&mut self.server.file);
         let (file, is_alive) = self.kin_file(by);
-        let view = View::read(file, is_alive);
-        view.beside(self.kin.there(&mut self.server.file))
+        if by.is_some() {
+            let sql = "SELECT json_array(table_name, id, edit -> '$.columns.mark.value') FROM colsync_dead_letters";
+            for letter in file.lines(sql, &[]) {
+                let kind = letter[0].as_str().and_then(Kind::of_name);
+                let number = letter[1].as_str().and_then(|id| id.parse().ok());
+                let mark = letter[2].as_str();
+                if let (Some(kind), Some(number), Some(mark)) = (kind, number, mark) {
+                    there.remember_gone(kind, number, mark);
+                }
+            }
+        }
+        View::read(file, is_alive).beside(there)
     }
 
     /// Somebody does something to them; nothing where it has no meaning.
@@ -40,7 +52,7 @@ impl World {
                 let name = self.text(act);
                 self.set(&view, act, kind, ("name", name))
             }
-            What::Tag => self.tag(&view, act),
+            What::Tag(kind) => self.tag(&view, act, kind),
             What::Point(kind) => {
                 let columns = kind.columns().iter();
                 let name = match kind {
@@ -57,6 +69,8 @@ impl World {
             }
             What::Key(kind) => self.key(&view, act, kind),
             What::Undo => self.undo_kin(&view, act),
+            What::Retry => self.retry_kin(&view, act),
+            What::Discard => self.discard_kin(&view, act),
             What::Delete(kind) => {
                 let Some(row) = view.at(kind, act.place) else {
                     return Ok(());
@@ -64,8 +78,7 @@ impl World {
                 if view.is_pointed_to(kind, row) || view.is_unclear(kind, row) {
                     return Ok(());
                 }
-                let sql = format!("DELETE FROM {} WHERE {}", kind.name(), is_row(kind, row));
-                if self.sql(act, &sql)? {
+                if self.write(act, kind, Change::End(row))? {
                     self.forget(&view, kind, row, true);
                 }
                 Ok(())
@@ -104,26 +117,6 @@ impl World {
         Ok(())
     }
 
-    /// Writes with SQL; whether the database took it. A row can point to one that others have deleted, and an app that
-    /// has foreign keys checked cannot write such a row; nor one whose tag another row has.
-    fn sql(&mut self, act: Act, sql: &str) -> Result<bool, String> {
-        match self.kin_file(act.by).0.execute(sql) {
-            Err(refused)
-                if ["FOREIGN KEY", "labels.tag"]
-                    .iter()
-                    .any(|why| refused.contains(why)) =>
-            {
-                return Ok(false);
-            }
-            done => done?,
-        }
-        self.count(match act.by {
-            Some(_) => "related row written",
-            None => "related row written there",
-        });
-        Ok(true)
-    }
-
     /// A text that nobody has written before.
     fn text(&self, act: Act) -> Json {
         let by = act
@@ -140,6 +133,9 @@ impl World {
             Kind::Owners => {
                 if act.other.is_multiple_of(3) {
                     row.insert("favourite", one_of(view, Kind::Pets, act.other));
+                }
+                if act.other.is_multiple_of(4) {
+                    row.insert("tag", tag(act.place));
                 }
             }
             Kind::Pets => {
@@ -176,7 +172,7 @@ impl World {
             let free = view.free(kind);
             row.extend(free.map(|number| ("id", json!(number))));
         }
-        if !self.insert_kin(act, kind, &row)? {
+        if !self.write(act, kind, Change::Make(&row))? {
             return Ok(());
         }
         // What it is called by is known when it is there.
@@ -185,20 +181,6 @@ impl World {
         let row = now.of(kind).iter().find(is_made).unwrap();
         self.mean(&now, act, kind, row);
         Ok(())
-    }
-
-    fn insert_kin(&mut self, act: Act, kind: Kind, row: &Row) -> Result<bool, String> {
-        let (names, values): (Vec<_>, Vec<_>) =
-            row.iter().map(|(name, v)| (*name, literal(v))).unzip();
-        self.sql(
-            act,
-            &format!(
-                "INSERT INTO {} ({}) VALUES ({})",
-                kind.name(),
-                names.join(", "),
-                values.join(", ")
-            ),
-        )
     }
 
     /// A row is meant to be as it is.
@@ -224,7 +206,7 @@ impl World {
     }
 
     /// A row's values are in view of whoever ends it or, without its texts, gives it another key.
-    fn forget(&mut self, view: &View, kind: Kind, row: &Row, is_its_end: bool) {
+    pub(super) fn forget(&mut self, view: &View, kind: Kind, row: &Row, is_its_end: bool) {
         let Some(identity) = view.identity(kind, row) else {
             return;
         };
@@ -234,6 +216,24 @@ impl World {
                 self.see(view, kind, &identity, (column.name, &row[column.name]));
             } else if is_its_end {
                 self.journal.see(&row[column.name]);
+            }
+        }
+    }
+
+    /// What a row has no more is in view of whoever makes it what it is `now`.
+    pub(super) fn replace(&mut self, view: &View, kind: Kind, row: &Row, now: &Row) {
+        let Some(identity) = view.identity(kind, row) else {
+            return;
+        };
+        for column in kind.columns() {
+            let before = &row[column.name];
+            if *before == now[column.name] {
+                continue;
+            }
+            if column.target.is_some() {
+                self.see(view, kind, &identity, (column.name, before));
+            } else {
+                self.journal.see(before);
             }
         }
     }
@@ -273,7 +273,7 @@ impl World {
         if row[name] == value || (is_pointer && view.is_unclear(kind, row)) {
             return Ok(());
         }
-        if !self.assign(act, kind, row, (name, &value))? {
+        if !self.write(act, kind, Change::Set(row, name, &value))? {
             return Ok(());
         }
         let writer = act.by.map_or(Writer::There, Writer::Device);
@@ -289,28 +289,14 @@ impl World {
         Ok(())
     }
 
-    fn tag(&mut self, view: &View, act: Act) -> Result<(), String> {
-        let Some(row) = view.at(Kind::Labels, act.place) else {
+    fn tag(&mut self, view: &View, act: Act, kind: Kind) -> Result<(), String> {
+        let Some(row) = view.at(kind, act.place) else {
             return Ok(());
         };
-        if self.assign(act, Kind::Labels, row, ("tag", &tag(act.other)))? {
+        if self.write(act, kind, Change::Set(row, "tag", &tag(act.other)))? {
             self.count("unique value written");
         }
         Ok(())
-    }
-
-    fn assign(
-        &mut self,
-        act: Act,
-        kind: Kind,
-        row: &Row,
-        (name, value): (&str, &Json),
-    ) -> Result<bool, String> {
-        let (table, value, is_row) = (kind.name(), literal(value), is_row(kind, row));
-        self.sql(
-            act,
-            &format!("UPDATE {table} SET {name} = {value} WHERE {is_row}"),
-        )
     }
 
     /// What an operator does who puts a backup back: numbers that were given since it was made are not given again.
@@ -348,7 +334,7 @@ impl World {
         if !is_free || view.is_pointed_to(kind, row) || view.is_unclear(kind, row) {
             return Ok(());
         }
-        if !self.assign(act, kind, row, (name, &now[name]))? {
+        if !self.write(act, kind, Change::Set(row, name, &now[name]))? {
             return Ok(());
         }
         self.count("key changed");

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use colsync_client::DeadLetter;
 use serde_json::Value as Json;
 
 use super::World;
@@ -84,8 +85,8 @@ impl World {
                     continue;
                 };
                 for column in kind.columns() {
-                    let value = &letter.edit["columns"][column.name]["value"];
-                    let pointer = |view: &View| view.pointer(kind, &identity, column.name, value);
+                    let value = value(kind, &letter, column.name);
+                    let pointer = |view: &View| view.pointer(kind, &identity, column.name, &value);
                     pointers.extend(pointer(there).or_else(|| pointer(&here)));
                 }
             }
@@ -146,4 +147,11 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// What a refused edit says of a column; where that is a number of the row's key, its id says so.
+fn value(kind: Kind, letter: &DeadLetter, name: &str) -> Json {
+    let at = kind.key().iter().position(|column| column.name == name);
+    let part = at.and_then(|at| letter.id.split(',').nth(at)?.parse::<i64>().ok());
+    part.map_or_else(|| letter.edit["columns"][name]["value"].clone(), Json::from)
 }

@@ -24,6 +24,14 @@ impl World {
         while !self.late.is_empty() {
             self.deliver_late(0)?;
         }
+        self.settle_down()?;
+        while self.has_kin && self.give_up()? {
+            self.settle_down()?;
+        }
+        Ok(())
+    }
+
+    fn settle_down(&mut self) -> Result<(), String> {
         for round in 0.. {
             let mut moved = false;
             for device in 0..self.devices.len() {

@@ -1,0 +1,139 @@
+//! Refused edits of rows that point to each other: made again, or given up.
+
+use colsync_client::{Client, DeadLetter, Error};
+use serde_json::json;
+
+use super::World;
+use crate::simulation::kin::{Act, Kind, View};
+
+/// What a user chooses of.
+type Letter = (Kind, DeadLetter);
+
+impl World {
+    fn kin_letters(&self, device: usize) -> Vec<Letter> {
+        let letters = self.devices[device].client().dead_letters().unwrap();
+        let of_kin = |letter: DeadLetter| Some((Kind::of_name(&letter.table)?, letter));
+        letters.into_iter().filter_map(of_kin).collect()
+    }
+
+    fn kin_letter(&self, act: Act) -> Option<(usize, Letter)> {
+        let device = act.by?;
+        let mut letters = self.kin_letters(device);
+        let at = usize::from(act.place).checked_rem(letters.len())?;
+        Some((device, letters.swap_remove(at)))
+    }
+
+    /// A user has a refused edit made again, if there is one.
+    pub(super) fn retry_kin(&mut self, view: &View, act: Act) -> Result<(), String> {
+        let Some((device, (kind, letter))) = self.kin_letter(act) else {
+            return Ok(());
+        };
+        // It would make a row of the columns that were edited, and without a mark.
+        let is_there = view.under(kind, &letter.id).is_some();
+        if !makes(&letter) && !is_there {
+            return Ok(());
+        }
+        let retry = |client: Client| client.retry_dead_letter(letter.number);
+        match self.devices[device].by_its_clock(retry) {
+            // It is to be tried after the next sync, or against what the app has by now.
+            Err(Error::StartsOver(_)) => return Ok(()),
+            Err(refused) if is_by_the_file(&refused) => return Ok(()),
+            done => done.map_err(|why| format!("retry of {} {}: {why}", kind.name(), letter.id))?,
+        }
+        self.count("refused related edit retried");
+        // What it replaced was in view.
+        let now = self.view(act.by);
+        for kind in Kind::ALL {
+            for row in view.of(kind) {
+                let is_it = |now: &&_| kind.is_same(row, now);
+                match now.of(kind).iter().find(is_it) {
+                    None => self.forget(view, kind, row, true),
+                    Some(now) => self.replace(view, kind, row, now),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A user gives a refused edit up, if there is one.
+    pub(super) fn discard_kin(&mut self, view: &View, act: Act) -> Result<(), String> {
+        match self.kin_letter(act) {
+            None => Ok(()),
+            Some((device, letter)) => self.discard(view, device, &letter),
+        }
+    }
+
+    fn discard(
+        &mut self,
+        view: &View,
+        device: usize,
+        (kind, letter): &Letter,
+    ) -> Result<(), String> {
+        let discard = |client: Client| client.discard_dead_letter(letter.number);
+        let done = self.devices[device].by_its_clock(discard);
+        done.map_err(|why| format!("discard of {} {}: {why}", kind.name(), letter.id))?;
+        self.count("refused related edit given up");
+        self.journal.see(&letter.edit);
+        let value = |name: &str| &letter.edit["columns"][name]["value"];
+        let named = || view.named(*kind, &letter.id);
+        let identity = match kind {
+            Kind::Owners | Kind::Pets => value("mark").as_str().map(str::to_owned).or_else(named),
+            Kind::Walks | Kind::Labels => named(),
+        };
+        let Some(identity) = identity else {
+            return Ok(());
+        };
+        for column in kind.columns() {
+            let pointer = view.pointer(*kind, &identity, column.name, value(column.name));
+            pointer
+                .iter()
+                .for_each(|pointer| self.journal.see(&json!(pointer)));
+        }
+        if makes(letter) {
+            self.kin.delete(*kind, &identity);
+            let number = letter.id.parse().ok().filter(|_| kind.is_numbered());
+            if let Some(number) = number {
+                self.kin.give_up(*kind, number, &identity);
+            }
+            // Nothing can point to it any more.
+            let to_it = format!("={identity}");
+            let pointers = self.kin.pointers.iter();
+            let to_it = pointers.filter(|pointer| pointer.ends_with(&to_it));
+            to_it.for_each(|pointer| self.journal.see(&json!(pointer)));
+        }
+        Ok(())
+    }
+
+    /// Refused new rows are given up where others of their device wait for them; whether there were any.
+    pub(super) fn give_up(&mut self) -> Result<bool, String> {
+        let mut any = false;
+        for device in 0..self.devices.len() {
+            let waiting = "SELECT json_array(count(*)) FROM colsync_log";
+            if self.devices[device].file.lines(waiting, &[])[0] == json!([0]) {
+                continue;
+            }
+            let mut letters = self.kin_letters(device);
+            letters.retain(|(_, letter)| makes(letter));
+            for letter in letters {
+                let view = self.view(Some(device));
+                self.discard(&view, device, &letter)?;
+                any = true;
+            }
+        }
+        Ok(any)
+    }
+}
+
+/// Whether it makes a row.
+fn makes(letter: &DeadLetter) -> bool {
+    let is_new = letter.edit["base_version"].as_i64().unwrap_or(0) == 0;
+    letter.edit["op"] == json!("insert") || (letter.edit["op"] == json!("replace") && is_new)
+}
+
+/// Whether an app's own file does not take it: another row has its tag by now, or what it points to is gone.
+fn is_by_the_file(refused: &Error) -> bool {
+    let refused = refused.to_string();
+    ["UNIQUE", "FOREIGN KEY"]
+        .iter()
+        .any(|why| refused.contains(why))
+}
