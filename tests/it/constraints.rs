@@ -19,6 +19,7 @@ on_both![
     a_refused_insert_can_be_taken_with_another_value,
     a_row_whose_key_the_database_makes_can_be_taken,
     a_device_leaves_one_entry_however_often_it_tries,
+    a_deleted_row_keeps_its_unique_value_unless_the_index_leaves_it_out,
 ];
 
 /// Items 1 (code taken, amount 1) and 2, made by Ana an hour ago.
@@ -331,4 +332,40 @@ fn a_device_leaves_one_entry_however_often_it_tries(backend: Backend) {
     assert_eq!(device.client().dead_letters().unwrap().len(), 1);
     assert_eq!(server.anonymous().row("items", &id(1))["name"], "good");
     device.assert_equals(&server.anonymous(), "items");
+}
+
+/// Codes that are unique among the rows that are not deleted.
+const CODES: TableDef = TableDef {
+    name: "codes",
+    sqlite: "CREATE TABLE codes (id UUID PRIMARY KEY NOT NULL, code TEXT);",
+    postgres: "CREATE TABLE codes (id uuid PRIMARY KEY, code text);",
+};
+
+fn a_deleted_row_keeps_its_unique_value_unless_the_index_leaves_it_out(backend: Backend) {
+    let server = Server::on(backend).table(LISTS).table(ITEMS);
+    let server = server.table(CODES).start();
+    server.sql("CREATE UNIQUE INDEX codes_code ON codes (code) WHERE sync_deleted_at IS NULL");
+    let a = Device::new(&server);
+    a.client().init(&[]).unwrap();
+    a.sql(&format!(
+        "INSERT INTO items (id, name, code) VALUES ('{0}', 'one', 'x'); \
+         INSERT INTO codes (id, code) VALUES ('{0}', 'x')",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    // All of it is one push.
+    a.sql(&format!(
+        "DELETE FROM items; INSERT INTO items (id, name, code) VALUES ('{0}', 'two', 'x'); \
+         DELETE FROM codes; INSERT INTO codes (id, code) VALUES ('{0}', 'x')",
+        id(2)
+    ));
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    let told: Vec<_> = letters
+        .iter()
+        .map(|letter| (letter.table.as_str(), letter.code.as_str()))
+        .collect();
+    assert_eq!(told, [("items", "constraint_violation")]);
+    assert_eq!(server.anonymous().row("codes", &id(2))["code"], "x");
+    a.assert_equals(&server.anonymous(), "codes");
 }
