@@ -368,20 +368,23 @@ impl Merging<'_> {
     fn unseen(&self) -> Option<Option<Stamp>> {
         let own_stamp = self.stamp(self.whole);
         let (_, members) = self.table.group();
-        let cells = self.row.cells.iter();
-        let alone = cells.filter(|(name, _)| !members.contains(name));
-        let alone = alone.map(|(name, cell)| (*name, (cell.version, cell.stamp.clone())));
-        let of_group = (members[0], self.row.of_group(self.table));
-        let unseen = alone.chain([of_group]).filter(|(name, (version, stamp))| {
-            let seen = saw(*version, self.base, self.before, self.own.of(name));
+        // Each column of the group, too: one that was written again as it was tells nothing of the other.
+        let unseen = self.row.cells.iter().filter(|(name, cell)| {
+            let name = if members.contains(name) {
+                members[0]
+            } else {
+                **name
+            };
+            let seen = saw(cell.version, self.base, self.before, self.own.of(name));
+            let stamp = cell.stamp.as_ref();
             let seen = seen.unwrap_or_else(|| {
-                self.base.is_none() && stamp.as_ref().is_some_and(|stamp| *stamp <= own_stamp)
+                self.base.is_none() && stamp.is_some_and(|stamp| *stamp <= own_stamp)
             });
             // A value that was made of two is not all by whoever stamped it.
             let may_be_mixed = self.rule(self.table.rule(name)).mixes();
-            !seen && (may_be_mixed || !is_by(stamp.as_ref(), self.client()))
+            !seen && (may_be_mixed || !is_by(stamp, self.client()))
         });
-        unseen.map(|(_, (_, stamp))| stamp).max()
+        unseen.map(|(_, cell)| cell.stamp.clone()).max()
     }
 
     fn delete(&mut self) -> bool {

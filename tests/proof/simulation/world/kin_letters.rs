@@ -1,7 +1,7 @@
 //! Refused edits of rows that point to each other: made again, or given up.
 
 use colsync_client::{Client, DeadLetter, Error};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::World;
 use crate::simulation::kin::{Act, Kind, View};
@@ -74,17 +74,20 @@ impl World {
         done.map_err(|why| format!("discard of {} {}: {why}", kind.name(), letter.id))?;
         self.count("refused related edit given up");
         self.journal.see(&letter.edit);
-        let value = |name: &str| &letter.edit["columns"][name]["value"];
         let named = || view.named(*kind, &letter.id);
         let identity = match kind {
-            Kind::Owners | Kind::Pets => value("mark").as_str().map(str::to_owned).or_else(named),
+            Kind::Owners | Kind::Pets => letter.edit["columns"]["mark"]["value"]
+                .as_str()
+                .map(str::to_owned)
+                .or_else(named),
             Kind::Walks | Kind::Labels => named(),
         };
         let Some(identity) = identity else {
             return Ok(());
         };
         for column in kind.columns() {
-            let pointer = view.pointer(*kind, &identity, column.name, value(column.name));
+            let value = value(*kind, letter, column.name);
+            let pointer = view.pointer(*kind, &identity, column.name, &value);
             pointer
                 .iter()
                 .for_each(|pointer| self.journal.see(&json!(pointer)));
@@ -136,4 +139,11 @@ fn is_by_the_file(refused: &Error) -> bool {
     ["UNIQUE", "FOREIGN KEY"]
         .iter()
         .any(|why| refused.contains(why))
+}
+
+/// What a refused edit says of a column; where that is a number of the row's key, its id says so.
+pub(super) fn value(kind: Kind, letter: &DeadLetter, name: &str) -> Json {
+    let at = kind.key().iter().position(|column| column.name == name);
+    let part = at.and_then(|at| letter.id.split(',').nth(at)?.parse::<i64>().ok());
+    part.map_or_else(|| letter.edit["columns"][name]["value"].clone(), Json::from)
 }

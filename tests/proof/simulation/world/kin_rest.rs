@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use colsync_client::DeadLetter;
 use serde_json::Value as Json;
 
 use super::World;
+use super::kin_letters::value;
 use super::there::IS_ALIVE;
 use crate::simulation::journal::texts;
 use crate::simulation::kin::{Kind, View};
@@ -147,11 +147,4 @@ impl World {
         }
         Ok(())
     }
-}
-
-/// What a refused edit says of a column; where that is a number of the row's key, its id says so.
-fn value(kind: Kind, letter: &DeadLetter, name: &str) -> Json {
-    let at = kind.key().iter().position(|column| column.name == name);
-    let part = at.and_then(|at| letter.id.split(',').nth(at)?.parse::<i64>().ok());
-    part.map_or_else(|| letter.edit["columns"][name]["value"].clone(), Json::from)
 }
