@@ -367,8 +367,8 @@ impl Draw {
         let what = match self.random.u8(..16) {
             // They wait for the end of a sync.
             _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Undo,
-            _ if may_sync && by.is_some() && self.random.u8(..16) == 0 => What::Retry,
-            _ if may_sync && by.is_some() && self.random.u8(..32) == 0 => What::Discard,
+            _ if may_sync && by.is_some() && self.random.u8(..6) == 0 => What::Retry,
+            _ if may_sync && by.is_some() && self.random.u8(..12) == 0 => What::Discard,
             0..6 => What::Make(kind),
             6..8 if matches!(kind, Kind::Owners | Kind::Labels) => What::Tag(kind),
             6..9 => What::Name(kind),

@@ -134,7 +134,7 @@ impl World {
                 if act.other.is_multiple_of(3) {
                     row.insert("favourite", one_of(view, Kind::Pets, act.other));
                 }
-                if act.other.is_multiple_of(4) {
+                if act.other.is_multiple_of(2) {
                     row.insert("tag", tag(act.place));
                 }
             }
@@ -159,7 +159,7 @@ impl World {
             Kind::Labels => {
                 row.insert("code", code(act.place));
                 row.insert("pet", one_of(view, Kind::Pets, act.other));
-                if act.other.is_multiple_of(3) {
+                if act.other.is_multiple_of(2) {
                     row.insert("tag", tag(act.place));
                 }
             }

@@ -4,7 +4,8 @@ use colsync_client::{Client, DeadLetter, Error};
 use serde_json::{Value as Json, json};
 
 use super::World;
-use crate::simulation::kin::{Act, Kind, View};
+use super::kin_write::Change;
+use crate::simulation::kin::{Act, Kind, Row, View};
 
 /// What a user chooses of.
 type Letter = (Kind, DeadLetter);
@@ -32,6 +33,12 @@ impl World {
         let is_there = view.under(kind, &letter.id).is_some();
         if !makes(&letter) && !is_there {
             return Ok(());
+        }
+        // Who has its tag gives that up for it.
+        let tag = value(kind, &letter, "tag");
+        let has_tag = |row: &&Row| !tag.is_null() && row.get("tag") == Some(&tag);
+        if let Some(row) = view.of(kind).iter().find(has_tag) {
+            self.write(act, kind, Change::Set(row, "tag", &Json::Null))?;
         }
         let retry = |client: Client| client.retry_dead_letter(letter.number);
         match self.devices[device].by_its_clock(retry) {
