@@ -9,7 +9,7 @@ use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
-use super::shift::{self, BEYOND, Kept, aside};
+use super::shift::{self, Kept, aside, is_aside};
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::File;
@@ -116,7 +116,7 @@ pub(crate) fn give_up(
     links: &Links,
     row: &RowRef,
 ) -> Result<RowRef, Error> {
-    let of_table = |id: &i64| links.is_maker(row.table) && (0..=BEYOND).contains(id);
+    let of_table = |id: &i64| links.is_maker(row.table) && !is_aside(*id);
     let Some(id) = number(&row.id.0).filter(of_table) else {
         return Ok(row.clone());
     };

@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
-use super::shift::BEYOND;
+use super::shift::is_aside;
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::{File, text};
@@ -112,7 +112,7 @@ fn refused(file: &mut File, tables: &[Paired]) -> Result<HashSet<(i64, i64)>, Er
         let makes = edit.is_some_and(|edit| matches!(edit.op, Op::Insert | Op::Replace));
         // Those that it refused are called by numbers that it does not make (`learn::give_up`).
         if let (Some(table), Ok(id), true) = (table, id.parse::<i64>(), makes)
-            && !(0..=BEYOND).contains(&id)
+            && is_aside(id)
         {
             found.insert((table.local.number, id));
         }

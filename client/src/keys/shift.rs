@@ -56,6 +56,11 @@ pub(super) type Moves = BTreeMap<i64, BTreeMap<i64, i64>>;
 /// Where numbers begin that take the place of those below 0, in tables that refuse these.
 pub(super) const BEYOND: i64 = 1 << 52;
 
+/// Whether a number is one that [`aside`] gives, and that neither the server nor the app makes.
+pub(super) fn is_aside(id: i64) -> bool {
+    !(0..=BEYOND).contains(&id)
+}
+
 /// Gives these rows ids that neither the server nor the app makes; gives old and new ones.
 pub(super) fn aside(
     file: &mut File,
@@ -301,7 +306,7 @@ fn letters(
                 continue;
             };
             let pointed = number(&child.stored(at, &sent.value));
-            let pointed = pointed.filter(|id| sent.local || !(0..=BEYOND).contains(id));
+            let pointed = pointed.filter(|id| sent.local || is_aside(*id));
             if links.target(child.local.number, at) == Some(table)
                 && let Some(new) = pointed.and_then(|id| moves.get(&id))
             {

@@ -103,16 +103,10 @@ impl View {
         let Some(there) = &self.there else {
             return false;
         };
-        let key = |row: &Row| {
-            kind.key()
-                .iter()
-                .map(|c| row[c.name].clone())
-                .collect::<Vec<_>>()
-        };
         let known = there
             .of(kind)
             .iter()
-            .filter(|known| key(known) == key(row) || known["mark"] == row["mark"]);
+            .filter(|known| kind.is_same(known, row) || known["mark"] == row["mark"]);
         let mut known = known.collect::<Vec<_>>().into_iter();
         known.any(|known| {
             let mut targets = kind

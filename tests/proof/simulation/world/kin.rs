@@ -375,8 +375,5 @@ fn met(view: &View, act: Act) -> &View {
 fn has_key(view: &View, kind: Kind, row: &Row) -> bool {
     let mut parts = kind.key().iter();
     parts.all(|column| row.contains_key(column.name))
-        && view.of(kind).iter().any(|known| {
-            let mut parts = kind.key().iter();
-            parts.all(|column| known[column.name] == row[column.name])
-        })
+        && view.of(kind).iter().any(|known| kind.is_same(known, row))
 }
