@@ -3,6 +3,7 @@
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
 
 use colsync_tests::edits::{insert, update};
 use colsync_tests::tables::{ITEMS, LISTS, TODOS, WIDE, id};
@@ -22,10 +23,14 @@ on_both![
     a_refused_row_takes_none_of_its_neighbours_along,
     the_same_push_sent_twice_at_once_takes_effect_once,
     a_full_queue_says_try_again_later,
+    who_waits_for_another_programs_lock_is_told_in_time,
     pushes_that_are_committed_together_have_not_seen_each_other,
     on_sigterm_every_answered_edit_is_in_the_database,
     after_a_kill_every_acknowledged_patch_is_there,
 ];
+
+/// How long an answer is waited for: longer than any client of these stories waits for its own.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Calls `write` for 16 writers at the same moment.
 fn sixteen<T: Send>(server: &Server, write: impl Fn(usize, Client) -> T + Sync) -> Vec<T> {
@@ -263,7 +268,7 @@ fn a_full_queue_says_try_again_later(backend: Backend) {
                     .unwrap()
             });
         }
-        first = answers.recv().ok();
+        first = answers.recv_timeout(PATIENCE).ok();
         blocker.release();
     });
     drop(answered);
@@ -286,13 +291,42 @@ fn a_full_queue_says_try_again_later(backend: Backend) {
     );
 }
 
+fn who_waits_for_another_programs_lock_is_told_in_time(backend: Backend) {
+    let server = todos(backend);
+    make_todo(&server, 1);
+    let client = server.client("ana");
+    let _ = client.get(&todo(1)).expect(200);
+    let edits = [insert("todos", &id(2), &ago(60), &json!({ "title": "x" }))];
+    let blocker = Blocker::new(&server, backend);
+    let asked = Instant::now();
+    let refused = client.push_numbered(1, &edits).problem(503, "queue_full");
+    let waited = asked.elapsed();
+    assert!(waited < Duration::from_secs(40), "{waited:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    blocker.release();
+    let count = "SELECT count(*) FROM todos";
+    assert_eq!(
+        server.value(count).as_deref(),
+        Some("1"),
+        "what was refused is not written"
+    );
+    let again = client.push_numbered(1, &edits).expect(200);
+    assert_eq!(again.json()["receipts"][0]["status"], "ok");
+    assert_eq!(
+        server.value(count).as_deref(),
+        Some("2"),
+        "and can be sent again"
+    );
+}
+
 fn pushes_that_are_committed_together_have_not_seen_each_other(backend: Backend) {
     let server = Server::on(backend)
         .table(TODOS)
         .section("[limits]\nqueue_submissions = 8")
         .start();
     let version = make_todo(&server, 1);
-    let clients: Vec<Client> = (1..=16)
+    // More than the queue and the batches of both writers can hold, however they are taken.
+    let clients: Vec<Client> = (1..=32)
         .map(|number| server.client(&format!("writer {number}")))
         .collect();
     for client in &clients {
@@ -312,7 +346,7 @@ fn pushes_that_are_committed_together_have_not_seen_each_other(backend: Backend)
                 answered.send((title, answer)).unwrap();
             });
         }
-        first = answers.recv().ok();
+        first = answers.recv_timeout(PATIENCE).ok();
         blocker.release();
     });
     drop(answered);
@@ -378,7 +412,7 @@ fn count_until_the_end(server: &Server, enough: usize, stop: impl FnOnce()) -> V
             })
             .collect();
         for _answer in 0..enough {
-            answers.recv().unwrap();
+            answers.recv_timeout(PATIENCE).unwrap();
         }
         stopped.store(true, Ordering::SeqCst);
         stop();

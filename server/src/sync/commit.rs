@@ -5,11 +5,13 @@
 //! so that the refusal lands in one receipt.
 
 mod cycle;
+mod decide;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use colsync_shared::receipt::{Rejection, Status};
+use colsync_shared::receipt::Rejection;
 use colsync_shared::{Edit, Receipt, RowKey, Time, step};
 
 use super::draft::{self, Draft};
@@ -26,6 +28,8 @@ use crate::store::model::{Schema, TableInfo};
 
 /// How often a transaction is tried again when another one was in its way.
 const TRIES: usize = 8;
+/// How long it is tried again: who waits for an answer is told to come later before giving up on it.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How edits are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub(super) fn commit(
 ) -> Result<Vec<Answer>, StoreError> {
     let mut pace = Pace::Together;
     let mut tries = 0;
+    let begun = Instant::now();
     loop {
         tries += 1;
         conn.begin_write()?;
@@ -81,7 +86,8 @@ pub(super) fn commit(
             StoreError::Raced if last_try && pace == Pace::Together => {
                 (pace, tries) = (Pace::OneByOne, 0);
             }
-            StoreError::Retry(_) | StoreError::Raced if !last_try => {}
+            StoreError::Retry(_) if !last_try && begun.elapsed() < PATIENCE => {}
+            StoreError::Raced if !last_try => {}
             failure => return Err(failure),
         }
     }
@@ -335,41 +341,7 @@ impl Transaction<'_> {
                 Ok(edit) => self.edit(table, &edit, submission, &table.spec),
                 Err(rejection) => Ok(draft::rejected(table, Some(key.to_string()), rejection)),
             },
-            Item::Resolve { conflict, decision } => {
-                let Some(resolution) = self.resolutions.get(conflict).cloned() else {
-                    return Ok(Draft::Done(Receipt::rejected(
-                        "",
-                        None,
-                        draft::not_found(*conflict),
-                    )));
-                };
-                let version = resolution.target().and_then(|(table, key)| {
-                    let slot = self.space.slot_of(table, Some(key))?;
-                    Some(self.space.slot(slot)?.row.as_ref()?.version)
-                });
-                match resolution.edit(decision, version, self.now) {
-                    Err(rejection) => Ok(Draft::Done(Receipt::rejected("", None, rejection))),
-                    Ok(resolve::Written { value, edit }) => {
-                        let draft = match edit {
-                            None => Draft::Done(Receipt::of("", None, Status::Ok)),
-                            Some((table, spec, edit)) => {
-                                self.edit(&table, &edit, submission, &spec)?
-                            }
-                        };
-                        if !draft.is_rejected() {
-                            ledger::resolve_conflict(
-                                self.conn,
-                                *conflict,
-                                decision.name(),
-                                value,
-                                self.now,
-                            )?;
-                            self.resolutions.insert(*conflict, resolution.closed());
-                        }
-                        Ok(draft)
-                    }
-                }
-            }
+            Item::Resolve { conflict, decision } => self.decide(*conflict, decision, submission),
         }
     }
 
