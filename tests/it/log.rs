@@ -4,7 +4,7 @@ use colsync_tests::tables::{ITEMS, LISTS, TICKETS, TODOS, id};
 use colsync_tests::{Backend, Client, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
-use crate::{ledger, one_todo, reader, todo, todos};
+use crate::{ledger, one_todo, reader, resolve, todo, todos};
 
 on_both![
     actions_are_done_in_their_order,
@@ -14,6 +14,9 @@ on_both![
     a_hard_delete_is_for_tables_that_allow_it,
     a_report_changes_its_type_and_its_documents_go,
     what_a_hard_delete_had_not_seen_is_in_the_ledger,
+    what_stood_beneath_a_tombstone_is_in_the_ledger_when_it_goes,
+    a_decision_brings_a_removed_row_back_as_it_was,
+    a_row_that_is_made_after_a_removal_was_not_seen_before,
     what_an_entry_was_merged_with_is_not_seen_by_the_next,
     an_entry_that_cannot_be_read_says_so_in_its_receipt,
     a_number_that_the_database_gives_again_is_a_new_row,
@@ -289,7 +292,13 @@ fn what_an_entry_was_merged_with_is_not_seen_by_the_next(backend: Backend) {
             .iter()
             .map(|entry| entry["lost"]["value"].clone())
             .collect();
-        let of_the_delete = json!({ "deleted": false, "columns": { "priority": 16 } });
+        let columns = if delete == "delete" {
+            json!({ "priority": 16 })
+        } else {
+            // All that goes with the row.
+            json!({ "title": "a", "priority": 16, "done": false, "note": null, "data": null })
+        };
+        let of_the_delete = json!({ "deleted": false, "columns": columns });
         assert!(lost.contains(&of_the_delete), "{delete}: {row} {lost:?}");
         if delete == "delete" {
             let standing = row["priority"].as_i64();
@@ -301,23 +310,91 @@ fn what_an_entry_was_merged_with_is_not_seen_by_the_next(backend: Backend) {
 
 fn what_a_hard_delete_had_not_seen_is_in_the_ledger(backend: Backend) {
     let server = forgetful(backend);
-    let (ana, ben) = (server.client("ana"), server.client("ben"));
-    send(
-        &ana,
-        1,
-        &[entry("todos", 1, "insert", 50, &json!({ "title": "a" }))],
-    );
-    let _ = ben
-        .patch(&todo(1), &json!({ "note": "precious" }))
-        .expect(200);
-    let mut gone = entry("todos", 1, "hard_delete", 1, &Json::Null);
-    gone["base_version"] = json!(1);
-    let receipts = send(&ana, 2, &[gone]);
+    let receipts = removed_over_a_note(&server);
     assert_eq!(receipts[0]["status"], "ok");
     let entries = ledger(&server, "");
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0]["kind"], "deleted");
     assert_eq!(entries[0]["lost"]["value"]["columns"]["note"], "precious");
+}
+
+/// One row of two values, of which ana has seen the first alone, when she removes it.
+fn removed_over_a_note(server: &Server) -> Vec<Json> {
+    let (ana, ben) = (server.client("ana"), server.client("ben"));
+    let made = entry("todos", 1, "insert", 50, &json!({ "title": "a" }));
+    send(&ana, 1, &[made]);
+    let _ = ben
+        .patch(&todo(1), &json!({ "note": "precious" }))
+        .expect(200);
+    let mut gone = entry("todos", 1, "hard_delete", 1, &Json::Null);
+    gone["base_version"] = json!(1);
+    send(&ana, 2, &[gone])
+}
+
+fn what_stood_beneath_a_tombstone_is_in_the_ledger_when_it_goes(backend: Backend) {
+    let server = forgetful(backend);
+    let (ana, ben) = (server.client("ana"), server.client("ben"));
+    let made = entry("todos", 1, "insert", 50, &json!({ "title": "a" }));
+    send(&ana, 1, &[made]);
+    let deleted = send(&ben, 1, &[entry("todos", 1, "delete", 40, &Json::Null)]);
+    // He knows that it is deleted, so that this is no conflict.
+    let mut late = entry("todos", 1, "update", 30, &json!({ "note": "precious" }));
+    late["base_version"] = deleted[0]["version"].clone();
+    assert_eq!(send(&ben, 2, &[late])[0]["status"], "ok");
+    assert!(ledger(&server, "").is_empty());
+    let mut gone = entry("todos", 1, "hard_delete", 1, &Json::Null);
+    gone["base_version"] = json!(1);
+    assert_eq!(send(&ana, 2, &[gone])[0]["status"], "ok");
+    let entries = ledger(&server, "");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["lost"]["value"]["columns"]["note"], "precious");
+}
+
+fn a_decision_brings_a_removed_row_back_as_it_was(backend: Backend) {
+    let server = forgetful(backend);
+    removed_over_a_note(&server);
+    let conflict = &ledger(&server, "")[0];
+    let _ = resolve(
+        &server,
+        &conflict["id"],
+        &json!({ "decision": "take_lost" }),
+    )
+    .expect(200);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["note"]),
+        (&json!("a"), &json!("precious"))
+    );
+}
+
+/// Its editor and deleter names the version that its receipt told: what others have made since is not in it.
+fn a_row_that_is_made_after_a_removal_was_not_seen_before(backend: Backend) {
+    let server = forgetful(backend);
+    let (ana, ben) = (server.client("ana"), server.client("ben"));
+    let made = entry("todos", 1, "insert", 50, &json!({ "title": "a" }));
+    send(&ana, 1, &[made]);
+    let mut entries = [
+        entry("todos", 1, "update", 40, &json!({ "title": "b" })),
+        entry("todos", 1, "hard_delete", 39, &Json::Null),
+    ];
+    entries
+        .iter_mut()
+        .for_each(|one| one["base_version"] = json!(1));
+    let told = send(&ana, 2, &entries)[1]["version"].clone();
+    let bens = entry("todos", 1, "insert", 30, &json!({ "title": "ben's" }));
+    let receipts = send(&ben, 1, &[bens]);
+    assert!(
+        receipts[0]["version"].as_i64() > told.as_i64(),
+        "{receipts:?}"
+    );
+    let mut anew = entry("todos", 1, "insert", 20, &json!({ "title": "ana's" }));
+    anew["base_version"] = told;
+    send(&ana, 3, &[anew]);
+    let lost: Vec<Json> = ledger(&server, "")
+        .iter()
+        .map(|one| one["lost"]["value"].clone())
+        .collect();
+    assert_eq!(lost, ["ben's"]);
 }
 
 fn an_entry_that_cannot_be_read_says_so_in_its_receipt(backend: Backend) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use colsync_shared::receipt::Rejection;
-use colsync_shared::{Edit, Receipt, RowKey, Time, step};
+use colsync_shared::{Edit, Op, Receipt, RowKey, Time, step};
 
 use super::draft::{self, Draft};
 use super::patch;
@@ -356,7 +356,7 @@ impl Transaction<'_> {
         let Some(slot) = self.space.slot_of(table, Some(key)) else {
             return Ok(Err(super::submission::no_row(false)));
         };
-        self.make(slot)?;
+        self.make(slot, Op::Update)?;
         let Some(slot) = self.space.slot(slot) else {
             return Ok(Err(super::submission::no_row(false)));
         };
@@ -366,9 +366,9 @@ impl Transaction<'_> {
         })
     }
 
-    /// Writes the slot's row if it is still to be made or removed: a merge needs what the database has.
-    fn make(&mut self, slot: usize) -> Result<(), StoreError> {
-        if self.space.is_unsettled(slot) {
+    /// Writes the slot's row where its `next` edit needs what the database has.
+    fn make(&mut self, slot: usize, next: Op) -> Result<(), StoreError> {
+        if self.space.is_unsettled(slot, next) {
             self.space.flush(self.conn, self.schema)
         } else {
             Ok(())
@@ -386,7 +386,7 @@ impl Transaction<'_> {
         let Some(slot) = self.space.slot_of(table, edit.key.as_ref()) else {
             return Ok(draft::rejected(table, id, super::submission::no_row(false)));
         };
-        self.make(slot)?;
+        self.make(slot, edit.op)?;
         match self.space.apply(slot, edit, submission.client, policies) {
             Err(rejection) => Ok(draft::rejected(table, id, rejection)),
             Ok(Effect::Made) => Ok(Draft::Made {

@@ -128,7 +128,7 @@ impl Resolution {
                     let columns = columns(spec, Some(&key), &sent, &base, now)?;
                     update(key, columns, now)
                 }
-                None => self.of_row(spec, key, &value, &kept, now)?,
+                None => self.of_row(spec, key, &value, &kept, (version.is_some(), now))?,
             }
         };
         policies.edit_after_delete = match edit.op {
@@ -181,14 +181,15 @@ impl Resolution {
         })
     }
 
-    /// A decision about a row as a whole: `{"deleted": true}`, or a row that is there with these columns.
+    /// A decision about a row as a whole, which may be in its table: `{"deleted": true}`, or a row that is there with
+    /// these columns.
     fn of_row(
         &self,
         table: &Table,
         key: RowKey,
         value: &Json,
         kept: &Json,
-        now: Time,
+        (is_there, now): (bool, Time),
     ) -> Result<Edit, Rejection> {
         let deleted = value.get("deleted").and_then(Json::as_bool);
         let deleted = deleted.ok_or_else(|| {
@@ -212,9 +213,9 @@ impl Resolution {
         let sent = member(value).unwrap_or_default();
         let base = member(kept).unwrap_or(empty);
         let mut columns = columns(table, Some(&key), &sent, &base, now)?;
-        if self.conflict.kind == "deleted" {
+        if self.conflict.kind == "deleted" && is_there {
             // The columns were merged beneath the tombstone: bringing the row back brings them back too,
-            // and whatever was written there since.
+            // and whatever was written there since. Of a row that is gone for good there are only these.
             columns.clear();
         }
         Ok(Edit {

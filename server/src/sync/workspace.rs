@@ -187,11 +187,14 @@ impl Workspace {
         self.slots.get(id)
     }
 
-    /// Whether the slot must be written before its next edit: its row is still to be made, so that its database
-    /// defaults are not known yet, or still to be removed.
-    pub(super) fn is_unsettled(&self, id: SlotId) -> bool {
-        self.slots.get(id).is_some_and(|slot| {
-            matches!(slot.unwritten, Unwritten::Insert(_) | Unwritten::Purge(_))
+    /// Whether the slot must be written before its `next` edit: its row is still to be made, so that its database
+    /// defaults are not known yet, or still to be removed. Where it is to be removed now, its tombstone goes on from the
+    /// version that is written.
+    pub(super) fn is_unsettled(&self, id: SlotId, next: Op) -> bool {
+        self.slots.get(id).is_some_and(|slot| match slot.unwritten {
+            Unwritten::Nothing => false,
+            Unwritten::Update(_) => next == Op::HardDelete,
+            Unwritten::Insert(_) | Unwritten::Purge(_) => true,
         })
     }
 

@@ -251,6 +251,12 @@ impl Context<'_> {
         let contested = flag.loss.take().is_some();
         let unseen = self.unseen_cells();
         let newest = unseen.iter().filter_map(|(_, cell)| cell.stamp).max();
+        // Nothing of a row that is removed stays beneath a tombstone.
+        let lost = if self.is_removal() {
+            alive(&self.cells())
+        } else {
+            alive(&unseen)
+        };
         match flag.outcome {
             Outcome::Applied => {
                 let outlived = newest.is_some_and(|edited| edited > self.stamp());
@@ -266,10 +272,15 @@ impl Context<'_> {
                 }
                 let stamp = flag.cell.stamp;
                 let loss = (contested || !unseen.is_empty())
-                    .then(|| deletion(Side::Deleted, stamp, alive(&unseen), newest));
+                    .then(|| deletion(Side::Deleted, stamp, lost, newest));
                 self.finish(Vec::new(), Some(flag), loss)
             }
-            Outcome::Unchanged => self.finish(Vec::new(), Some(flag), None),
+            Outcome::Unchanged => {
+                let stamp = flag.cell.stamp;
+                let loss = (self.is_removal() && !unseen.is_empty())
+                    .then(|| deletion(Side::Deleted, stamp, lost, newest));
+                self.finish(Vec::new(), Some(flag), loss)
+            }
             // Someone brought the row back after this delete was made.
             Outcome::Superseded | Outcome::Merged | Outcome::Held => {
                 let loss = deletion(
@@ -286,22 +297,28 @@ impl Context<'_> {
     /// Columns that others changed and the edit had not in view; where it has no base, those later by
     /// stamp. A base of another history had nothing in view.
     fn unseen_cells(&self) -> Vec<(usize, &Cell)> {
-        let cells = self
-            .row
-            .cells
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| !self.table.is_key(*at));
-        let unseen = cells.filter(|(at, cell)| {
+        let unseen = self.cells().into_iter().filter(|(at, cell)| {
             let view = self.view_of(*at, self.edit.base_version);
             let seen = view.saw(cell.version, self.row.version);
             let seen = seen.unwrap_or_else(|| {
                 let is_bare = self.edit.base_version.is_none();
                 is_bare && cell.stamp.is_some_and(|stamp| stamp <= self.stamp())
             });
-            !seen && !self.is_own(*at, cell)
+            // A copy of a client may have written what this one has not seen, and it is about to be gone for good.
+            !seen && (self.is_removal() || !self.is_own(*at, cell))
         });
         unseen.collect()
+    }
+
+    /// All columns but those of the key.
+    fn cells(&self) -> Vec<(usize, &Cell)> {
+        let cells = self.row.cells.iter().enumerate();
+        cells.filter(|(at, _)| !self.table.is_key(*at)).collect()
+    }
+
+    /// Whether the row is to be removed for good.
+    fn is_removal(&self) -> bool {
+        self.edit.op == Op::HardDelete
     }
 
     /// Whether the edit's client wrote a cell, and wrote all of it: where values of both sides are made one, its stamp

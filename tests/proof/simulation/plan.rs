@@ -39,6 +39,8 @@ pub(super) struct Perils {
     pub(super) kin: bool,
     /// Where the server's database is put back, it does not check what they point to.
     pub(super) unchecked: bool,
+    /// A delete that a log tells of removes its row for good.
+    pub(super) hard_deletes: bool,
 }
 
 /// A table of the simulation.
@@ -224,6 +226,7 @@ impl Plan {
             whole_rows: random.u8(..4) == 0,
             kin: random.u8(..3) == 0,
             unchecked: random.bool(),
+            hard_deletes: random.u8(..3) == 0,
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {

@@ -19,7 +19,7 @@ use super::clock::Clock;
 use super::crash;
 use super::file::{Columns, File};
 use super::kin::Kind;
-use super::plan::Table;
+use super::plan::{Perils, Table};
 use super::reference::{Expected, Reference, Row};
 use super::tables::adopted;
 use super::world::BEGINNING;
@@ -98,8 +98,13 @@ pub(super) struct Answer {
 pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
 
 /// The server's configuration for the database at `path`.
-pub(super) fn configuration(path: &std::path::Path, has_kin: bool) -> Config {
-    let tables = Table::ALL.iter().map(|table| table.configuration());
+pub(super) fn configuration(
+    path: &std::path::Path,
+    (has_kin, hard_deletes): (bool, bool),
+) -> Config {
+    let tables = Table::ALL
+        .iter()
+        .map(|table| table.configuration(hard_deletes));
     let kin = Kind::ALL.iter().filter(|_| has_kin);
     let tables: String = tables.chain(kin.map(|kind| kind.configuration())).collect();
     let text = format!(
@@ -111,13 +116,13 @@ pub(super) fn configuration(path: &std::path::Path, has_kin: bool) -> Config {
 }
 
 impl Server {
-    pub(super) fn new(path: PathBuf, has_kin: bool) -> Server {
+    pub(super) fn new(path: PathBuf, perils: &Perils) -> Server {
         let clock = Clock::default();
         let mut server = Server {
             node: None,
             open: HashMap::new(),
             answers: 0,
-            config: configuration(&path, has_kin),
+            config: configuration(&path, (perils.kin, perils.hard_deletes)),
             file: File::open(path, &clock),
             clock,
             reference: Reference::of_adopted(adopted(), BEGINNING),

@@ -140,6 +140,7 @@ const FAULTS: &[&str] = &[
     "direct write",
     "bare write",
     "log pushed",
+    "row removed for good",
     "whole rows pushed",
     "whole row put",
     "whole rows in conflict",
@@ -342,7 +343,7 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
         server.execute(&insertion(table, &id, &values)).unwrap();
     }
     let names = kin::names(has_kin);
-    let config = configuration(&seedlings.server, has_kin);
+    let config = configuration(&seedlings.server, (has_kin, false));
     colsync_server::serve::adopt(&config, &names, false).unwrap();
     Node::open(config).unwrap().close();
     drop(server);

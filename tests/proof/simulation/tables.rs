@@ -153,7 +153,7 @@ impl Table {
     }
 
     /// Its part of the server's configuration.
-    pub(super) fn configuration(self) -> String {
+    pub(super) fn configuration(self, hard_deletes: bool) -> String {
         let after = if self.revives() {
             "revive"
         } else {
@@ -170,7 +170,7 @@ impl Table {
         };
         let (name, (group, members)) = (self.name(), self.group());
         format!(
-            "[tables.{name}]\nedit_after_delete = '{after}'\nrow_policy = '{rows}'\ngroups = {{ {group} = {members:?} }}\n\
+            "[tables.{name}]\nedit_after_delete = '{after}'\nrow_policy = '{rows}'\nhard_delete = {hard_deletes}\ngroups = {{ {group} = {members:?} }}\n\
              [tables.{name}.columns]\n{columns}"
         )
     }

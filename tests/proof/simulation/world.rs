@@ -74,7 +74,7 @@ impl World {
         let mut world = World {
             devices: devices.collect(),
             now: BEGINNING,
-            server: Server::new(database, plan.perils.kin),
+            server: Server::new(database, &plan.perils),
             folder,
             journal: Journal::default(),
             kin: Meant::new(plan.perils.restores),

@@ -32,7 +32,8 @@ impl Reference {
         }
     }
 
-    /// None if a constraint is broken when they are written: at the end, or where a row that they make is edited on.
+    /// None if a constraint is broken when they are written: at the end, or where a row that they make is edited on or one
+    /// that they edit is removed.
     fn together(
         &mut self,
         request: &Request,
@@ -42,7 +43,8 @@ impl Reference {
         let (mut touched, mut made) = (BTreeSet::new(), BTreeSet::new());
         for edit in edits {
             let key = key_of(edit);
-            if made.contains(&key) {
+            let is_removed = edit["op"] == "hard_delete" && touched.contains(&key);
+            if made.contains(&key) || is_removed {
                 if touched.iter().any(|key| self.breaks(key)) {
                     return None;
                 }

@@ -84,7 +84,7 @@ type Owns = HashMap<(Table, String), Own>;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reference {
     pub(super) rows: BTreeMap<(Table, String), Row>,
-    /// Versions of rows that another program removed.
+    /// Versions of rows that were removed for good.
     pub(super) gone: HashMap<(Table, String), i64>,
     /// Entries of the ledger that were decided, by their ids.
     pub(super) decided: BTreeSet<String>,
@@ -200,6 +200,11 @@ impl Reference {
         self.rows.get(&(Table::of_name(table)?, id.to_owned()))
     }
 
+    /// Whether there is no such row any more as an edit names.
+    pub(super) fn has_removed(&self, edit: &Json) -> bool {
+        self.gone.contains_key(&key_of(edit))
+    }
+
     /// Takes a push, and says what it should be answered.
     pub(super) fn push(&mut self, request: &Request) -> Expected {
         let number = request.body["push"].as_u64().unwrap() as usize;
@@ -302,12 +307,24 @@ impl Reference {
             self.rows.insert(key, row);
             return receipt;
         };
-        row::merged(request, (&key.0, &key.1), row, edit, own, ledger)
+        let before = row.version;
+        let receipt = row::merged(request, (&key.0, &key.1), row, edit, own, ledger);
+        if edit["op"] == "hard_delete" && receipt.deleted {
+            self.rows.remove(&key);
+            self.gone.insert(key, before + 1);
+        }
+        receipt
     }
 
     /// The receipt of an edit that made its row tells what the whole push made of it.
     fn tell_end(&self, edit: &Json, receipt: &mut Receipt) {
-        let Some(row) = self.rows.get(&key_of(edit)) else {
+        let key = key_of(edit);
+        let Some(row) = self.rows.get(&key) else {
+            // A later edit has removed it: there are no columns to tell of.
+            receipt.version = self.gone.get(&key).copied();
+            receipt.deleted = true;
+            receipt.columns.clear();
+            receipt.changed.clear();
             return;
         };
         receipt.version = Some(row.version);

@@ -136,7 +136,7 @@ pub(super) fn merged(
         "insert" => merging.insert(),
         "update" => merging.update(),
         "replace" => merging.replace(),
-        "delete" => (BTreeMap::new(), merging.delete()),
+        "delete" | "hard_delete" => (BTreeMap::new(), merging.delete()),
         other => panic!("{other}"),
     };
     let before = merging.before;
@@ -382,9 +382,14 @@ impl Merging<'_> {
             });
             // A value that was made of two is not all by whoever stamped it.
             let may_be_mixed = self.rule(self.table.rule(name)).mixes();
-            !seen && (may_be_mixed || !is_by(stamp, self.client()))
+            !seen && (may_be_mixed || self.removes() || !is_by(stamp, self.client()))
         });
         unseen.map(|(_, cell)| cell.stamp.clone()).max()
+    }
+
+    /// Whether nothing of the row is to stay.
+    fn removes(&self) -> bool {
+        self.edit["op"] == "hard_delete"
     }
 
     fn delete(&mut self) -> bool {
@@ -395,6 +400,9 @@ impl Merging<'_> {
             let later = flag.stamp.as_ref().is_none_or(|known| stamp > *known);
             if later {
                 self.row.deleted.stamp = Some(stamp);
+            }
+            if self.removes() && unseen.is_some() {
+                self.about_the_row("deleted");
             }
             return false;
         }

@@ -92,6 +92,13 @@ impl Server {
         let ledger = match expected {
             Expected::Receipts(receipts, ledger) => {
                 self.count(receipts, ledger);
+                let removed = write
+                    .accepted(expected)
+                    .filter(|edit| edit["op"] == "hard_delete");
+                let removed = removed
+                    .filter(|edit| self.reference.has_removed(edit))
+                    .count();
+                *self.events.entry("row removed for good").or_default() += removed as u64;
                 ledger.as_slice()
             }
             _ => &[],

@@ -43,8 +43,9 @@ impl Server {
                 edit["base_version"] = entry[4].clone();
                 edit["columns"] = match kind {
                     "row" => over(&value["columns"], &kept["columns"]),
-                    // They were merged beneath the tombstone.
-                    _ => json!({}),
+                    // They were merged beneath the tombstone, if the row is still there.
+                    _ if self.reference.row(table, row).is_some() => json!({}),
+                    _ => over(&value["columns"], &json!({})),
                 };
             }
         }
