@@ -2,14 +2,14 @@
 //!
 //! Inside the caller's transaction, and but for [`abandon`] while the capture triggers look away.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use colsync_shared::Op;
 use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
-use super::shift::{self, Kept, aside, is_aside};
+use super::shift::{self, Kept, Since, aside, is_aside};
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::File;
@@ -87,7 +87,8 @@ pub(crate) fn learn(
         for id in moves.values() {
             take_away(file, paired, *id)?;
         }
-        shift::shift(file, tables, links, paired, &moves, Kept::Moves)?;
+        let moves = (&moves, &Since::new());
+        shift::shift(file, (tables, links), paired, moves, Kept::Moves)?;
     }
     Ok(())
 }
@@ -120,7 +121,7 @@ pub(crate) fn give_up(
     let Some(id) = number(&row.id.0).filter(of_table) else {
         return Ok(row.clone());
     };
-    let moves = aside(file, tables, links, &BTreeSet::from([(row.table, id)]))?;
+    let moves = aside(file, tables, links, &Since::from([((row.table, id), 0)]))?;
     let new = moves.get(&row.table).and_then(|ids| ids.get(&id));
     Ok(RowRef {
         table: row.table,
@@ -137,8 +138,8 @@ pub(crate) fn abandon(
     rows: &[RowRef],
 ) -> Result<(), Error> {
     let ids = rows.iter().filter(|row| !links.into(row.table).is_empty());
-    let ids: BTreeSet<(i64, i64)> = ids
-        .filter_map(|row| Some((row.table, number(&row.id.0)?)))
+    let ids: Since = ids
+        .filter_map(|row| Some(((row.table, number(&row.id.0)?), 0)))
         .collect();
     if ids.is_empty() {
         return Ok(());

@@ -89,6 +89,19 @@ impl Locals {
             Standing::Servers
         })
     }
+
+    /// Whether a value is the number of no row of `table`, here or at the server: that of a new row which was taken back.
+    pub(crate) fn is_nobodys(
+        &mut self,
+        file: &mut File,
+        table: i64,
+        value: &Stored,
+    ) -> Result<bool, Error> {
+        let Some(id) = number(value).filter(|id| is_aside(*id)) else {
+            return Ok(false);
+        };
+        Ok(self.standing(file, table, id)? == Standing::Servers)
+    }
 }
 
 /// Whether a row's first line says that the app made it, under an id of this file's.

@@ -3,11 +3,10 @@
 //!
 //! Inside the caller's write transaction. See ADR 0016.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
 
+use super::shift::Since;
 use super::{Links, number, shift};
 use crate::error::Error;
 use crate::file::File;
@@ -62,7 +61,7 @@ pub(crate) fn tell_apart(
     links: &Links,
     histories: &[History],
 ) -> Result<bool, Error> {
-    let mut rows = BTreeMap::new();
+    let mut rows = Since::new();
     for history in histories {
         let row = &history.row;
         let made_at = history.made_again.filter(|_| links.is_maker(row.table));
@@ -91,9 +90,9 @@ pub(crate) fn tell_apart(
             hide_parts(file, links, child, (table, id), made_at)?;
         }
     }
-    let ids: BTreeSet<(i64, i64)> = rows.into_keys().collect();
+    // What pointed to the number before means the row that was there then.
     write::without_echo(file, tables, |file| {
-        file.uncaptured(|file| shift::aside(file, tables, links, &ids).map(drop))
+        file.uncaptured(|file| shift::aside(file, tables, links, &rows).map(drop))
     })?;
     file.execute(SHOW, &[])?;
     Ok(true)

@@ -2,7 +2,7 @@
 //!
 //! Always inside a write transaction in which the capture triggers look away. The new ids must be free.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
@@ -16,9 +16,10 @@ use crate::outbox::edit::WireEdit;
 use crate::pairing::Paired;
 use crate::table::{LocalTable, RowId};
 
-/// Old and new ids, for the statements below.
+/// Old and new ids, for the statements below, and the line from which on the old one means the row.
 const MAPS: &str = "
-    CREATE TEMP TABLE IF NOT EXISTS colsync_moves (old INTEGER PRIMARY KEY, new INTEGER NOT NULL);
+    CREATE TEMP TABLE IF NOT EXISTS colsync_moves
+        (old INTEGER PRIMARY KEY, new INTEGER NOT NULL, since INTEGER NOT NULL);
     CREATE TEMP TABLE IF NOT EXISTS colsync_names (old TEXT PRIMARY KEY, new TEXT NOT NULL);
     DELETE FROM temp.colsync_moves; DELETE FROM temp.colsync_names";
 
@@ -31,7 +32,7 @@ const WRITTEN: &str = "
 const OLD_VALUES: &str = "
     UPDATE colsync_log SET old = (SELECT m.new FROM temp.colsync_moves AS m WHERE m.old = colsync_log.old)
     WHERE table_number = :? AND column_name = :? COLLATE NOCASE
-    AND old IN (SELECT m.old FROM temp.colsync_moves AS m)
+    AND old IN (SELECT m.old FROM temp.colsync_moves AS m WHERE colsync_log.seq >= m.since)
     AND EXISTS (SELECT 1 FROM colsync_log AS e WHERE e.table_number = colsync_log.table_number
         AND e.row_id = colsync_log.row_id AND e.seq < colsync_log.seq
         AND (e.op = 1 OR e.column_name = colsync_log.column_name COLLATE NOCASE))";
@@ -39,7 +40,7 @@ const OLD_VALUES: &str = "
 const NEW_VALUES: &str = "
     UPDATE colsync_log SET new = (SELECT m.new FROM temp.colsync_moves AS m WHERE m.old = colsync_log.new)
     WHERE table_number = :? AND column_name = :? COLLATE NOCASE
-    AND new IN (SELECT m.old FROM temp.colsync_moves AS m)";
+    AND new IN (SELECT m.old FROM temp.colsync_moves AS m WHERE colsync_log.seq >= m.since)";
 
 /// What is known of rows that the server has: its versions, and what waits for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,15 +62,19 @@ pub(super) fn is_aside(id: i64) -> bool {
     !(0..=BEYOND).contains(&id)
 }
 
+/// Rows by their tables' numbers and their ids, each with the line of the log from which on the id means it: 0 where it
+/// always did.
+pub(super) type Since = BTreeMap<(i64, i64), i64>;
+
 /// Gives these rows ids that neither the server nor the app makes; gives old and new ones.
 pub(super) fn aside(
     file: &mut File,
     tables: &[Paired],
     links: &Links,
-    rows: &BTreeSet<(i64, i64)>,
+    rows: &Since,
 ) -> Result<Moves, Error> {
     let mut moves = Moves::new();
-    for &(table, id) in rows {
+    for &(table, id) in rows.keys() {
         let paired = tables.iter().find(|paired| paired.local.number == table);
         if let Some(paired) = paired {
             let new = fresh(file, &paired.local)?;
@@ -79,7 +84,7 @@ pub(super) fn aside(
     let all = |file: &mut File, moves: &Moves| {
         for paired in tables {
             if let Some(moves) = moves.get(&paired.local.number) {
-                shift(file, tables, links, paired, moves, Kept::Stays)?;
+                shift(file, (tables, links), paired, (moves, rows), Kept::Stays)?;
             }
         }
         Ok(())
@@ -112,26 +117,26 @@ pub(crate) fn fresh(file: &mut File, table: &LocalTable) -> Result<i64, Error> {
     Ok(id)
 }
 
-/// Gives rows of `paired` other ids, old to new.
+/// Gives rows of `paired` other ids, old to new; of those in `since`, lines before that mean other rows.
 pub(super) fn shift(
     file: &mut File,
-    tables: &[Paired],
-    links: &Links,
+    (tables, links): (&[Paired], &Links),
     paired: &Paired,
-    moves: &BTreeMap<i64, i64>,
+    (moves, since): (&BTreeMap<i64, i64>, &Since),
     kept: Kept,
 ) -> Result<(), Error> {
     if moves.is_empty() {
         return Ok(());
     }
     file.batch(MAPS)?;
+    let number = paired.local.number;
     for (old, new) in moves {
+        let since = since.get(&(number, *old)).copied().unwrap_or(0);
         file.execute(
-            "INSERT INTO temp.colsync_moves (old, new) VALUES (:?, :?)",
-            &[Stored::Int(*old), Stored::Int(*new)],
+            "INSERT INTO temp.colsync_moves (old, new, since) VALUES (:?, :?, :?)",
+            &[*old, *new, since].map(Stored::Int),
         )?;
     }
-    let number = paired.local.number;
     for pointer in links.into(number) {
         let child = pointer.number.and_then(|number| {
             let mut tables = tables.iter();

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::locals::Standing;
 use super::reused::tell_all_apart;
-use super::shift;
+use super::shift::{self, Since};
 use super::{Links, Locals, number};
 use crate::error::Error;
 use crate::file::File;
@@ -82,10 +82,10 @@ impl Servers {
         links: &Links,
         mut locals: Locals,
     ) -> Result<Moved, Error> {
-        let mut rows = BTreeSet::new();
+        let mut rows = Since::new();
         for (table, id) in self.0 {
             if locals.standing(file, table, id)? == Standing::Local {
-                rows.insert((table, id));
+                rows.insert((table, id), 0);
             }
         }
         if rows.is_empty() {

@@ -31,7 +31,7 @@ pub(crate) struct History {
     pub(crate) at_ms: i64,
     /// When it was inserted, ms; if it was.
     pub(crate) inserted_at_ms: Option<i64>,
-    /// The line that made it again after it had been deleted by itself; of a row that was there.
+    /// The line that made it again after it had been deleted by itself.
     pub(crate) made_again: Option<i64>,
     is_deleted: bool,
     /// Its lines: number, and column if it is about one.
@@ -83,7 +83,7 @@ impl History {
         match line.op {
             LineOp::Inserted => {
                 self.inserted_at_ms = Some(line.at_ms);
-                if self.existed && self.is_deleted {
+                if self.is_deleted {
                     self.made_again = self.made_again.or(Some(line.seq));
                 }
             }

@@ -1,7 +1,8 @@
 //! SQLite gives the number of a deleted last row to the next row. Whoever knows the one must not be told that it is the
 //! other.
 
-use colsync_client::{Client, Settings};
+use colsync_client::{Client, Mode, Settings};
+use colsync_tests::tables::TableDef;
 use colsync_tests::{Backend, Device, Server, on_both};
 
 use super::{ENTRIES, OFFICE, PEOPLE, TRACKS, bosses, invoice, office, person, settle, told};
@@ -16,7 +17,18 @@ on_both![
     a_row_that_is_put_back_is_the_row_that_it_was,
     a_number_that_the_app_has_named_is_the_row_that_it_had_deleted,
     a_new_row_that_points_to_itself_does_in_every_mode,
+    what_pointed_to_a_new_row_that_is_gone_does_not_point_to_the_next,
 ];
+
+/// Its own key is the app's.
+const BADGES: TableDef = TableDef {
+    name: "badges",
+    sqlite:
+        "CREATE TABLE badges (code TEXT PRIMARY KEY NOT NULL, note TEXT CHECK (note <> 'nobody'),
+             person_id INTEGER REFERENCES people (id));",
+    postgres: "CREATE TABLE badges (code text PRIMARY KEY, note text CHECK (note <> 'nobody'),
+               person_id bigint REFERENCES people (id));",
+};
 
 fn gone(server: &Server, name: &str) -> Option<String> {
     server.value(&format!(
@@ -193,4 +205,29 @@ fn a_new_row_that_points_to_itself_does_in_every_mode(backend: Backend) {
         assert_eq!(bosses(&a), ["own own"], "{mode:?}");
         assert_eq!(bosses(&b), ["own own"], "{mode:?}");
     }
+}
+
+/// A transaction log tells of what is gone, too: of a badge that pointed to one whom nobody else ever met.
+fn what_pointed_to_a_new_row_that_is_gone_does_not_point_to_the_next(backend: Backend) {
+    let server = Server::on(backend).table(PEOPLE).table(BADGES).start();
+    let (a, b) = (device(&server), device(&server));
+    person(&a, "old", "");
+    for (code, note) in [("refused", "nobody"), ("kept", "fine")] {
+        a.sql(&format!(
+            "INSERT INTO badges (code, note, person_id) SELECT '{code}', '{note}', id FROM people"
+        ));
+    }
+    a.sql("DELETE FROM badges WHERE code = 'refused'; UPDATE badges SET person_id = NULL; DELETE FROM people");
+    person(&a, "new", "");
+    assert_eq!(a.column("SELECT id FROM people"), [Some("1".to_owned())]);
+    sync(&a, Mode::TransactionLog);
+    settle(&server, &[&a, &b], &["people", "badges"]);
+    let letters = a.client().dead_letters().unwrap();
+    let made = letters.iter().find(|letter| letter.edit["op"] == "insert");
+    let columns = &made.unwrap().edit["columns"];
+    assert_eq!(columns["note"]["value"], "nobody");
+    assert!(columns["person_id"].is_null(), "{columns}");
+    let kept = b.column("SELECT code || ' ' || note || ' ' || (person_id IS NULL) FROM badges");
+    assert_eq!(kept, [Some("kept fine 1".to_owned())]);
+    assert_eq!(bosses(&b), ["new -"]);
 }

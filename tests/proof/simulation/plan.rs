@@ -19,7 +19,7 @@ pub(super) struct Plan {
 
 /// Which kinds of faults a plan has. Not all go together: an edit that only a lost copy of a file had, and that only a
 /// lost database had accepted, is gone, and nobody could keep it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Perils {
     /// Requests and answers are lost, cut, late, doubled.
     pub(super) network: bool,
@@ -41,6 +41,15 @@ pub(super) struct Perils {
     pub(super) unchecked: bool,
     /// A delete that a log tells of removes its row for good.
     pub(super) hard_deletes: bool,
+    /// What such a row points to is stamped and decided as one.
+    pub(super) grouped: bool,
+}
+
+impl Perils {
+    /// Whether the server may have a row no more, tombstone and all.
+    pub(super) fn forgets_rows(&self) -> bool {
+        self.restores || self.hard_deletes
+    }
 }
 
 /// A table of the simulation.
@@ -227,6 +236,7 @@ impl Plan {
             kin: random.u8(..3) == 0,
             unchecked: random.bool(),
             hard_deletes: random.u8(..3) == 0,
+            grouped: random.bool(),
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {

@@ -98,15 +98,12 @@ pub(super) struct Answer {
 pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
 
 /// The server's configuration for the database at `path`.
-pub(super) fn configuration(
-    path: &std::path::Path,
-    (has_kin, hard_deletes): (bool, bool),
-) -> Config {
-    let tables = Table::ALL
-        .iter()
-        .map(|table| table.configuration(hard_deletes));
-    let kin = Kind::ALL.iter().filter(|_| has_kin);
-    let tables: String = tables.chain(kin.map(|kind| kind.configuration())).collect();
+pub(super) fn configuration(path: &std::path::Path, perils: &Perils) -> Config {
+    let tables = Table::ALL.iter().map(|table| table.configuration(perils));
+    let kin = Kind::ALL.iter().filter(|_| perils.kin);
+    let tables: String = tables
+        .chain(kin.map(|kind| kind.configuration(perils)))
+        .collect();
     let text = format!(
         "database_url = 'sqlite://{}'\nadmin_token = '{ADMIN_TOKEN}'\n{tables}[limits]\npage_rows = 3\n\
          [database]\nconnections = 3\n",
@@ -122,7 +119,7 @@ impl Server {
             node: None,
             open: HashMap::new(),
             answers: 0,
-            config: configuration(&path, (perils.kin, perils.hard_deletes)),
+            config: configuration(&path, perils),
             file: File::open(path, &clock),
             clock,
             reference: Reference::of_adopted(adopted(), BEGINNING),

@@ -17,7 +17,7 @@ use super::crash;
 use super::device::insertion;
 use super::file::File;
 use super::kin::{self, Kind};
-use super::plan::{Plan, Table};
+use super::plan::{Perils, Plan, Table};
 use super::server::configuration;
 use super::shrink::shrink;
 use super::tables::adopted;
@@ -162,6 +162,7 @@ const FAULTS: &[&str] = &[
     "related row written there",
     "related row asked for",
     "related row undone",
+    "related row removed for good",
     "refused related edit retried",
     "refused related edit given up",
     "key changed",
@@ -270,10 +271,10 @@ impl Ground {
 
     fn world(&self, plan: &Plan) -> World {
         let perils = &plan.perils;
-        let seedlings = match (perils.kin, perils.restores, perils.unchecked) {
+        let seedlings = match (perils.kin, perils.forgets_rows(), perils.unchecked) {
             (false, _, _) => &self.plain,
             (true, false, _) => &self.kin,
-            // What an operator does who puts a backup back needs counters.
+            // What an operator does who puts a backup back needs counters, and so do rows that are removed for good.
             (true, true, false) => &self.counting,
             (true, true, true) => &self.unchecked,
         };
@@ -343,7 +344,11 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
         server.execute(&insertion(table, &id, &values)).unwrap();
     }
     let names = kin::names(has_kin);
-    let config = configuration(&seedlings.server, (has_kin, false));
+    let perils = Perils {
+        kin: has_kin,
+        ..Perils::default()
+    };
+    let config = configuration(&seedlings.server, &perils);
     colsync_server::serve::adopt(&config, &names, false).unwrap();
     Node::open(config).unwrap().close();
     drop(server);

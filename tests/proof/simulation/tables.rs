@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::plan::Table;
+use super::plan::{Perils, Table};
 
 /// How a column merges, in the simulation's own words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -153,7 +153,8 @@ impl Table {
     }
 
     /// Its part of the server's configuration.
-    pub(super) fn configuration(self, hard_deletes: bool) -> String {
+    pub(super) fn configuration(self, perils: &Perils) -> String {
+        let hard_deletes = perils.hard_deletes;
         let after = if self.revives() {
             "revive"
         } else {

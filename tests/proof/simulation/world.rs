@@ -22,6 +22,7 @@ use super::device::Device;
 use super::journal::Journal;
 use super::kin::Meant;
 use super::plan::{Plan, Step};
+use super::reference::DIRECT;
 use super::server::{Sent, Server};
 use super::tables::adopted;
 
@@ -77,7 +78,7 @@ impl World {
             server: Server::new(database, &plan.perils),
             folder,
             journal: Journal::default(),
-            kin: Meant::new(plan.perils.restores),
+            kin: Meant::new(plan.perils.forgets_rows()),
             has_kin: plan.perils.kin,
             late: Vec::new(),
             written: 0,
@@ -265,7 +266,15 @@ impl World {
     /// Ends the server, and tells what was done.
     pub(super) fn end(mut self) -> Counts {
         self.server.stop();
+        // As far as there was none made under the same key again.
+        let sql = "SELECT json_array(count(*)) FROM colsync_tombstones \
+                   WHERE client <> :? AND table_name NOT IN ('notes', 'tasks')";
+        let removed = &self.server.file.lines(sql, &[DIRECT])[0][0];
         let told = [
+            (
+                "related row removed for good",
+                removed.as_u64().unwrap_or(0),
+            ),
             ("pushes", self.server.pushes),
             ("conflicts", self.server.conflicts),
             ("repeats", self.server.repeats),

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use colsync_shared::Op;
+
 use crate::capture::lines::Line;
 use crate::error::Error;
-use crate::file::File;
+use crate::file::{File, Row};
 use crate::inbox::{held, versions};
 use crate::keys::{self, Stance};
 use crate::outbox::body::{Entry, WholeRow};
@@ -50,6 +52,35 @@ impl Ids<'_> {
             Stance::WaitsForId(reason) => Some(Written::Later(reason)),
             Stance::Waits(reason) => Some(Written::Waits(reason)),
         })
+    }
+
+    /// Takes out of an entry what pointed to new rows that were taken back since, and so are nobody's. What the row as it
+    /// is `now` still points to stays.
+    fn leave_out_nobodys(
+        &mut self,
+        file: &mut File,
+        paired: &Paired,
+        now: Option<&Row>,
+        entry: &mut Entry,
+    ) -> Result<(), Error> {
+        let mut nobodys = Vec::new();
+        for (name, value) in &entry.columns {
+            let Some(at) = paired.position(name) else {
+                continue;
+            };
+            let value = paired.stored(at, value);
+            let stands = now.and_then(|row| row.get(at)) == Some(&value);
+            let target = self.links.target(paired.local.number, at);
+            if let (Some(target), false) = (target, stands)
+                && self.locals.is_nobodys(file, target, &value)?
+            {
+                nobodys.push(name.clone());
+            }
+        }
+        nobodys
+            .iter()
+            .for_each(|name| drop(entry.columns.remove(name)));
+        Ok(())
     }
 }
 
@@ -141,11 +172,16 @@ pub(super) fn logged(
         held: &held,
         hard_delete: paired.hard_delete,
     };
-    let told = match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
+    let mut told = match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
         Err(reason) => return Ok(Written::Waits(reason)),
         Ok(told) if told.entries.is_empty() => return Ok(Written::Nothing),
         Ok(told) => told,
     };
+    for (_, entry) in &mut told.entries {
+        ids.leave_out_nobodys(file, paired, now.as_ref(), entry)?;
+    }
+    told.entries
+        .retain(|(_, entry)| entry.action != Op::Update || !entry.columns.is_empty());
     let break_cycles = std::mem::take(&mut ids.break_cycles);
     let mut waits = None;
     for (_, entry) in &told.entries {

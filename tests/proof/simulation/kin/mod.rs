@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashSet};
 use serde_json::Value as Json;
 
 use super::file::File;
-use super::plan::Table;
+use super::plan::{Perils, Table};
 pub(super) use view::{Row, View, is_row};
 
 /// A table of them.
@@ -168,8 +168,13 @@ impl Kind {
     }
 
     /// Its part of the server's configuration.
-    pub(super) fn configuration(self) -> String {
-        format!("[tables.{}]\n", self.name())
+    pub(super) fn configuration(self, perils: &Perils) -> String {
+        let groups = match self {
+            Kind::Pets if perils.grouped => "groups = { home = ['owner', 'mother'] }\n",
+            _ => "",
+        };
+        let (name, hard_deletes) = (self.name(), perils.hard_deletes);
+        format!("[tables.{name}]\nhard_delete = {hard_deletes}\n{groups}")
     }
 }
 
@@ -218,7 +223,7 @@ pub(super) enum What {
 pub(super) struct Meant {
     /// What rows were ever to point to, as [`View::pointer`] tells it.
     pub(super) pointers: HashSet<String>,
-    /// Where the server's database may be put back: what it ever gave its numbers to. It gives none twice then.
+    /// Where the server's database may have rows no more: what it ever gave its numbers to. It gives none twice then.
     numbers: Option<View>,
     /// Rows that were made, and rows that were deleted.
     made: BTreeSet<(Kind, String)>,
@@ -226,9 +231,9 @@ pub(super) struct Meant {
 }
 
 impl Meant {
-    pub(super) fn new(has_restores: bool) -> Meant {
+    pub(super) fn new(forgets_rows: bool) -> Meant {
         Meant {
-            numbers: has_restores.then(View::default),
+            numbers: forgets_rows.then(View::default),
             ..Meant::default()
         }
     }

@@ -29,8 +29,10 @@ impl World {
         let Some((device, (kind, letter))) = self.kin_letter(act) else {
             return Ok(());
         };
-        // It would make a row of the columns that were edited, and without a mark.
-        let is_there = view.under(kind, &letter.id).is_some();
+        // It would make a row of the columns that were edited, and without a mark. Its number is the server's, and the file
+        // may call another row so.
+        let mark = |view: &View| Some(view.under(kind, &letter.id)?["mark"].clone());
+        let is_there = mark(view).is_some() && mark(view) == view.there().and_then(mark);
         if !makes(&letter) && !is_there {
             return Ok(());
         }
