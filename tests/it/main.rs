@@ -45,6 +45,7 @@ mod proxy;
 mod pull;
 mod push;
 mod push_rejections;
+mod removals;
 mod rows;
 mod schema_call;
 mod steps;

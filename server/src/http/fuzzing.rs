@@ -268,6 +268,7 @@ fn table(name: &str, key: &[usize], columns: Vec<Column>) -> Arc<TableInfo> {
         has_foreign_triggers: false,
         parents: Vec::new(),
         foreign_keys: Vec::new(),
+        acting: Vec::new(),
         kept: Default::default(),
         spec: Table {
             name: name.to_owned(),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use colsync_shared::sql::quote;
 use colsync_shared::{Column, ColumnType, Policy, Table, Time};
 use sha2::{Digest as _, Sha256};
 
@@ -12,7 +13,7 @@ use super::internal;
 use super::introspected::Introspected;
 use super::model::{Schema, TableInfo};
 use super::statement::Kept;
-use super::{pg, sqlite};
+use super::{pg, pointed, sqlite};
 use crate::config::TableConfig;
 
 /// Why the server cannot serve the tables it is configured for.
@@ -96,6 +97,17 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         }
         tables.push(configure(config, found, id)?);
     }
+    if tables.iter().any(|table| table.spec.hard_delete) {
+        let all = match conn {
+            Conn::Pg(c) => pg::introspect::acting(c),
+            Conn::Sqlite(c) => sqlite::introspect::acting(c),
+        };
+        let names: Vec<String> = tables.iter().map(|table| quote(&table.spec.name)).collect();
+        let acting = pointed::into_synced(&all.map_err(StoreError::from)?, &names);
+        for (table, acting) in tables.iter_mut().zip(acting) {
+            table.acting = acting;
+        }
+    }
     let tables = with_synced_foreign_keys(tables);
     let names: Vec<String> = tables.iter().map(|table| table.spec.name.clone()).collect();
     if !names.is_empty() {
@@ -147,6 +159,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         has_foreign_triggers: found.has_foreign_triggers,
         parents: found.parents,
         foreign_keys: found.foreign_keys,
+        acting: Vec::new(),
         kept: Kept::default(),
     })
 }

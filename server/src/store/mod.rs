@@ -16,6 +16,7 @@ pub(crate) mod ledger;
 mod load;
 pub(crate) mod model;
 mod pg;
+pub(crate) mod pointed;
 mod purge;
 mod rows;
 mod schema;

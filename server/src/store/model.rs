@@ -6,6 +6,7 @@ use std::sync::Arc;
 use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::{ClientId, RowKey, Stamp, Table, Time, Value};
 
+use super::pointed::Acting;
 use super::statement::Kept;
 
 /// A synced table as found in the database.
@@ -24,6 +25,9 @@ pub(crate) struct TableInfo {
     pub(crate) parents: Vec<String>,
     /// Its foreign keys of which both ends are synced.
     pub(crate) foreign_keys: Vec<ForeignKeyWire>,
+    /// The foreign keys into it that would take synced rows, or what they hold, with one of its rows; where rows may be removed
+    /// for good.
+    pub(crate) acting: Vec<Acting>,
     /// Statements about it that stay prepared.
     pub(crate) kept: Kept,
 }

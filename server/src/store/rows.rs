@@ -105,6 +105,7 @@ impl Conn {
         let places = select::key_places(backend, table);
         let mut versions = Vec::with_capacity(rows.len());
         for (key, client) in rows {
+            self.stands_alone(table, key)?;
             let binds = select::key_binds(backend, key);
             let sql = format!("DELETE FROM {name} WHERE ({keys}) = ({places})");
             if self.execute(Statement::new(sql, binds))? == 0 {

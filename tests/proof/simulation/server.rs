@@ -180,8 +180,8 @@ impl Server {
         }
         let write = self.write_of(sent);
         let may_die = write.is_some() && crash::is_awaited();
-        let names_unique = write.as_ref().is_some_and(Write::names_unique);
-        let before = (may_die || names_unique).then(|| self.reference.clone());
+        let names_others = write.as_ref().is_some_and(Write::names_others);
+        let before = (may_die || names_others).then(|| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
             Write::Push(request) => self.reference.push(request),
             Write::Alone(request) => {
@@ -220,7 +220,7 @@ impl Server {
             return Err(format!("{sent:?} is answered {}: {body}", answer.status));
         }
         if let (Some(write), Some(mut expected)) = (&write, expected) {
-            let refused = before.filter(|_| check::has_refused_unique(&answer));
+            let refused = before.filter(|_| check::has_refused_other(&answer));
             if let Some(apart) = refused.and_then(|before| self.apart(before, write)) {
                 expected = apart;
             }
@@ -278,7 +278,7 @@ impl Server {
             Write::Decision(id, _) => self.resolved().contains(id),
         };
         if is_new {
-            if after.is_err() && write.names_unique() && self.apart(before, write).is_some() {
+            if after.is_err() && write.names_others() && self.apart(before, write).is_some() {
                 after = self.compare();
             }
             after.map_err(|why| format!("after a death within {}\n{why}", write.request().body))?;
@@ -291,8 +291,8 @@ impl Server {
         Ok(is_new)
     }
 
-    /// The database has refused a value that another row has, of which the reference knows nothing. What it expects when
-    /// each edit of a push is taken by itself.
+    /// The database has refused a row of which the reference knows nothing. What it expects when each edit of a push is taken
+    /// by itself.
     fn apart(&mut self, before: Reference, write: &Write) -> Option<Expected> {
         let Write::Push(request) = write else {
             return None;

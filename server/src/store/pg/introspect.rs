@@ -8,6 +8,7 @@ use diesel::{PgConnection, QueryResult, RunQueryDsl};
 
 use crate::store::adopt::{Problem, is_internal};
 use crate::store::introspected::{Introspected, METADATA};
+use crate::store::pointed::Acting;
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::quote;
 
@@ -71,6 +72,47 @@ const FOREIGN_KEYS: &str = "
     JOIN pg_class c ON c.oid = f.conrelid
     JOIN pg_class p ON p.oid = f.confrelid AND p.relnamespace = c.relnamespace
     WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid";
+
+/// The foreign keys of all tables that act when a row is deleted: the table, the one that it points to, each with its schema
+/// where that is not the current one, and the names of their columns as JSON lists.
+const ACTING: &str = "
+    SELECT nullif(cn.nspname, current_schema())::text, c.relname::text,
+        nullif(pn.nspname, current_schema())::text, p.relname::text,
+        (SELECT json_agg(a.attname ORDER BY k.position)::text
+            FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
+            JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number),
+        (SELECT json_agg(a.attname ORDER BY k.position)::text
+            FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
+            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)
+    FROM pg_constraint f
+    JOIN pg_class c ON c.oid = f.conrelid
+    JOIN pg_namespace cn ON cn.oid = c.relnamespace
+    JOIN pg_class p ON p.oid = f.confrelid
+    JOIN pg_namespace pn ON pn.oid = p.relnamespace
+    WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd')
+    ORDER BY f.oid";
+
+/// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
+pub(crate) fn acting(conn: &mut PgConnection) -> QueryResult<Vec<Acting>> {
+    let rows: Vec<DynRow> = Statement::new(ACTING, Vec::new()).load(conn)?;
+    let key = |row: &DynRow| {
+        let [child_in, child, parent_in, parent, columns, references] = row.0.as_slice() else {
+            return None;
+        };
+        let name = |schema: &Cell, table: &Cell| {
+            let table = quote(table.text()?);
+            let schema = schema.text().map(|schema| format!("{}.", quote(schema)));
+            Some(schema.unwrap_or_default() + &table)
+        };
+        Some(Acting {
+            child: name(child_in, child)?,
+            columns: serde_json::from_str(columns.text()?).ok()?,
+            parent: name(parent_in, parent)?,
+            references: serde_json::from_str(references.text()?).ok()?,
+        })
+    };
+    Ok(rows.iter().filter_map(key).collect())
+}
 
 /// What the table of this name in the current schema looks like; None if there is none.
 pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<Introspected>> {

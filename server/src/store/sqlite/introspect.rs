@@ -3,12 +3,14 @@
 //! Must not write anything.
 
 use colsync_shared::schema_wire::ForeignKeyWire;
+use colsync_shared::sql::quote;
 use colsync_shared::sqlite::column_type;
 use colsync_shared::{Column, ColumnType, Policy};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use crate::store::adopt::{Problem, is_internal};
 use crate::store::introspected::{Introspected, METADATA};
+use crate::store::pointed::Acting;
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 
 /// How colsync's triggers are called.
@@ -40,7 +42,13 @@ const FOREIGN_KEYS: &str = "
     JOIN sqlite_master AS p ON p.type = 'table' AND p.name = f.\"table\" COLLATE NOCASE
     LEFT JOIN pragma_table_xinfo(p.name) AS c
         ON CASE WHEN f.\"to\" IS NULL THEN c.pk = f.seq + 1 ELSE c.name = f.\"to\" COLLATE NOCASE END
+    WHERE :? = 0 OR f.on_delete NOT IN ('NO ACTION', 'RESTRICT')
     ORDER BY f.id, f.seq";
+
+/// Tables that have a foreign key which acts when a row is deleted.
+const ACTING: &str = "
+    SELECT DISTINCT m.name FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f
+    WHERE m.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') ORDER BY m.name";
 
 const FOREIGN_TRIGGERS: &str = "
     SELECT count(*) FROM sqlite_master
@@ -147,12 +155,33 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
         .iter()
         .filter_map(|row| row.0.first()?.text().map(str::to_owned))
         .collect();
-    found.foreign_keys = foreign_keys(conn, name)?;
+    found.foreign_keys = foreign_keys(conn, name, false)?;
     Ok(Some(found))
 }
 
-fn foreign_keys(conn: &mut SqliteConnection, table: &str) -> QueryResult<Vec<ForeignKeyWire>> {
-    let binds = vec![Bind::Text(table.to_owned())];
+/// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
+pub(crate) fn acting(conn: &mut SqliteConnection) -> QueryResult<Vec<Acting>> {
+    let rows: Vec<DynRow> = Statement::new(ACTING, Vec::new()).load(conn)?;
+    let mut all = Vec::new();
+    for table in rows.iter().filter_map(|row| row.0.first()?.text()) {
+        let keys = foreign_keys(conn, table, true)?.into_iter();
+        all.extend(keys.map(|key| Acting {
+            child: quote(table),
+            columns: key.columns,
+            parent: quote(&key.table),
+            references: key.references,
+        }));
+    }
+    Ok(all)
+}
+
+/// A table's foreign keys, or those that act when a row is deleted.
+fn foreign_keys(
+    conn: &mut SqliteConnection,
+    table: &str,
+    acting: bool,
+) -> QueryResult<Vec<ForeignKeyWire>> {
+    let binds = vec![Bind::Text(table.to_owned()), Bind::Int(i64::from(acting))];
     let rows: Vec<DynRow> = Statement::new(FOREIGN_KEYS, binds).load(conn)?;
     let mut keys: Vec<(i64, ForeignKeyWire)> = Vec::new();
     for row in &rows {

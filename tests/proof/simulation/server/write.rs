@@ -125,13 +125,13 @@ impl Server {
 }
 
 impl Write {
-    /// Whether an edit names a value that no two rows may have.
-    pub(super) fn names_unique(&self) -> bool {
+    /// Whether an edit is about a row of which the reference knows nothing, and that the database may refuse.
+    pub(super) fn names_others(&self) -> bool {
         let Write::Push(request) = self else {
             return false;
         };
         let mut edits = request.body["edits"].as_array().into_iter().flatten();
-        edits.any(|edit| !edit["columns"]["tag"].is_null())
+        edits.any(|edit| !is_known(edit))
     }
 
     /// The edits that the server takes, if it takes them now.
