@@ -240,13 +240,18 @@ impl Meant {
 
     /// What the server has now, and what its numbers meant before.
     pub(super) fn there(&mut self, server: &mut File) -> View {
+        self.note(server);
         let there = View::read(server, "true");
-        match &mut self.numbers {
-            Some(numbers) => {
-                numbers.remember(&there);
-                there.beside(numbers.clone())
-            }
+        match &self.numbers {
+            Some(numbers) => there.beside(numbers.clone()),
             None => there,
+        }
+    }
+
+    /// Notes what the server's numbers mean, where it may have them no more later.
+    pub(super) fn note(&mut self, server: &mut File) {
+        if let Some(numbers) = &mut self.numbers {
+            numbers.remember(&View::read(server, "true"));
         }
     }
 

@@ -28,6 +28,9 @@ impl World {
             self.tell(|| format!("  {}\n    {told}", sent.told()));
         }
         let answer = answer?;
+        if self.has_kin && sent.method == "POST" {
+            self.kin.note(&mut self.server.file);
+        }
         if answer.is_none() {
             self.count("server killed");
         }
