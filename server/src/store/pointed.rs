@@ -32,8 +32,8 @@ pub(super) fn into_synced(all: &[Acting], synced: &[String]) -> Vec<Vec<Acting>>
     let mut reached: BTreeSet<&str> = synced.iter().map(String::as_str).collect();
     loop {
         let before = reached.len();
+        // Who takes along rows that take along synced ones.
         let next = all.iter().filter(|key| reached.contains(&*key.child));
-        // What a child takes along is what a synced one would be taken along by.
         let parents: Vec<&str> = next.map(|key| &*key.parent).collect();
         reached.extend(parents);
         if reached.len() == before {

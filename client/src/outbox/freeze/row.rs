@@ -77,9 +77,10 @@ impl Ids<'_> {
                 nobodys.push(name.clone());
             }
         }
-        nobodys
-            .iter()
-            .for_each(|name| drop(entry.columns.remove(name)));
+        for name in nobodys {
+            entry.columns.remove(&name);
+            entry.base.remove(&name);
+        }
         Ok(())
     }
 }
