@@ -220,7 +220,7 @@ impl Server {
             return Err(format!("{sent:?} is answered {}: {body}", answer.status));
         }
         if let (Some(write), Some(mut expected)) = (&write, expected) {
-            let refused = before.filter(|_| check::has_refused_other(&answer));
+            let refused = before.filter(|_| check::has_refused(&answer));
             if let Some(apart) = refused.and_then(|before| self.apart(before, write)) {
                 expected = apart;
             }
@@ -291,8 +291,8 @@ impl Server {
         Ok(is_new)
     }
 
-    /// The database has refused a row of which the reference knows nothing. What it expects when each edit of a push is taken
-    /// by itself.
+    /// The database has refused a row, and the reference knows nothing of some that it was to write with it. What it expects
+    /// when each edit of a push is taken by itself.
     fn apart(&mut self, before: Reference, write: &Write) -> Option<Expected> {
         let Write::Push(request) = write else {
             return None;

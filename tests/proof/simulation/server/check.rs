@@ -257,11 +257,11 @@ impl Server {
     }
 }
 
-/// Whether the database has refused a row of which the reference knows nothing.
-pub(super) fn has_refused_other(answer: &Answer) -> bool {
+/// Whether the database has refused a row: then each edit was taken by itself.
+pub(super) fn has_refused(answer: &Answer) -> bool {
     let body = plain(answer);
     let mut receipts = body["receipts"].as_array().into_iter().flatten();
-    receipts.any(|receipt| !is_known(receipt) && receipt["code"] == BROKEN)
+    receipts.any(|receipt| receipt["code"] == BROKEN)
 }
 
 /// An answer's body as JSON; null if it is none.
