@@ -171,6 +171,7 @@ const FAULTS: &[&str] = &[
 
 /// Of these the short form has a few, and may have none.
 const RARE: &[&str] = &[
+    "related row removed for good",
     "refused related edit retried",
     "refused related edit given up",
 ];

@@ -59,38 +59,47 @@ const PARENTS: &str = "
     WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid
     ORDER BY 1";
 
-/// The foreign keys to tables of the same schema, with the names of their columns as JSON lists.
-const FOREIGN_KEYS: &str = "
-    SELECT p.relname::text,
+/// The names of a foreign key's columns, and of those that it points to, as JSON lists.
+macro_rules! key_columns {
+    () => {
+        "
         (SELECT json_agg(a.attname ORDER BY k.position)::text
             FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
             JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number),
         (SELECT json_agg(a.attname ORDER BY k.position)::text
             FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
-            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)
+            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)"
+    };
+}
+
+/// The foreign keys to tables of the same schema, with the names of their columns as JSON lists.
+const FOREIGN_KEYS: &str = concat!(
+    "
+    SELECT p.relname::text,",
+    key_columns!(),
+    "
     FROM pg_constraint f
     JOIN pg_class c ON c.oid = f.conrelid
     JOIN pg_class p ON p.oid = f.confrelid AND p.relnamespace = c.relnamespace
-    WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid";
+    WHERE f.contype = 'f' AND f.conrelid = :?::bigint::oid"
+);
 
 /// The foreign keys of all tables that act when a row is deleted: the table, the one that it points to, each with its schema
 /// where that is not the current one, and the names of their columns as JSON lists.
-const ACTING: &str = "
+const ACTING: &str = concat!(
+    "
     SELECT nullif(cn.nspname, current_schema())::text, c.relname::text,
-        nullif(pn.nspname, current_schema())::text, p.relname::text,
-        (SELECT json_agg(a.attname ORDER BY k.position)::text
-            FROM unnest(f.conkey) WITH ORDINALITY AS k (number, position)
-            JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = k.number),
-        (SELECT json_agg(a.attname ORDER BY k.position)::text
-            FROM unnest(f.confkey) WITH ORDINALITY AS k (number, position)
-            JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)
+        nullif(pn.nspname, current_schema())::text, p.relname::text,",
+    key_columns!(),
+    "
     FROM pg_constraint f
     JOIN pg_class c ON c.oid = f.conrelid
     JOIN pg_namespace cn ON cn.oid = c.relnamespace
     JOIN pg_class p ON p.oid = f.confrelid
     JOIN pg_namespace pn ON pn.oid = p.relnamespace
     WHERE f.contype = 'f' AND f.confdeltype IN ('c', 'n', 'd')
-    ORDER BY f.oid";
+    ORDER BY f.oid"
+);
 
 /// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
 pub(crate) fn acting(conn: &mut PgConnection) -> QueryResult<Vec<Acting>> {
