@@ -29,6 +29,13 @@ const HIDE: &str = "
     UPDATE colsync_log SET table_number = -table_number
     WHERE table_number = :? AND row_id = :? AND seq < :?";
 
+/// Whether lines of a table before one say that a column held a number; or, of a column that is a part of the key, that a
+/// row went, whichever it was.
+const POINTED_TO: &str = "
+    SELECT EXISTS (SELECT 1 FROM colsync_log WHERE table_number = :? AND seq < :?
+        AND CASE WHEN :? THEN op = 2
+            ELSE column_name = :? COLLATE NOCASE AND :? IN (old, new) END)";
+
 const SHOW: &str = "UPDATE colsync_log SET table_number = -table_number WHERE table_number < 0";
 
 /// [`tell_apart`] for all rows that wait in the log, before the server's numbers come: rows above these would hide that
@@ -71,7 +78,11 @@ pub(crate) fn tell_apart(
         let (Some(made_at), Some(paired), Some(id)) = (made_at, paired, number(&row.id.0)) else {
             continue;
         };
-        if could_be_given(file, &paired.local, id, made_at)? && is_another(file, paired, history)? {
+        // One that nobody else ever met matters to nobody, unless something that is told of pointed to it.
+        if could_be_given(file, &paired.local, id, made_at)?
+            && is_another(file, paired, history)?
+            && (history.existed || was_pointed_to(file, tables, links, (row.table, id), made_at)?)
+        {
             rows.insert((row.table, id), made_at);
         }
     }
@@ -150,6 +161,36 @@ fn could_be_given(
 fn is_another(file: &mut File, paired: &Paired, history: &History) -> Result<bool, Error> {
     let now = row_now(file, &paired.local, &history.row)?;
     Ok(!matches!(history.net(&paired.local, now), Net::Nothing))
+}
+
+/// Whether the log has rows that pointed to the number before the line at `made_at`, or may have had it in their key.
+fn was_pointed_to(
+    file: &mut File,
+    tables: &[Paired],
+    links: &Links,
+    (table, id): (i64, i64),
+    made_at: i64,
+) -> Result<bool, Error> {
+    for pointer in links.into(table) {
+        let child = tables
+            .iter()
+            .find(|child| Some(child.local.number) == pointer.number);
+        let Some(child) = child.map(|child| &child.local) else {
+            continue;
+        };
+        let at = child.position(&pointer.column);
+        let binds = [
+            Stored::Int(child.number),
+            Stored::Int(made_at),
+            Stored::Int(at.is_some_and(|at| child.is_key(at)).into()),
+            Stored::Text(pointer.column.clone()),
+            Stored::Int(id),
+        ];
+        if file.int(POINTED_TO, &binds)? == 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn hide(file: &mut File, table: i64, row: Stored, made_at: i64) -> Result<(), Error> {
