@@ -167,7 +167,7 @@ fn a_deadlock_with_another_program_is_survived() {
 }
 
 /// Waits until a connection of the server waits for a lock.
-fn until_waiting(server: &Server) {
+pub fn until_waiting(server: &Server) {
     let started = Instant::now();
     let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     while server.value(waiting).as_deref() == Some("0") {

@@ -1,10 +1,10 @@
 //! Rows that are removed for good while others point to them: nothing goes with a row, and nothing changes.
 
-use std::time::Duration;
-
 use colsync_tests::{Backend, Client, Server, ago, on_both};
 use diesel::connection::SimpleConnection as _;
 use serde_json::{Value as Json, json};
+
+use crate::faults::until_waiting;
 
 on_both![
     a_row_that_others_point_to_stays,
@@ -131,11 +131,7 @@ fn a_row_that_another_transaction_makes_meanwhile_is_seen() {
     let ana = server.client("ana");
     let receipts = std::thread::scope(|scope| {
         let removal = scope.spawn(|| remove(&ana, 1, &[("albums", "2")]));
-        let waits = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'colsync' AND wait_event_type = 'Lock'";
-        while server.value(waits).as_deref() == Some("0") {
-            assert!(!removal.is_finished(), "it does not wait");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        until_waiting(&server);
         other.batch_execute("COMMIT").unwrap();
         removal.join().unwrap()
     });

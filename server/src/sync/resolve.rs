@@ -128,7 +128,7 @@ impl Resolution {
                     let columns = columns(spec, Some(&key), &sent, &base, now)?;
                     update(key, columns, now)
                 }
-                None => self.of_row(spec, key, &value, &kept, (version.is_some(), now))?,
+                None => self.of_row(spec, key, &value, &kept, version, now)?,
             }
         };
         policies.edit_after_delete = match edit.op {
@@ -181,15 +181,16 @@ impl Resolution {
         })
     }
 
-    /// A decision about a row as a whole, which may be in its table: `{"deleted": true}`, or a row that is there with
-    /// these columns.
+    /// A decision about a row as a whole, which has this version if it is in its table: `{"deleted": true}`, or a row that is
+    /// there with these columns.
     fn of_row(
         &self,
         table: &Table,
         key: RowKey,
         value: &Json,
         kept: &Json,
-        (is_there, now): (bool, Time),
+        version: Option<i64>,
+        now: Time,
     ) -> Result<Edit, Rejection> {
         let deleted = value.get("deleted").and_then(Json::as_bool);
         let deleted = deleted.ok_or_else(|| {
@@ -213,7 +214,7 @@ impl Resolution {
         let sent = member(value).unwrap_or_default();
         let base = member(kept).unwrap_or(empty);
         let mut columns = columns(table, Some(&key), &sent, &base, now)?;
-        if self.conflict.kind == "deleted" && is_there {
+        if self.conflict.kind == "deleted" && version.is_some() {
             // The columns were merged beneath the tombstone: bringing the row back brings them back too,
             // and whatever was written there since. Of a row that is gone for good there are only these.
             columns.clear();

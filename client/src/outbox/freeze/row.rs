@@ -68,12 +68,12 @@ impl Ids<'_> {
             let Some(at) = paired.position(name) else {
                 continue;
             };
+            let Some(target) = self.links.target(paired.local.number, at) else {
+                continue;
+            };
             let value = paired.stored(at, value);
             let stands = now.and_then(|row| row.get(at)) == Some(&value);
-            let target = self.links.target(paired.local.number, at);
-            if let (Some(target), false) = (target, stands)
-                && self.locals.is_nobodys(file, target, &value)?
-            {
+            if !stands && self.locals.is_nobodys(file, target, &value)? {
                 nobodys.push(name.clone());
             }
         }

@@ -240,10 +240,12 @@ impl Meant {
 
     /// What the server has now, and what its numbers meant before.
     pub(super) fn there(&mut self, server: &mut File) -> View {
-        self.note(server);
         let there = View::read(server, "true");
-        match &self.numbers {
-            Some(numbers) => there.beside(numbers.clone()),
+        match &mut self.numbers {
+            Some(numbers) => {
+                numbers.remember(&there);
+                there.beside(numbers.clone())
+            }
             None => there,
         }
     }
