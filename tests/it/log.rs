@@ -4,7 +4,7 @@ use colsync_tests::tables::{ITEMS, LISTS, TICKETS, TODOS, id};
 use colsync_tests::{Backend, Client, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
-use crate::{ledger, one_todo, reader, resolve, todo, todos};
+use crate::{ledger, make_todo, one_todo, reader, resolve, todo, todos};
 
 on_both![
     actions_are_done_in_their_order,
@@ -14,6 +14,7 @@ on_both![
     a_hard_delete_is_for_tables_that_allow_it,
     a_report_changes_its_type_and_its_documents_go,
     what_a_hard_delete_had_not_seen_is_in_the_ledger,
+    what_a_bare_hard_delete_takes_is_recorded_where_the_table_says_so,
     what_stood_beneath_a_tombstone_is_in_the_ledger_when_it_goes,
     a_decision_brings_a_removed_row_back_as_it_was,
     a_row_that_is_made_after_a_removal_was_not_seen_before,
@@ -316,6 +317,20 @@ fn what_a_hard_delete_had_not_seen_is_in_the_ledger(backend: Backend) {
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0]["kind"], "deleted");
     assert_eq!(entries[0]["lost"]["value"]["columns"]["note"], "precious");
+}
+
+fn what_a_bare_hard_delete_takes_is_recorded_where_the_table_says_so(backend: Backend) {
+    for (rule, many) in [("trust", 0), ("record", 1)] {
+        let server = Server::on(backend)
+            .table(TODOS)
+            .setting("hard_delete = true")
+            .setting(&format!("blind_writes = '{rule}'"))
+            .start();
+        make_todo(&server, 1);
+        let gone = [entry("todos", 1, "hard_delete", 1, &Json::Null)];
+        send(&server.client("ana"), 1, &gone);
+        assert_eq!(ledger(&server, "").len(), many, "{rule}");
+    }
 }
 
 /// One row of two values, of which ana has seen the first alone, when she removes it.

@@ -6,6 +6,7 @@ use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Server, ago, on_both, time};
 use serde_json::{Value as Json, json};
 
+use crate::column_groups::{at, place};
 use crate::{ledger, make_todo, one_todo, reader, resolve, todo, todos};
 
 on_both![
@@ -20,6 +21,7 @@ on_both![
     a_bare_patch_that_is_later_overwrites_as_sql_does,
     a_bare_patch_that_is_earlier_loses_and_is_kept,
     a_table_that_records_blind_writes_keeps_what_they_replace,
+    a_bare_edit_of_a_part_of_a_group_has_not_looked_at_the_rest,
 ];
 
 fn different_columns_edited_offline_both_survive_whatever_the_order_and_the_clocks(
@@ -352,4 +354,21 @@ fn a_table_that_records_blind_writes_keeps_what_they_replace(backend: Backend) {
         (&kept[0]["kind"], &kept[0]["lost"]["value"]),
         (&json!("blind"), &json!("old"))
     );
+}
+
+/// It is taken as SQL would take it. The next edit of its push says what it had in view.
+fn a_bare_edit_of_a_part_of_a_group_has_not_looked_at_the_rest(backend: Backend) {
+    let server = place(backend);
+    let (mut ana, mut ben) = (server.client("ana"), server.client("ben"));
+    ben.push_one(update("places", &id(1), 1, &ago(60), &at(1.0, 2.0)));
+    let mut bare = update("places", &id(1), 1, &ago(40), &json!({ "latitude": 3.0 }));
+    bare.as_object_mut().unwrap().remove("base_version");
+    let informed = update("places", &id(1), 1, &ago(30), &at(4.0, 4.0));
+    let receipts = ana.push(&[bare, informed]);
+    assert!(receipts.iter().all(|receipt| receipt["status"] == "ok"));
+    let lost: Vec<Json> = ledger(&server, "")
+        .iter()
+        .map(|entry| entry["lost"]["value"].clone())
+        .collect();
+    assert_eq!(lost, [at(3.0, 2.0)], "with what ben has written");
 }

@@ -1,10 +1,10 @@
 //! PATCH in its three media types, and what a stale `If-Match` does.
 
-use colsync_tests::tables::id;
-use colsync_tests::{Backend, ago, on_both};
+use colsync_tests::tables::{TODOS, id};
+use colsync_tests::{Backend, Client, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
-use crate::{ledger, one_todo, reader, todo};
+use crate::{ledger, make_todo, one_todo, reader, todo};
 
 on_both![
     a_merge_patch_changes_only_the_columns_it_names,
@@ -17,6 +17,8 @@ on_both![
     a_stale_if_match_makes_the_merge_better_informed_and_is_no_412,
     a_patch_says_when_it_was_made,
     concurrent_patches_of_one_document_lose_no_member,
+    what_a_patch_replaces_unseen_within_a_document_is_in_the_ledger,
+    what_a_bare_patch_replaces_within_a_document_is_recorded_where_the_table_says_so,
 ];
 
 fn a_merge_patch_changes_only_the_columns_it_names(backend: Backend) {
@@ -235,6 +237,69 @@ fn concurrent_patches_of_one_document_lose_no_member(backend: Backend) {
     for number in 0..8 {
         assert_eq!(data[format!("m{number}")], number, "{data}");
     }
+}
+
+/// Sends a merge patch for a member of the document, as made with this version in view.
+fn put_member(client: &Client, seen: &str, name: &str, value: &str) {
+    let patch = client.request("PATCH", &todo(1)).header("If-Match", seen);
+    let patch = patch.json(&json!({ "data": { name: value } }));
+    let receipt = patch.send().expect(200).json();
+    assert_eq!(receipt["columns"]["data"]["outcome"], "applied");
+}
+
+fn what_a_patch_replaces_unseen_within_a_document_is_in_the_ledger(backend: Backend) {
+    let server = one_todo(backend);
+    let (ana, ben) = (server.client("ana"), server.client("ben"));
+    let whole = json!({ "data": { "a": "old", "b": ["old"] } });
+    let version = ben.patch(&todo(1), &whole).expect(200).json()["version"].clone();
+    let seen = format!("\"{version}\"");
+    put_member(&ben, &seen, "a", "ben's");
+    assert!(ledger(&server, "").is_empty(), "he had the member in view");
+
+    put_member(&ana, &seen, "c", "ana's");
+    assert!(ledger(&server, "").is_empty(), "a new member takes nothing");
+
+    put_member(&ana, &seen, "a", "ana's");
+    let lost = |at: usize| ledger(&server, "")[at]["lost"]["value"].clone();
+    assert_eq!(ledger(&server, "").len(), 1);
+    assert_eq!(lost(0)["a"], "ben's");
+
+    let removal = json!([{ "op": "remove", "path": "/data/b/0" }]);
+    let patch = ben.request("PATCH", &todo(1)).header("If-Match", &seen);
+    let _ = patch.json_patch(&removal).send().expect(200);
+    assert_eq!(ledger(&server, "").len(), 2);
+    let all = [lost(0), lost(1)];
+    let both = json!({ "a": "ana's", "b": ["old"], "c": "ana's" });
+    assert!(all.contains(&both), "{all:?}");
+    let data = &server.anonymous().row("todos", &id(1))["data"];
+    assert_eq!(*data, json!({ "a": "ana's", "b": [], "c": "ana's" }));
+}
+
+fn what_a_bare_patch_replaces_within_a_document_is_recorded_where_the_table_says_so(
+    backend: Backend,
+) {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .setting("blind_writes = 'record'")
+        .start();
+    make_todo(&server, 1);
+    let (ana, ben) = (server.client("ana"), server.client("ben"));
+    let whole = json!({ "data": { "a": "ben's" } });
+    let _ = ben.patch(&todo(1), &whole).expect(200);
+    let _ = ana
+        .patch(&todo(1), &json!({ "data": { "b": "ana's" } }))
+        .expect(200);
+    assert!(ledger(&server, "").is_empty(), "a new member takes nothing");
+    let _ = ben
+        .patch(&todo(1), &json!({ "data": { "a": "again" } }))
+        .expect(200);
+    let entries = ledger(&server, "");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert_eq!(entries[0]["kind"], "blind");
+    assert_eq!(
+        entries[0]["lost"]["value"],
+        json!({ "a": "ben's", "b": "ana's" })
+    );
 }
 
 fn a_json_patch_makes_no_more_of_a_row_than_a_body_could_hold(backend: Backend) {

@@ -38,8 +38,12 @@ pub(crate) fn resolve(
     {
         if let Some(column) = wire::writable(table, Some(key), &name, &value)? {
             let value = wire::value(table, column, &value)?;
-            // A change inside a document was made of the document as it is: it loses nothing of it.
-            let base = values.get(column).filter(|_| within).cloned();
+            // A change inside a document that leaves all that it has was made of the document as it is. Of what it
+            // replaces or removes, only the edit's version tells whether it was in view.
+            let base = values
+                .get(column)
+                .filter(|current| within && keeps_all(current, &value))
+                .cloned();
             columns.push(ColumnEdit {
                 column,
                 value,
@@ -56,6 +60,27 @@ pub(crate) fn resolve(
         at,
         columns,
     })
+}
+
+/// Whether an edited document still has all of the one that it was made of.
+fn keeps_all(current: &Value, edited: &Value) -> bool {
+    match (current, edited) {
+        (Value::Json(current), Value::Json(edited)) => keeps(current, edited),
+        _ => current == edited,
+    }
+}
+
+fn keeps(current: &Json, edited: &Json) -> bool {
+    match (current, edited) {
+        (Json::Object(current), Json::Object(edited)) => current
+            .iter()
+            .all(|(name, member)| edited.get(name).is_some_and(|other| keeps(member, other))),
+        (Json::Array(current), Json::Array(edited)) => {
+            let mut rest = edited.iter();
+            current.iter().all(|item| rest.any(|other| other == item))
+        }
+        _ => current == edited,
+    }
 }
 
 /// A column that a patch names.

@@ -4,7 +4,7 @@
 //! the edit does not name is taken to be as the edit had it in view, so an edit that cannot know it loses.
 //! Must not know the columns that are in no group.
 
-use super::{Cell, Loss, LossKind, Merged, Row, Side, UNWRITTEN, View};
+use super::{Cell, Loss, LossKind, Merged, Own, Row, Side, UNWRITTEN, View};
 use crate::receipt::Outcome;
 use crate::schema::BlindWrites;
 use crate::{ClientId, ColumnEdit, Policy, Stamp, Table, Value};
@@ -16,6 +16,8 @@ pub(super) struct Asked<'a> {
     pub(super) columns: &'a [ColumnEdit],
     /// What the edit as a whole had in view.
     pub(super) view: View<'a>,
+    /// What earlier edits of its push have made of the row.
+    pub(super) own: &'a Own,
     pub(super) client: ClientId,
     /// The version that changed cells get.
     pub(super) next: i64,
@@ -150,7 +152,7 @@ impl<'a> Group<'a> {
             };
             let view = View {
                 version,
-                ..asked.view
+                own: asked.own.of_column(at),
             };
             let base = edit.and_then(|edit| edit.base.as_ref());
             let seen = match view.saw(current.version, asked.row.version) {

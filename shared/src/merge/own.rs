@@ -11,7 +11,8 @@ use crate::receipt::Outcome;
 pub struct Own {
     /// The row's versions that they made.
     versions: Vec<i64>,
-    /// Positions of columns in which they did not leave what they sent, but that and another's value together.
+    /// Positions of columns in which they did not leave what they sent, but that and another's value together; and of
+    /// those that a bare edit left as they were, whose group it made its own.
     mixed: BTreeSet<usize>,
 }
 
@@ -66,5 +67,6 @@ impl Own {
                 self.mixed.insert(*at);
             }
         }
+        self.mixed.extend(&merge.trusted);
     }
 }

@@ -19,6 +19,8 @@ pub struct RowMerge {
     /// Cells that the edit did not name and that got a new stamp and version with others of their group:
     /// position and cell. Their values are as before.
     pub restamped: Vec<(usize, Cell)>,
+    /// Positions of those that the edit, which was bare, had not in view.
+    pub trusted: Vec<usize>,
     /// What became of the deleted flag, if the edit or the policy touched it.
     pub deleted: Option<Merged>,
     /// Everything that lost, the columns' losses among it.
@@ -111,6 +113,7 @@ impl Context<'_> {
             table: self.table,
             columns: &self.edit.columns,
             view: self.view(base_version),
+            own: self.own,
             client: self.client,
             next: self.next,
         });
@@ -295,14 +298,18 @@ impl Context<'_> {
     }
 
     /// Columns that others changed and the edit had not in view; where it has no base, those later by
-    /// stamp. A base of another history had nothing in view.
+    /// stamp, and all of them where the row is removed and the table records what bare writes replace. A base of
+    /// another history had nothing in view.
     fn unseen_cells(&self) -> Vec<(usize, &Cell)> {
         let unseen = self.cells().into_iter().filter(|(at, cell)| {
             let view = self.view_of(*at, self.edit.base_version);
             let seen = view.saw(cell.version, self.row.version);
             let seen = seen.unwrap_or_else(|| {
                 let is_bare = self.edit.base_version.is_none();
-                is_bare && cell.stamp.is_some_and(|stamp| stamp <= self.stamp())
+                let is_recorded = self.is_removal()
+                    && self.table.blind_writes == BlindWrites::Record
+                    && !self.is_own(*at, cell);
+                is_bare && !is_recorded && cell.stamp.is_some_and(|stamp| stamp <= self.stamp())
             });
             // A copy of a client may have written what this one has not seen, and it is about to be gone for good.
             !seen && (self.is_removal() || !self.is_own(*at, cell))
@@ -328,6 +335,19 @@ impl Context<'_> {
         self.client != ClientId::ANONYMOUS
             && cell.stamp.is_some_and(|stamp| stamp.client == self.client)
             && column.is_some_and(|column| !column.policy.mixes())
+    }
+
+    /// Whether the edit tells nothing of what it had in view of the group of a column that it does not name.
+    fn is_trusted(&self, at: usize) -> bool {
+        let members = self.table.group_of(at);
+        let mut named = self.edit.columns.iter();
+        let is_bare = self.edit.base_version.is_none()
+            && !named.any(|edit| {
+                members.contains(&edit.column)
+                    && (edit.base.is_some() || edit.base_version.is_some())
+            });
+        let saw = |cell: &Cell| self.view_of(at, None).saw(cell.version, self.row.version);
+        is_bare && self.row.cells.get(at).and_then(saw).is_none()
     }
 
     fn set_deleted(&self, deleted: bool, stamp: Stamp) -> Merged {
@@ -371,10 +391,13 @@ impl Context<'_> {
             .filter_map(|(_, merged)| merged.loss.clone())
             .chain(losses)
             .collect();
+        let trusted = restamped.iter().map(|(at, _)| *at);
+        let trusted = trusted.filter(|at| self.is_trusted(*at)).collect();
         let mut merge = RowMerge {
             row,
             columns,
             restamped,
+            trusted,
             deleted,
             losses,
         };

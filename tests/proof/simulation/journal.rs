@@ -90,6 +90,24 @@ impl Journal {
         self.whole(table, &now);
     }
 
+    /// As [`Journal::write_row`], of a write that had these columns not in view, and whose writer does not end what it
+    /// replaces there.
+    pub(super) fn write_over_unseen(
+        &mut self,
+        writer: Writer,
+        row: (Table, &str),
+        (now, unseen): (&Columns, &[&'static str]),
+        values: &[(&'static str, Json)],
+    ) {
+        let mut kept = HashSet::new();
+        for name in unseen {
+            texts(now.get(name).unwrap_or(&Json::Null), &mut kept);
+        }
+        kept.retain(|text| !self.seen.contains(text));
+        self.write_row(writer, row, now, values);
+        self.seen.retain(|text| !kept.contains(text));
+    }
+
     /// Somebody has the group of a row so.
     pub(super) fn whole(&mut self, table: Table, row: &Columns) {
         self.wholes.insert((table, group_of(table, row)));

@@ -204,8 +204,9 @@ impl Server {
         if crash::server_died() {
             // A pull that has begun would wait for whoever reads it.
             drop(answer);
-            let is_in = self.died(write.as_ref(), before)?;
-            if let (true, Some(write), Some(expected)) = (is_in, &write, &expected) {
+            let asked = write.as_ref().zip(expected.as_ref());
+            let is_in = self.died(asked, before)?;
+            if let (true, Some((write, expected))) = (is_in, asked) {
                 write.accepted(expected).for_each(accept);
             }
             return Ok(None);
@@ -257,13 +258,17 @@ impl Server {
     }
 
     /// The server died during a request: it holds all of it, or nothing. Whether it holds it.
-    fn died(&mut self, write: Option<&Write>, before: Option<Reference>) -> Result<bool, String> {
+    fn died(
+        &mut self,
+        asked: Option<(&Write, &Expected)>,
+        before: Option<Reference>,
+    ) -> Result<bool, String> {
         self.deaths += 1;
         // What is left of the process goes, too.
         drop(catch_unwind(AssertUnwindSafe(|| self.stop())));
         self.node = None;
         self.start();
-        let (Some(write), Some(before)) = (write, before) else {
+        let (Some((write, expected)), Some(before)) = (asked, before) else {
             return Ok(false);
         };
         let mut after = self.compare();
@@ -274,7 +279,11 @@ impl Server {
                 let number = request.body["push"].to_string();
                 !self.file.texts(sql, &[&request.client, &number]).is_empty()
             }
-            Write::Alone(_) => after.is_ok(),
+            // One that loses changes nothing but the ledger.
+            Write::Alone(_) => {
+                let loses = matches!(expected, Expected::Receipts(_, lost) if !lost.is_empty());
+                after.is_ok() && (!loses || self.last_entry() > self.looked_at)
+            }
             Write::Decision(id, _) => self.resolved().contains(id),
         };
         if is_new {

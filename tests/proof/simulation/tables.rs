@@ -126,6 +126,11 @@ impl Table {
         self == Table::Notes
     }
 
+    /// Whether the ledger has what bare writes replace, and bare hard deletes take away, of other clients.
+    pub(super) fn records(self) -> bool {
+        self == Table::Tasks
+    }
+
     /// The column of which its database refuses values from this bound on, if there is one.
     pub(super) fn bounded(self) -> Option<(&'static str, i64)> {
         (self == Table::Notes).then_some(("best", 900))
@@ -169,9 +174,11 @@ impl Table {
         } else {
             "server_wins"
         };
+        let blind = if self.records() { "record" } else { "trust" };
         let (name, (group, members)) = (self.name(), self.group());
         format!(
-            "[tables.{name}]\nedit_after_delete = '{after}'\nrow_policy = '{rows}'\nhard_delete = {hard_deletes}\ngroups = {{ {group} = {members:?} }}\n\
+            "[tables.{name}]\nedit_after_delete = '{after}'\nrow_policy = '{rows}'\nblind_writes = '{blind}'\n\
+             hard_delete = {hard_deletes}\ngroups = {{ {group} = {members:?} }}\n\
              [tables.{name}.columns]\n{columns}"
         )
     }

@@ -8,6 +8,7 @@ mod kin;
 mod kin_letters;
 mod kin_rest;
 mod kin_write;
+mod load;
 mod network;
 mod rest;
 mod there;
@@ -25,6 +26,7 @@ use super::plan::{Plan, Step};
 use super::reference::DIRECT;
 use super::server::{Sent, Server};
 use super::tables::adopted;
+use load::Program;
 
 /// 2026-11-22T10:00:00Z, when every simulation begins.
 pub(super) const BEGINNING: i64 = 1_795_341_600_000_000;
@@ -42,6 +44,8 @@ pub(super) struct World {
     has_kin: bool,
     /// Requests that are still on their way.
     late: Vec<Sent>,
+    program: Program,
+    hard_deletes: bool,
     written: u64,
     /// Whether a copy of a file or of the database was ever put back: then counters may have counted twice.
     put_back: bool,
@@ -81,6 +85,8 @@ impl World {
             kin: Meant::new(plan.perils.forgets_rows()),
             has_kin: plan.perils.kin,
             late: Vec::new(),
+            program: Program::default(),
+            hard_deletes: plan.perils.hard_deletes,
             written: 0,
             put_back: false,
             replaced: plan.perils.whole_rows,
@@ -197,6 +203,7 @@ impl World {
                 based,
             } => self.put(*table, *place, *columns, *based)?,
             Step::RestDelete { table, place } => self.rest_delete(*table, *place)?,
+            Step::Load(load) => self.load(load)?,
             Step::Kin(act) => self.act(*act)?,
             Step::Decide { which, how } => self.decide(*which, *how)?,
             Step::Sync(sync) => drop(self.sync(sync)?),

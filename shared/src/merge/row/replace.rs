@@ -5,7 +5,7 @@ use super::super::{column, group};
 use super::{Context, RowMerge, alive, of_row};
 use crate::receipt::Outcome;
 use crate::schema::BlindWrites;
-use crate::{ColumnEdit, RowPolicy};
+use crate::{ClientId, ColumnEdit, RowPolicy};
 
 impl Context<'_> {
     /// A whole-row write: decided as one, by the row policy.
@@ -83,7 +83,9 @@ impl Context<'_> {
             .iter()
             .filter_map(|edit| Some((edit.column, self.row.cells.get(edit.column)?)))
             .filter(|(at, cell)| {
-                let of_another = cell.stamp.is_none_or(|known| known.client != self.client);
+                // Nobody knows whether two anonymous writers are one.
+                let of_another = self.client == ClientId::ANONYMOUS
+                    || cell.stamp.is_none_or(|known| known.client != self.client);
                 wins && !told
                     && (unseen(cell, view_of(*at))
                         || (records && of_another && !is_unwritten(cell)))

@@ -21,6 +21,20 @@ pub(super) struct Became {
     pub(super) cell: Cell,
     /// The value that lost.
     pub(super) lost: Option<Json>,
+    /// Whether that was replaced by a bare write, and both sides' writers did not meet.
+    pub(super) is_blind: bool,
+}
+
+impl Became {
+    /// Of which nothing is lost.
+    pub(super) fn of(outcome: &'static str, cell: Cell) -> Became {
+        Became {
+            outcome,
+            cell,
+            lost: None,
+            is_blind: false,
+        }
+    }
 }
 
 /// What was in the edit's view, of a row at `row_version` of which earlier edits of the push made the versions `own`.
@@ -40,8 +54,9 @@ pub(super) fn saw(
     }
 }
 
+/// Merges an edit into a column, of a table that may record what bare writes replace.
 pub(super) fn merge(
-    rule: Rule,
+    (rule, records): (Rule, bool),
     current: &Cell,
     edit: &Wanted<'_>,
     row_version: i64,
@@ -59,23 +74,22 @@ pub(super) fn merge(
             Some(stamp) if *stamp >= edit.stamp => stamp.clone(),
             _ => edit.stamp.clone(),
         };
-        return Became {
-            outcome: "unchanged",
-            cell: Cell {
-                stamp: Some(stamp),
-                ..current.clone()
-            },
-            lost: None,
+        let cell = Cell {
+            stamp: Some(stamp),
+            ..current.clone()
         };
+        return Became::of("unchanged", cell);
     }
-    let applied = |stamp: Stamp, lost: Option<Json>| Became {
-        outcome: "applied",
-        cell: Cell {
+    let applied = |stamp: Stamp, lost: Option<Json>| {
+        let cell = Cell {
             value: edit.value.clone(),
             stamp: Some(stamp),
             version: next,
-        },
-        lost,
+        };
+        Became {
+            lost,
+            ..Became::of("applied", cell)
+        }
     };
     if in_view {
         let after = current
@@ -91,12 +105,15 @@ pub(super) fn merge(
             .as_ref()
             .is_some_and(|stamp| *stamp <= edit.stamp)
     {
-        return applied(edit.stamp.clone(), None);
+        let is_told = records && !is_by(current.stamp.as_ref(), &edit.stamp.1);
+        return Became {
+            is_blind: true,
+            ..applied(edit.stamp.clone(), is_told.then(|| current.value.clone()))
+        };
     }
     let keep = |outcome: &'static str| Became {
-        outcome,
-        cell: current.clone(),
         lost: Some(edit.value.clone()),
+        ..Became::of(outcome, current.clone())
     };
     let take = || applied(edit.stamp.clone(), Some(current.value.clone()));
     let mix = |value: Json| {
@@ -104,19 +121,16 @@ pub(super) fn merge(
             .stamp
             .as_ref()
             .map_or(edit.stamp.0, |(time, _)| edit.stamp.0.max(*time));
-        Became {
-            outcome: "merged",
-            cell: if value == current.value {
-                current.clone()
-            } else {
-                Cell {
-                    value,
-                    stamp: Some((time, edit.stamp.1.clone())),
-                    version: next,
-                }
-            },
-            lost: None,
-        }
+        let cell = if value == current.value {
+            current.clone()
+        } else {
+            Cell {
+                value,
+                stamp: Some((time, edit.stamp.1.clone())),
+                version: next,
+            }
+        };
+        Became::of("merged", cell)
     };
     let later = || match &current.stamp {
         Some(stamp) if *stamp > edit.stamp => keep("superseded"),
@@ -260,6 +274,6 @@ fn members(current: &Json, base: &Json, edited: &Json, is_later: bool) -> (Json,
 }
 
 /// Whether `stamp` is by `client`, if that is anyone.
-pub(super) fn is_by(stamp: Option<&Stamp>, client: &str) -> bool {
+pub(crate) fn is_by(stamp: Option<&Stamp>, client: &str) -> bool {
     client != NOBODY && stamp.is_some_and(|(_, by)| by == client)
 }

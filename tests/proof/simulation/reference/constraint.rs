@@ -1,14 +1,16 @@
-//! Edits that make a row which the database refuses.
+//! Edits that make a row which the database refuses, and pushes of which nothing is taken if one edit is not.
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 
 use super::{Ledgered, Owns, Receipt, Reference, Request, Row, canonical, key_of};
 use crate::simulation::plan::Table;
 
 /// What such an edit's receipt says.
 pub(crate) const BROKEN: &str = "constraint_violation";
+/// The status, and no code, of an acceptable edit in such a push.
+pub(crate) const ROLLED_BACK: &str = "rolled_back";
 
 impl Reference {
     /// Takes the edits of a request: all as one if the database takes what they come to, or else each by itself.
@@ -32,8 +34,25 @@ impl Reference {
         }
     }
 
+    /// Takes all of the edits, or none if one is not acceptable. What the database refused is told all the same.
+    pub(super) fn all_or_none(
+        &mut self,
+        request: &Request,
+        edits: &[Json],
+    ) -> (Vec<Receipt>, Vec<Ledgered>) {
+        let (rows, gone) = (self.rows.clone(), self.gone.clone());
+        let (mut receipts, mut ledger) = self.edits(request, edits);
+        if receipts.iter().any(|receipt| receipt.code.is_some()) {
+            (self.rows, self.gone) = (rows, gone);
+            let acceptable = receipts.iter_mut().filter(|receipt| receipt.code.is_none());
+            acceptable.for_each(|receipt| *receipt = Receipt::rejected(ROLLED_BACK));
+            ledger.retain(|entry| entry.kind == "constraint");
+        }
+        (receipts, ledger)
+    }
+
     /// None if a constraint is broken when they are written: at the end, or where a row that they make is edited on or one
-    /// that they edit is removed.
+    /// that they edit is removed. What is not taken at its end is not written there.
     fn together(
         &mut self,
         request: &Request,
@@ -57,8 +76,9 @@ impl Reference {
             }
             touched.insert(key);
         }
+        let is_undone = is_atomic(request) && receipts.iter().any(|it| it.code.is_some());
         let breaks = touched.iter().any(|key| self.breaks(key));
-        (!breaks).then_some((receipts, ledger))
+        (!breaks || is_undone).then_some((receipts, ledger))
     }
 
     fn one_by_one(&mut self, request: &Request, edits: &[Json]) -> (Vec<Receipt>, Vec<Ledgered>) {
@@ -90,6 +110,11 @@ impl Reference {
         };
         self.rows.get(key).is_some_and(is_broken)
     }
+}
+
+/// Whether all edits of a request are taken, or none.
+pub(super) fn is_atomic(request: &Request) -> bool {
+    request.body["atomic"] == json!(true)
 }
 
 /// Whether an edit names a value that the database refuses.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value as Json};
 
-use super::column::{Became, Wanted, saw};
-use super::{Cell, Row, Stamp};
+use super::column::{Became, Wanted, is_by, saw};
+use super::{Cell, Own, Row, Stamp};
 use crate::simulation::plan::Table;
 use crate::simulation::tables::Rule;
 
@@ -65,7 +65,7 @@ impl Row {
 }
 
 /// Merges the columns that an edit names of the table's group; it names one at the least.
-pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: &[i64]) -> Group {
+pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: &Own) -> Group {
     let members = row.members(table);
     let (_, stamp) = &row.of_group(table);
     let wanted = |name: &str| edit.iter().find(|(named, _)| *named == name);
@@ -76,12 +76,13 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
     // Each of its columns by its base value, or by the oldest version.
     let in_view = members.iter().all(|(name, cell)| {
         wanted(name).is_some_and(|(_, wanted)| wanted.base == Some(&cell.value))
-            || saw(cell.version, base_version, row.version, own) == Some(true)
+            || saw(cell.version, base_version, row.version, own.of(name)) == Some(true)
     });
     let is_bare = base_version.is_none() && edits().all(|wanted| wanted.base.is_none());
 
     let is_known = |name: &str, cell: &Cell| {
-        wanted(name).is_some() || saw(cell.version, base_version, row.version, own) == Some(true)
+        wanted(name).is_some()
+            || saw(cell.version, base_version, row.version, own.of(name)) == Some(true)
     };
     let is_whole = members.iter().all(|(name, cell)| is_known(name, cell));
     let as_they_are = || -> Vec<(&'static str, Cell)> {
@@ -126,8 +127,20 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
         let after = stamp.as_ref().map_or(i64::MIN, |(time, _)| time + 1);
         return applied((latest.0.max(after), latest.1), None);
     }
+    let take = |stamp: Stamp| {
+        let there = members.iter();
+        let there = there.map(|(name, cell)| ((*name).to_owned(), cell.value.clone()));
+        let there: Map<String, Json> = there.collect();
+        applied(stamp, Some(Json::Object(there)))
+    };
     if is_bare && stamp.as_ref().is_some_and(|stamp| *stamp <= latest) {
-        return applied(latest, None);
+        let mut written = members.iter().filter(|(_, cell)| cell.version > 0);
+        let is_of_another = written.any(|(_, cell)| !is_by(cell.stamp.as_ref(), &latest.1));
+        return if table.records() && is_of_another {
+            take(latest)
+        } else {
+            applied(latest, None)
+        };
     }
     let keep = |outcome: &'static str| {
         let sent = edit.iter();
@@ -138,17 +151,11 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
             lost: Some(Json::Object(sent.collect())),
         }
     };
-    let take = |stamp: Stamp| {
-        let there = members.iter();
-        let there = there.map(|(name, cell)| ((*name).to_owned(), cell.value.clone()));
-        let there: Map<String, Json> = there.collect();
-        applied(stamp, Some(Json::Object(there)))
-    };
     let is_later = stamp.as_ref().is_none_or(|stamp| *stamp <= latest);
     match rule {
         Rule::Hold => keep("held"),
-        // What it leaves out may have changed since.
-        _ if !is_whole => keep("superseded"),
+        // What it leaves out may have changed since; a bare write is taken as SQL would take it.
+        _ if !is_whole && !is_bare => keep("superseded"),
         Rule::Client => take(latest),
         Rule::Later if is_later => take(latest),
         Rule::Later | Rule::Server => keep("superseded"),
@@ -156,15 +163,30 @@ pub(super) fn merge(rule: Rule, table: Table, row: &Row, edit: &Named<'_>, own: 
     }
 }
 
+/// Of a bare edit, the columns that it leaves out and of which nobody knows whether they were in view: it is taken as SQL
+/// would take it, and its push has not seen them for that.
+pub(super) fn left_out(table: Table, row: &Row, edit: &Json, own: &Own) -> Vec<&'static str> {
+    let told = |told: &Json| !told["base_version"].is_null() || told.get("base").is_some();
+    let (_, members) = table.group();
+    let sent = |name: &str| edit["columns"].get(name);
+    if edit["op"] == "insert"
+        || told(edit)
+        || members.iter().any(|name| sent(name).is_some_and(told))
+    {
+        return Vec::new();
+    }
+    let is_unknown = |name: &&'static str| {
+        saw(row.cells[*name].version, None, row.version, own.of(name)).is_none()
+    };
+    let left_out = members.into_iter().filter(|name| sent(name).is_none());
+    left_out.filter(is_unknown).collect()
+}
+
 /// What became of each column that the edit names.
 pub(super) fn each(group: Group, edit: &Named<'_>) -> Vec<(&'static str, bool, Became)> {
     let cells = group.cells.into_iter();
     let each = cells.map(|(name, cell)| {
-        let became = Became {
-            outcome: group.outcome,
-            cell,
-            lost: None,
-        };
+        let became = Became::of(group.outcome, cell);
         (name, edit.iter().any(|(named, _)| *named == name), became)
     });
     each.collect()

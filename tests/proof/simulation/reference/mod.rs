@@ -16,7 +16,9 @@ use serde_json::{Value as Json, json};
 
 use super::plan::Table;
 use super::tables::Given;
-pub(super) use constraint::BROKEN;
+pub(super) use column::is_by;
+use constraint::is_atomic;
+pub(super) use constraint::{BROKEN, ROLLED_BACK};
 pub(super) use row::{Ledgered, canonical};
 
 /// What wrote a value last, and when.
@@ -232,7 +234,11 @@ impl Reference {
         if request.is_lost {
             edits.iter_mut().for_each(forget_bases);
         }
-        let (mut receipts, ledger) = self.edits(request, &edits);
+        let (mut receipts, ledger) = if is_atomic(request) {
+            self.all_or_none(request, &edits)
+        } else {
+            self.edits(request, &edits)
+        };
         for (edit, receipt) in edits.iter().zip(&mut receipts) {
             if receipt.created {
                 self.tell_end(edit, receipt);

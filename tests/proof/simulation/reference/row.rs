@@ -119,6 +119,7 @@ pub(super) fn merged(
     ledger: &mut Vec<Ledgered>,
 ) -> Receipt {
     let (whole, times) = times(request, edit);
+    let left_out = group::left_out(*table, row, edit, own);
     let mut merging = Merging {
         request,
         table: *table,
@@ -154,6 +155,9 @@ pub(super) fn merged(
             own.mixed.insert(known.name);
         }
     }
+    let restamped = left_out.into_iter();
+    own.mixed
+        .extend(restamped.filter(|name| row.cells[*name].version > before));
     // Of a row that was made since, nothing is as it was.
     let base = edit["base_version"].as_i64();
     let base = base.filter(|&base| base <= before && row.birth <= base);
@@ -227,14 +231,15 @@ impl Merging<'_> {
             };
             let current = &self.row.cells[known.name];
             let became = column::merge(
-                self.rule(known.rule),
+                (self.rule(known.rule), self.table.records()),
                 current,
                 &wanted,
                 self.before,
                 self.own.of(known.name),
             );
             if let Some(lost) = &became.lost {
-                lose("column", known.name, &became.cell.value, lost);
+                let kind = if became.is_blind { "blind" } else { "column" };
+                lose(kind, known.name, &became.cell.value, lost);
             }
             all.push((known.name, true, became));
         }
@@ -243,7 +248,7 @@ impl Merging<'_> {
         let named: Vec<_> = named.into_iter().flatten().collect();
         if !named.is_empty() {
             let rule = self.rule(self.table.rule(members[0]));
-            let group = group::merge(rule, self.table, self.row, &named, &self.own.versions);
+            let group = group::merge(rule, self.table, self.row, &named, self.own);
             if let Some(lost) = &group.lost {
                 lose("group", name, &group.values(), lost);
             }
@@ -367,22 +372,16 @@ impl Merging<'_> {
     /// The latest stamp of what others changed and the delete had not in view; whether there is any.
     fn unseen(&self) -> Option<Option<Stamp>> {
         let own_stamp = self.stamp(self.whole);
-        let (_, members) = self.table.group();
-        // Each column of the group, too: one that was written again as it was tells nothing of the other.
         let unseen = self.row.cells.iter().filter(|(name, cell)| {
-            let name = if members.contains(name) {
-                members[0]
-            } else {
-                **name
-            };
             let seen = saw(cell.version, self.base, self.before, self.own.of(name));
             let stamp = cell.stamp.as_ref();
-            let seen = seen.unwrap_or_else(|| {
-                self.base.is_none() && stamp.is_some_and(|stamp| *stamp <= own_stamp)
-            });
             // A value that was made of two is not all by whoever stamped it.
             let may_be_mixed = self.rule(self.table.rule(name)).mixes();
-            !seen && (may_be_mixed || self.removes() || !is_by(stamp, self.client()))
+            let is_own = !may_be_mixed && is_by(stamp, self.client());
+            let is_trusted = !(self.table.records() && self.removes()) || is_own;
+            let is_earlier = stamp.is_some_and(|stamp| *stamp <= own_stamp);
+            let seen = seen.unwrap_or(self.base.is_none() && is_earlier && is_trusted);
+            !seen && (self.removes() || !is_own)
         });
         unseen.map(|(_, cell)| cell.stamp.clone()).max()
     }

@@ -1,7 +1,7 @@
 //! A whole row in place of another: ADR 0017. It is decided as one, by its table's row policy.
 
 use super::Cell;
-use super::column::{Became, saw};
+use super::column::{Became, is_by, saw};
 use super::row::{Columns, Merging};
 
 impl Merging<'_> {
@@ -33,8 +33,17 @@ impl Merging<'_> {
         let wins = !is_conflict || (self.table.takes_later_rows() && is_latest);
         // Beneath a tombstone there may be values that nobody told of.
         let replaces_unseen = named.iter().any(|name| differs(name) && !is_seen(name));
+        // And where the table says so, those that a bare write replaces are told as well.
+        let is_recorded = |name: &str| {
+            let cell = &self.row.cells[name];
+            cell.version > 0 && !is_by(cell.stamp.as_ref(), &stamp.1)
+        };
+        let records = self.table.records() && self.base.is_none();
+        let replaces_recorded =
+            records && named.iter().any(|name| differs(name) && is_recorded(name));
+        let replaces = replaces_unseen || replaces_recorded;
         let entries = usize::from(is_conflict)
-            + usize::from(wins && replaces_unseen && (!is_conflict || was_deleted));
+            + usize::from(wins && replaces && (!is_conflict || was_deleted));
 
         let after = |known: Option<i64>| known.map_or(stamp.0, |time| stamp.0.max(time + 1));
         let became = |name: &&'static str| {
@@ -73,15 +82,7 @@ impl Merging<'_> {
                 }
                 (false, false) => ("unchanged", current.clone()),
             };
-            (
-                *name,
-                true,
-                Became {
-                    outcome,
-                    cell,
-                    lost: None,
-                },
-            )
+            (*name, true, Became::of(outcome, cell))
         };
         let mut all: Vec<_> = named.iter().map(became).collect();
         self.level(&mut all);

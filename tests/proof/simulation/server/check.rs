@@ -8,7 +8,7 @@ use super::{Answer, Server, Write};
 use crate::simulation::file::by_name;
 use crate::simulation::plan::Table;
 use crate::simulation::reference::{
-    BROKEN, Cell, Expected, Ledgered, NOBODY, Receipt, Row, canonical, is_known,
+    BROKEN, Cell, Expected, Ledgered, NOBODY, ROLLED_BACK, Receipt, Row, canonical, is_known,
 };
 
 impl Server {
@@ -142,7 +142,14 @@ impl Server {
         let refused = receipts.iter().filter_map(|receipt| receipt.code);
         let refused = refused.filter(|code| *code == BROKEN);
         let refused = refused.map(|_| "refused by a constraint");
+        let blind = ledger.iter().filter(|entry| entry.kind == "blind");
+        let blind = blind.map(|_| "blind write recorded");
+        let is_undone = |receipt: &Receipt| receipt.code == Some(ROLLED_BACK);
+        let undone = receipts.iter().any(is_undone);
+        let undone = undone.then_some("push rolled back");
         for event in merged
+            .chain(blind)
+            .chain(undone)
             .chain(lost)
             .chain(groups)
             .chain(halves)
@@ -281,7 +288,7 @@ pub(crate) fn plain(answer: &Answer) -> Json {
 
 /// What an entry of the ledger is about.
 fn kind(text: &str) -> &'static str {
-    let known = ["column", "group", "deleted", "row", "constraint"];
+    let known = ["column", "group", "blind", "deleted", "row", "constraint"];
     let known = known.into_iter().find(|kind| *kind == text);
     known.unwrap_or_else(|| panic!("an entry about a {text}"))
 }
@@ -290,7 +297,12 @@ fn kind(text: &str) -> &'static str {
 fn differs(told: &Json, expected: &Receipt) -> Result<(), String> {
     let flag = |name: &str| told[name].as_bool().unwrap_or(false);
     if let Some(code) = expected.code {
-        return if told["code"] == code {
+        let told = if code == ROLLED_BACK {
+            &told["status"]
+        } else {
+            &told["code"]
+        };
+        return if *told == code {
             Ok(())
         } else {
             Err(code.to_owned())

@@ -20,7 +20,7 @@ impl Server {
         };
         let mut edit = json!({ "table": table, "id": row });
         match kind {
-            "column" => {
+            "column" | "blind" => {
                 let name = entry[3].as_str().unwrap();
                 edit["op"] = json!("update");
                 edit["columns"] = over(&json!({ name: value }), &json!({ name: kept }));

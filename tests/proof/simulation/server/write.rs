@@ -90,15 +90,24 @@ impl Server {
                 let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
                 let now = self.reference.row(table, id);
                 let columns = columns.into_iter().map(|(name, value)| {
-                    let value = match now.and_then(|row| row.cells.get(name.as_str())) {
+                    let cell = now.and_then(|row| row.cells.get(name.as_str()));
+                    let mut column = match cell {
                         // RFC 7396: the members of an object are put into the one that is there.
-                        Some(cell) if value.is_object() => put_into(&cell.value, value),
-                        Some(_) | None => value,
+                        Some(cell) if value.is_object() => {
+                            json!({ "value": put_into(&cell.value, value) })
+                        }
+                        Some(_) | None => json!({ "value": value }),
                     };
-                    (name, json!({ "value": value }))
+                    // One that leaves all that is there was made of it.
+                    if let Some(cell) = cell.filter(|cell| is_within(&cell.value, &column["value"]))
+                    {
+                        column["base"] = cell.value.clone();
+                    }
+                    (name, column)
                 });
+                let columns: Map<String, Json> = columns.collect();
                 edit["op"] = json!("update");
-                edit["columns"] = Json::Object(columns.collect());
+                edit["columns"] = Json::Object(columns);
             }
             "PUT" => {
                 let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
@@ -185,6 +194,18 @@ fn edit_of_row(row: &Json) -> Json {
     let is_deleted = row["deleted"] == json!(true);
     edit["op"] = json!(if is_deleted { "delete" } else { "replace" });
     edit
+}
+
+/// Whether all members of a document, at any depth, are in another.
+fn is_within(document: &Json, other: &Json) -> bool {
+    let (Some(document), Some(other)) = (document.as_object(), other.as_object()) else {
+        return false;
+    };
+    let is_there = |(name, member): (&String, &Json)| {
+        let other = other.get(name);
+        other.is_some_and(|other| other == member || is_within(member, other))
+    };
+    document.iter().all(is_there)
 }
 
 /// A document with the members of another, at any depth.

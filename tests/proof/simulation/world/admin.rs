@@ -85,7 +85,7 @@ impl World {
             column.unwrap().value("admin", number, before)
         };
         match entry[3].as_str().unwrap() {
-            "column" => new(entry[4].as_str().unwrap(), &entry[6], self.written),
+            "column" | "blind" => new(entry[4].as_str().unwrap(), &entry[6], self.written),
             "group" => {
                 let (_, members) = table.group();
                 let named = members.iter().enumerate();
@@ -119,7 +119,7 @@ impl World {
             named.collect()
         };
         let (value, kept) = match entry[3].as_str().unwrap() {
-            "column" => {
+            "column" | "blind" => {
                 let name = entry[4].as_str().unwrap();
                 (
                     named(&json!({ name: value })),

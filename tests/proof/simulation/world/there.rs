@@ -6,7 +6,8 @@ use super::World;
 use crate::simulation::device;
 use crate::simulation::file::Columns;
 use crate::simulation::journal::Writer;
-use crate::simulation::plan::Table;
+use crate::simulation::plan::{Based, Table};
+use crate::simulation::reference::{NOBODY, is_by};
 use crate::simulation::server::Sent;
 
 /// Of rows at the server: that they are not deleted.
@@ -30,7 +31,12 @@ fn document(values: &[(&'static str, Json)]) -> Vec<u8> {
 }
 
 impl World {
-    fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
+    pub(super) fn new_values(
+        &mut self,
+        table: Table,
+        mask: u8,
+        now: &Columns,
+    ) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
         let named = columns.filter(|(at, column)| mask & (1 << at) != 0 && column.name != "stock");
         let values = named.map(|(_, column)| {
@@ -116,15 +122,14 @@ impl World {
         table: Table,
         place: u8,
         mask: u8,
-        based: bool,
+        based: Based,
     ) -> Result<(), String> {
         let Some((id, now, values)) = self.chosen(table, place, mask) else {
             return Ok(());
         };
         let body = document(&values);
         let since = self.journal.now();
-        self.journal
-            .write_row(Writer::There, (table, &id), &now, &values);
+        self.note_write((table, &id), &now, &values, (NOBODY, based));
         self.rest("PATCH", table, &id, body, (based, since))
     }
 
@@ -133,7 +138,7 @@ impl World {
         table: Table,
         place: u8,
         mask: u8,
-        based: bool,
+        based: Based,
     ) -> Result<(), String> {
         let Some((id, now, named)) = self.chosen(table, place, mask) else {
             return Ok(());
@@ -147,8 +152,7 @@ impl World {
         row.extend(named);
         let since = self.journal.now();
         let values: Vec<_> = row.into_iter().collect();
-        self.journal
-            .write_row(Writer::There, (table, &id), &now, &values);
+        self.note_write((table, &id), &now, &values, (NOBODY, based));
         self.count("whole row put");
         self.rest("PUT", table, &id, body, (based, since))
     }
@@ -159,7 +163,35 @@ impl World {
         };
         self.journal.delete(table, &id);
         let since = self.journal.now();
-        self.rest("DELETE", table, &id, Vec::new(), (false, since))
+        self.rest("DELETE", table, &id, Vec::new(), (None, since))
+    }
+
+    /// Notes what a program writes over what a row has now. What it had not in view, and has not written itself, must not
+    /// be missing afterwards; a bare write is taken for one that had, where its table does not record what such a one replaces.
+    pub(super) fn note_write(
+        &mut self,
+        (table, id): (Table, &str),
+        now: &Columns,
+        values: &[(&'static str, Json)],
+        (client, based): (&str, Based),
+    ) {
+        let row = self.server.reference.rows.get(&(table, id.to_owned()));
+        let cells = row.into_iter().flat_map(|row| {
+            let base = based.map(|back| row.version - i64::from(back));
+            let cells = row.cells.iter();
+            cells.map(move |(name, cell)| {
+                let is_own = is_by(cell.stamp.as_ref(), client);
+                (
+                    *name,
+                    is_own || base.is_some_and(|base| cell.version <= base.max(0)),
+                )
+            })
+        });
+        let is_trusted = based.is_none() && !table.records();
+        let unseen = cells.filter(|(_, seen)| !seen && !is_trusted);
+        let unseen: Vec<&'static str> = unseen.map(|(name, _)| name).collect();
+        self.journal
+            .write_over_unseen(Writer::There, (table, id), (now, &unseen), values);
     }
 
     /// A program that knows no sync: it names nobody, and perhaps the version that it saw.
@@ -169,11 +201,12 @@ impl World {
         table: Table,
         id: &str,
         body: Vec<u8>,
-        (based, since): (bool, usize),
+        (based, since): (Based, usize),
     ) -> Result<(), String> {
         let mut headers = vec![("Content-Type".to_owned(), "application/json".to_owned())];
-        if based {
+        if let Some(back) = based {
             let version = self.server.reference.rows[&(table, id.to_owned())].version;
+            let version = (version - i64::from(back)).max(0);
             headers.push(("If-Match".to_owned(), format!("\"{version}\"")));
         }
         let sent = Sent {
