@@ -25,6 +25,8 @@ pub(crate) struct Paired {
     pub(crate) foreign_keys: Vec<ForeignKeyWire>,
     /// By position in `local.columns`; `None` where the server has no such column.
     pub(crate) columns: Vec<Option<ServerColumn>>,
+    /// The server's columns that the app's table lacks, by the server's names.
+    pub(crate) lacking: Vec<String>,
     /// Whether the server removes rows for good when a transaction log says so.
     pub(crate) hard_delete: bool,
 }
@@ -46,6 +48,8 @@ pub(crate) struct ServerColumn {
     pub(crate) nullable: bool,
     /// Whether an insert may leave it out and the server fills it in, where it takes no NULL.
     pub(crate) filled_in: bool,
+    /// Whether it has met the app's since the rows were pulled: no value of it is in the app's view yet.
+    pub(crate) fresh: bool,
 }
 
 /// Why a row cannot be named to the server; a clause.
@@ -83,6 +87,7 @@ fn unpaired(local: LocalTable, reason: String) -> Paired {
         makes_key: false,
         foreign_keys: Vec::new(),
         columns,
+        lacking: Vec::new(),
         hard_delete: false,
     }
 }
@@ -105,6 +110,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
                 group: found.group.clone(),
                 nullable: found.nullable,
                 filled_in: found.has_default && !found.nullable,
+                fresh: false,
             })
         })
         .collect();
@@ -136,12 +142,19 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
             local.name
         ))
     };
+    let is_met = |name: &String| {
+        let mut met = columns.iter().flatten();
+        met.any(|column| column.name == *name)
+    };
+    let lacking = table.columns.iter().map(|column| &column.name);
+    let lacking = lacking.filter(|name| !is_met(name)).cloned().collect();
     Paired {
         makes_key: server.is_ok() && makes_key(&local, table),
         foreign_keys: table.foreign_keys.clone(),
         local,
         server,
         columns,
+        lacking,
         hard_delete: table.hard_delete,
     }
 }
@@ -220,6 +233,19 @@ impl Paired {
             (Some(column), Some(local)) => values::from_raw(&column.ty, &local.declared, raw),
             _ => Stored::Null,
         }
+    }
+
+    /// The server's columns of which the app has no value in view, whatever version of a row the file knows: its table lacks
+    /// them, or they have not come down yet.
+    pub(crate) fn unseen(&self) -> Vec<String> {
+        let lacking = self.lacking.iter().cloned();
+        lacking.chain(self.fresh()).collect()
+    }
+
+    /// The columns that have not come down yet, by the server's names.
+    pub(crate) fn fresh(&self) -> Vec<String> {
+        let fresh = self.columns.iter().flatten().filter(|there| there.fresh);
+        fresh.map(|there| there.name.clone()).collect()
     }
 
     /// The wire's id of a row.

@@ -12,6 +12,7 @@ use crate::outbox::freeze;
 use crate::outbox::history::{self, Net, row_now};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
+use crate::values;
 use crate::view::{self, laid_back};
 
 /// Makes the row its Original again, and drops its edits. If they are in a push without an answer, taking
@@ -108,6 +109,12 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
             .columns
             .iter()
             .filter_map(|(name, column)| {
+                if column.plain {
+                    // The server may lack it still.
+                    let at = paired.local.position(name)?;
+                    let declared = &paired.local.columns.get(at)?.declared;
+                    return Some((at, values::from_plain(declared, &column.value)));
+                }
                 let at = paired.position(name)?;
                 Some((at, paired.stored(at, &column.value)))
             })

@@ -75,6 +75,33 @@ pub(crate) fn plain(stored: &Stored) -> Json {
     }
 }
 
+/// The stored value of what [`plain`] made of one.
+pub(crate) fn from_plain(declared: &str, json: &Json) -> Stored {
+    match json {
+        Json::Null => Stored::Null,
+        Json::Bool(is_so) => Stored::Int(i64::from(*is_so)),
+        Json::Number(number) => match number.as_i64() {
+            Some(n) => Stored::Int(n),
+            None => number.as_f64().map_or(Stored::Null, Stored::Real),
+        },
+        Json::String(text) => {
+            let hex = text
+                .strip_prefix("x'")
+                .and_then(|rest| rest.strip_suffix('\''));
+            let bytes = hex.filter(|_| is_blob(declared)).and_then(bytes);
+            bytes.map_or_else(|| Stored::Text(text.clone()), Stored::Bytes)
+        }
+        Json::Array(_) | Json::Object(_) => Stored::Text(json.to_string()),
+    }
+}
+
+/// The bytes that hexadecimal digits tell.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    (hex.len() % 2 == 0).then(|| digits.map(byte).collect())?
+}
+
 fn is_blob(declared: &str) -> bool {
     declared.trim().is_empty() || says(declared, "BLOB")
 }

@@ -33,6 +33,8 @@ pub struct Edit {
     pub at: Time,
     /// The columns named, none twice, none of the key.
     pub columns: Vec<ColumnEdit>,
+    /// Positions of columns that the client had not in view, whatever version it names: its table lacks them.
+    pub unseen: Vec<usize>,
 }
 
 /// One column of an edit.

@@ -58,6 +58,14 @@ pub struct View<'a> {
 }
 
 impl View<'_> {
+    /// Of whoever had nothing in view.
+    pub(crate) fn of_nothing() -> View<'static> {
+        View {
+            version: Some(UNWRITTEN),
+            own: &[],
+        }
+    }
+
     /// Whether the change that made `version` was in view; `None` if the edit does not say.
     ///
     /// A base version beyond the row's is from another history (a restored database) and says nothing.

@@ -75,7 +75,7 @@ pub fn plain(body: &Map<String, Json>) -> Result<Map<String, Json>, Rejection> {
     Ok(edit)
 }
 
-/// Reads the members `base_version`, `at` and `columns` of an edit of the row `key`.
+/// Reads the members `base_version`, `at`, `columns` and `unseen` of an edit of the row `key`.
 ///
 /// # Errors
 /// A rejection that names the column or member at fault.
@@ -130,7 +130,26 @@ pub fn edit(
         base_version,
         at,
         columns,
+        unseen: unseen(table, body)?,
     })
+}
+
+/// The columns that an edit's client had not in view.
+fn unseen(table: &Table, body: &Map<String, Json>) -> Result<Vec<usize>, Rejection> {
+    let names = match body.get("unseen") {
+        None => return Ok(Vec::new()),
+        Some(Json::Array(names)) => names,
+        Some(_) => return Err(malformed("unseen", "unseen must be a list of columns")),
+    };
+    let positions = names.iter().map(|name| {
+        let name = name.as_str();
+        let name = name.ok_or_else(|| malformed("unseen", "a column is named by a text"))?;
+        table.position(name).ok_or_else(|| {
+            let detail = format!("{} has no column {name}", table.name);
+            Rejection::new("unknown_column", detail).field("unseen")
+        })
+    });
+    positions.collect()
 }
 
 /// Where the column `name` stands, if a client may write `sent` to it; `None` for a key column that

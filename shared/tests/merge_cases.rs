@@ -83,6 +83,9 @@ struct EditOf {
     own: Vec<i64>,
     #[serde(default)]
     mixed: Vec<String>,
+    /// Columns that it had not in view, whatever version it names.
+    #[serde(default)]
+    unseen: Vec<String>,
     #[serde(default)]
     columns: BTreeMap<String, ColumnOf>,
 }
@@ -269,6 +272,11 @@ fn edit(edit: &EditOf, table: &Table) -> Edit {
     let mut columns: Vec<ColumnEdit> = columns.collect();
     columns.sort_by_key(|column| column.column);
     Edit {
+        unseen: edit
+            .unseen
+            .iter()
+            .filter_map(|name| table.position(name))
+            .collect(),
         key: None,
         op: match edit.op {
             OpOf::Insert => Op::Insert,

@@ -1,16 +1,25 @@
 //! Tables that are not the same on both sides: columns and tables that one side lacks, and apps that change
 //! theirs; and triggers of the app's own.
 
-use colsync_tests::tables::id;
+use colsync_client::Mode;
+use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
+use crate::client_modes::{MODES, sync};
 use crate::client_sync::device;
-use crate::{one_todo, todo, todos};
+use crate::{ledger, make_todo, one_todo, todo, todos};
 
 on_both![
     a_column_that_the_server_lacks_waits_until_it_has_it,
     a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it,
+    it_waits_in_every_mode,
+    what_waited_in_a_row_that_goes_is_a_dead_letter,
+    what_waited_in_a_row_that_is_refused_is_in_its_dead_letter,
+    an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen,
+    a_whole_row_leaves_out_what_has_not_come_down,
+    an_app_that_lacks_a_column_removes_no_value_of_it_untold,
+    a_row_that_is_gone_goes_when_its_last_edit_is_taken_back,
     a_table_that_the_server_lacks_waits_until_it_has_it,
     a_table_of_another_key_waits_and_says_why,
     a_column_that_the_app_adds_is_captured_with_what_was_written_before,
@@ -48,6 +57,160 @@ fn a_column_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
     assert_eq!(server.anonymous().row("todos", &id(2))["colour"], "blue");
     assert_eq!(a.client().status().unwrap().pending, 0);
     a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn it_waits_in_every_mode(backend: Backend) {
+    for mode in MODES {
+        let mut server = one_todo(backend);
+        let a = device(&server);
+        sync(&a, mode);
+        a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        a.sql("UPDATE todos SET colour = 'red', title = 'new'");
+        sync(&a, mode);
+        let report = sync(&a, mode);
+        assert!(report.waiting[0].contains("colour"), "{mode:?} {report:?}");
+        server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        server.restart();
+        sync(&a, mode);
+        let row = server.anonymous().row("todos", &id(1));
+        assert_eq!(row["colour"], "red", "{mode:?}");
+        a.assert_equals(&server.anonymous(), "todos");
+    }
+}
+
+/// A device whose row 1 holds a colour, of which the server knows nothing.
+fn coloured(server: &Server) -> Device {
+    let a = device(server);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT; UPDATE todos SET colour = 'red'");
+    a.client().sync().unwrap();
+    a
+}
+
+fn what_waited_in_a_row_that_goes_is_a_dead_letter(backend: Backend) {
+    let server = one_todo(backend);
+    let a = coloured(&server);
+    let _ = server.client("ben").delete(&todo(1)).expect(200);
+    a.sql("UPDATE todos SET title = 'mine'");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("0"));
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].code, "row_deleted");
+    assert_eq!(letters[0].edit["columns"]["colour"]["value"], "red");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+}
+
+fn what_waited_in_a_row_that_is_refused_is_in_its_dead_letter(backend: Backend) {
+    let mut server = todos(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = server.client("ben").create_ago(60, "todos", &taken);
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, done, priority, colour) VALUES ('{}', 'second', 0, 5, 'red')",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters[0].edit["columns"]["colour"]["value"], "red");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+    // It is made again with the colour.
+    server.sql("DROP INDEX one_of_each; ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["colour"], "red");
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+/// A device that has pulled a row of which it lacks a column, and now has that column.
+fn without_note(server: &Server) -> Device {
+    let a = Device::new(server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a
+}
+
+fn an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen(backend: Backend) {
+    for mode in MODES {
+        let server = one_todo(backend);
+        let a = without_note(&server);
+        a.sql("UPDATE todos SET note = 'mine'");
+        sync(&a, mode);
+        sync(&a, mode);
+        let note = server.anonymous().row("todos", &id(1))["note"].clone();
+        assert_eq!(note, "mine", "it is the later one");
+        let lost = ledger(&server, "")[0]["lost"]["value"].to_string();
+        assert!(lost.contains("old"), "{mode:?} {lost}");
+        // Now it is in view.
+        a.sql("UPDATE todos SET note = 'newer'");
+        sync(&a, mode);
+        assert_eq!(ledger(&server, "").len(), 1, "{mode:?}");
+        let note = server.anonymous().row("todos", &id(1))["note"].clone();
+        assert_eq!(note, "newer");
+    }
+}
+
+fn a_whole_row_leaves_out_what_has_not_come_down(backend: Backend) {
+    let server = one_todo(backend);
+    let a = without_note(&server);
+    a.sql("UPDATE todos SET title = 'mine'");
+    sync(&a, MODES[2]);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["note"]),
+        (&json!("mine"), &json!("old"))
+    );
+    let note = a.value("SELECT note FROM todos");
+    assert_eq!(note.as_deref(), Some("old"));
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .setting("hard_delete = true")
+        .start();
+    make_todo(&server, 1);
+    make_todo(&server, 2);
+    let path = todo(2);
+    let _ = server
+        .client("ben")
+        .patch(&path, &json!({ "note": null }))
+        .expect(200);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    sync(&a, Mode::TransactionLog);
+    let (one, two) = (id(1), id(2));
+    let entries = ledger(&server, "");
+    let of = |row: &str| entries.iter().find(|entry| entry["row"] == row);
+    let lost = &of(&one).unwrap()["lost"]["value"]["columns"];
+    assert_eq!(
+        (&lost["title"], &lost["note"]),
+        (&json!("old"), &json!("old"))
+    );
+    assert!(of(&two).is_some(), "that it is NULL now is an edit, too");
+}
+
+/// The file starts over, because the server was restored, while an edit of the row waits for a column.
+fn a_row_that_is_gone_goes_when_its_last_edit_is_taken_back(backend: Backend) {
+    let server = one_todo(backend);
+    let a = coloured(&server);
+    let _ = server.client("ben").delete(&todo(1)).expect(200);
+    a.sql("DELETE FROM colsync_meta WHERE name = 'cursor'");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT colour FROM todos").as_deref(), Some("red"));
+    a.client().undo("todos", &id(1)).unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("0"));
 }
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
@@ -209,7 +372,7 @@ fn a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing(backend: 
             .patch(&todo(1), &json!({ "title": "never" }))
             .expect(200),
     );
-    crate::make_todo(&server, 2);
+    make_todo(&server, 2);
     a.client().sync().unwrap();
     assert_eq!(a.dump("todos").len(), 2);
     assert_eq!(a.client().status().unwrap().held, 1);

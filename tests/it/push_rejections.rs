@@ -119,6 +119,24 @@ fn an_edit_that_cannot_be_read_is_rejected_in_its_receipt(backend: Backend) {
             "base_version",
         ),
         (
+            "no list of what is unseen",
+            edit(json!({ "unseen": "title" })),
+            "malformed_edit",
+            "unseen",
+        ),
+        (
+            "no name of what is unseen",
+            edit(json!({ "unseen": [1] })),
+            "malformed_edit",
+            "unseen",
+        ),
+        (
+            "an unknown column is unseen",
+            edit(json!({ "unseen": ["nothing"] })),
+            "unknown_column",
+            "unseen",
+        ),
+        (
             "a bad time",
             edit(json!({ "at": "yesterday" })),
             "malformed_edit",

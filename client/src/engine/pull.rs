@@ -13,7 +13,7 @@ use crate::file::{File, Meta, text};
 use crate::inbox::apply::{self, Applied};
 use crate::inbox::page::Page;
 use crate::inbox::pending::PendingRows;
-use crate::inbox::{resync, write};
+use crate::inbox::{fresh, resync, write};
 use crate::remote::{Pull, Trouble};
 
 /// Rows asked for at once: a slow connection gets through with them before it times out.
@@ -44,6 +44,7 @@ impl Session<'_> {
         let mut stale = false;
         for (number, name) in self.backfills()? {
             stale |= self.pull_feed(&Feed::Table(number, name))?.unknown_columns;
+            fresh::mark(&mut self.file, &mut self.tables)?;
         }
         if self.tables.iter().all(|table| table.server.is_err()) {
             return Ok(stale);
@@ -281,6 +282,7 @@ impl Session<'_> {
                 }
                 (Some(_), Feed::Table(number, _)) if complete => {
                     set_backfill(file, *number, None)?;
+                    fresh::forget(file, *number)?;
                 }
                 (Some(cursor), Feed::Table(number, _)) => {
                     set_backfill(file, *number, Some(cursor))?;

@@ -14,6 +14,7 @@ use crate::client::Settings;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, text};
+use crate::inbox::fresh;
 use crate::keys;
 use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
@@ -228,18 +229,30 @@ impl Session<'_> {
             if before.as_ref() == Some(&met) {
                 continue;
             }
-            let has_more = match &before {
-                None => true,
-                Some(before) => met.iter().any(|name| !before.contains(name)),
+            let more: Vec<String> = match &before {
+                None => Vec::new(),
+                Some(before) => {
+                    let more = met.iter().filter(|name| !before.contains(name));
+                    more.cloned().collect()
+                }
             };
             let json = serde_json::to_string(&met)
                 .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
-            let begin = has_more && covered.contains(server);
+            // Where the first pull is under way, rows of it may have come already.
+            let begin = match &before {
+                None => covered.contains(server),
+                Some(_) => !more.is_empty(),
+            };
             self.file.write(|file| {
                 file.execute(
                     "UPDATE colsync_tables SET met = :? WHERE number = :?",
                     &[Stored::Text(json), number.clone()],
                 )?;
+                match before {
+                    None => fresh::forget(file, paired.local.number)?,
+                    Some(_) if more.is_empty() => {}
+                    Some(_) => fresh::note(file, paired.local.number, &more)?,
+                }
                 if begin {
                     file.execute(
                         "UPDATE colsync_tables SET backfill = '' WHERE number = :?",
@@ -249,7 +262,7 @@ impl Session<'_> {
                 Ok(())
             })?;
         }
-        Ok(())
+        fresh::mark(&mut self.file, &mut self.tables)
     }
 
     /// Takes a new identity: the file is a copy of one that has pushed since, or the server has forgotten

@@ -34,6 +34,8 @@ pub(crate) enum Meta {
     LostHistory,
     /// How edits go up.
     Mode,
+    /// Columns that have met the server's since their rows were pulled: names, by the tables' numbers; a JSON object.
+    Fresh,
     /// Whether something came of a row that is not there: the next pull starts over.
     LacksRows,
     /// The tables that the cursor covers, a JSON list.
@@ -62,6 +64,7 @@ impl Meta {
             Meta::Resync => "resync",
             Meta::LostHistory => "lost_history",
             Meta::Mode => "mode",
+            Meta::Fresh => "fresh",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
             Meta::LocalId => "local_id",

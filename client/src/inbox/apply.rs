@@ -240,7 +240,8 @@ impl Page<'_> {
         for at in 0..paired.local.columns.len() {
             let is_edited = paired.touches(at, |name| edits.has(name));
             if let Some(there) = paired.column(at).filter(|_| is_edited) {
-                held.note_base(&there.name, if lost { LOST } else { known });
+                let base = if there.fresh { 0 } else { known };
+                held.note_base(&there.name, if lost { LOST } else { base });
             }
         }
         held.columns = waiting;
@@ -272,9 +273,7 @@ impl Page<'_> {
         if self.pending.of(row).is_some() {
             self.none_held = false;
             let mut held = held::of(self.file, row)?;
-            held.removed = true;
-            held.full = false;
-            held.columns.clear();
+            held.remove();
             return held::keep(self.file, row, &held, None);
         }
         match write::delete(self.file, paired, &row.id) {

@@ -49,6 +49,13 @@ impl Held {
         self.removed || self.full || !self.columns.is_empty()
     }
 
+    /// Notes that the row is gone at the server.
+    pub(crate) fn remove(&mut self) {
+        self.removed = true;
+        self.full = false;
+        self.columns.clear();
+    }
+
     /// Whether there is nothing to keep.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Held::default()

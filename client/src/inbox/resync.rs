@@ -104,11 +104,15 @@ pub(crate) fn finish(
                 id: RowId(id),
             };
             if let Some(edits) = pending.of(&row) {
+                let mut held = held::of(file, &row)?;
                 if lost {
-                    let mut held = held::of(file, &row)?;
                     held.lose_bases(paired, edits);
-                    held::keep(file, &row, &held, None)?;
                 }
+                if !edits.inserted {
+                    // It goes if they come to nothing, or are refused.
+                    held.remove();
+                }
+                held::keep(file, &row, &held, None)?;
                 continue;
             }
             match write::delete(file, paired, &row.id) {

@@ -62,6 +62,7 @@ pub(crate) fn put_back(paired: &Paired, left_out: &[LeftOut], edit: &mut WireEdi
                 base_version: None,
                 at: None,
                 local: true,
+                plain: false,
             };
             edit.columns.insert(there.name.clone(), sent);
         }

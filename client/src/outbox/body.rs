@@ -38,6 +38,9 @@ pub(crate) struct Entry {
     /// The values edited from, where the policy needs them or the base version is lost.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) base: BTreeMap<String, Json>,
+    /// Columns that the app had not in view, where that is not for the base version to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unseen: Vec<String>,
 }
 
 /// A row as it is now.
@@ -54,6 +57,9 @@ pub(crate) struct WholeRow {
     pub(crate) deleted: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) columns: BTreeMap<String, Json>,
+    /// Columns that the app had not in view, where that is not for the base version to tell.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unseen: Vec<String>,
 }
 
 impl Body {
@@ -107,6 +113,7 @@ impl Entry {
             at: edit.at,
             columns: columns.map(|(name, column)| (name, column.value)).collect(),
             base: BTreeMap::new(),
+            unseen: Vec::new(),
         }
     }
 
@@ -139,6 +146,7 @@ impl WholeRow {
             base_version: Some(base_version),
             deleted,
             columns: if deleted { BTreeMap::new() } else { all },
+            unseen: Vec::new(),
         }
     }
 
@@ -168,5 +176,6 @@ fn plain(value: Json, base: Option<Json>) -> WireColumn {
         base_version: None,
         at: None,
         local: false,
+        plain: false,
     }
 }

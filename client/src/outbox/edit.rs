@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::file::{File, Row};
 use crate::inbox::held::{self, Held, LOST};
 use crate::inbox::versions;
-use crate::pairing::Paired;
+use crate::pairing::{Paired, ServerColumn};
 
 /// One edit of a push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub(crate) struct WireColumn {
     /// In a refused edit alone: whether it points to a row of this file's that has no id of the server's.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) local: bool,
+    /// In a refused edit alone: whether the server lacked the column, so that the value is as the file has it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) plain: bool,
 }
 
 /// A member that is there, even if it is null.
@@ -181,7 +184,9 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
                 .is_some_and(|value| !matches!(value, Stored::Null))
         });
         let is_anew = edit.base_version.is_some();
-        let takes_null = (written_null || is_grouped || is_anew) && !column.filled_in;
+        // Of a column that has not come down yet, the app has nothing to leave out.
+        let takes_null =
+            (written_null || is_grouped || is_anew) && !column.filled_in && !column.fresh;
         if paired.local.is_key(position) || !(is_written || takes_null) {
             continue;
         }
@@ -192,9 +197,10 @@ fn insert(paired: &Paired, history: &History, row: &Row, edit: &mut WireEdit) {
             WireColumn {
                 value: paired.wire(position, value),
                 base: None,
-                base_version: None,
+                base_version: (is_anew && column.fresh).then_some(0),
                 at: (at != edit.at).then_some(at),
                 local: false,
+                plain: false,
             },
         );
     }
@@ -242,15 +248,29 @@ fn update(
                 base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
                 at: (at != edit.at).then_some(at),
                 local: false,
+                plain: false,
             },
         );
     }
     None
 }
 
-/// The version that the column at `position` was edited from; of one in a group, the oldest that any of the
-/// group's was.
+/// The version that the column at `position` was edited from: 0, which is before every version, of one that has not come
+/// down yet. Of one in a group, the oldest that any of the group's was.
 pub(super) fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
+    let group = paired
+        .group_of(position)
+        .into_iter()
+        .map(|(_, there)| there);
+    let is_fresh = |there: &ServerColumn| there.fresh;
+    if group.clone().chain(paired.column(position)).any(is_fresh) {
+        return noted_base_of(paired, position, held, version).min(0);
+    }
+    noted_base_of(paired, position, held, version)
+}
+
+/// As [`base_of`], where it is told otherwise what has not come down yet.
+pub(super) fn noted_base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
     let of = |name: &str| held.bases.get(name).copied().unwrap_or(version);
     let own = paired.column(position).map(|there| of(&there.name));
     let group = paired.group_of(position).into_iter();
@@ -289,6 +309,7 @@ fn complete(
                     base_version: (base != LOST && Some(base) != edit.base_version).then_some(base),
                     at: (written != edit.at).then_some(written),
                     local: false,
+                    plain: false,
                 },
             );
         }

@@ -9,7 +9,7 @@ use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
 use super::body::Entry;
-use super::edit::{base_of, no_text, time};
+use super::edit::{no_text, noted_base_of, time};
 use crate::capture::lines::{Line, LineOp};
 use crate::file::Row;
 use crate::inbox::held::{Held, LOST};
@@ -84,14 +84,16 @@ pub(crate) fn entries(
             at: time(line.at_ms),
             columns: Default::default(),
             base: Default::default(),
+            unseen: Vec::new(),
         };
         match event {
             Event::Deleted => {
-                entry.action = if before.hard_delete {
-                    Op::HardDelete
-                } else {
-                    Op::Delete
-                };
+                entry.action = Op::Delete;
+                if before.hard_delete {
+                    entry.action = Op::HardDelete;
+                    // Nothing stays beneath a tombstone, so it matters what the app could not see.
+                    entry.unseen = paired.unseen();
+                }
                 entry.base_version = Some(before.held.least_base(version));
             }
             Event::Made(values) => {
@@ -117,9 +119,10 @@ pub(crate) fn entries(
                 };
                 let is_sent = |position: usize| {
                     let group = paired.group_of(position);
+                    // Of a column that has not come down yet, the app has nothing to leave out.
                     let takes_null = paired
                         .column(position)
-                        .is_some_and(|there| !there.filled_in);
+                        .is_some_and(|there| !there.filled_in && !there.fresh);
                     is_written(position)
                         || takes_null
                             && (is_over
@@ -128,6 +131,7 @@ pub(crate) fn entries(
                 };
                 for (position, value) in values.iter().filter(|(at, _)| is_sent(*at)) {
                     put(paired, *position, value, &mut entry)?;
+                    note_fresh(paired, *position, &mut entry);
                 }
             }
             Event::Changed(changes) => {
@@ -138,11 +142,12 @@ pub(crate) fn entries(
                 let held = before.held;
                 let bases = changes
                     .iter()
-                    .map(|(at, ..)| base_of(paired, *at, held, row));
+                    .map(|(at, ..)| noted_base_of(paired, *at, held, row));
                 let base = bases.fold(row, i64::min);
                 entry.base_version = (base != LOST).then_some(base);
                 for (position, old, new) in changes {
                     put(paired, position, &new, &mut entry)?;
+                    note_fresh(paired, position, &mut entry);
                     if let Some(there) = paired.column(position)
                         && (there.needs_base || base == LOST)
                     {
@@ -179,6 +184,19 @@ fn with_groups(
         .filter(|(at, value)| others.contains(at) && no_text(paired, *at, value).is_none());
     changes.extend(unchanged.map(|(at, value)| (at, value.clone(), value)));
     changes
+}
+
+/// Of a column that has not come down yet, the app had nothing in view, nor of what is in a group with it.
+fn note_fresh(paired: &Paired, position: usize, entry: &mut Entry) {
+    let group = paired
+        .group_of(position)
+        .into_iter()
+        .map(|(_, there)| there);
+    for there in group.chain(paired.column(position)) {
+        if there.fresh && !entry.unseen.contains(&there.name) {
+            entry.unseen.push(there.name.clone());
+        }
+    }
 }
 
 fn put(paired: &Paired, position: usize, value: &Stored, entry: &mut Entry) -> Result<(), String> {

@@ -2,6 +2,7 @@
 //! server made of it goes into the table, and edits made meanwhile stay pending from the right base.
 
 mod follow;
+mod lacking;
 mod refusal;
 
 use std::collections::{BTreeMap, HashSet};
@@ -198,7 +199,11 @@ impl One<'_> {
     }
 
     fn accepted(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        self.forget_settled_lines()?;
+        let leaves = receipt.deleted && !self.went_on;
+        if leaves {
+            self.cannot_wait()?;
+        }
+        self.forget_settled_lines(leaves)?;
         if self.went_on {
             self.accepted_meanwhile(receipt)?;
         } else {
@@ -339,15 +344,12 @@ impl One<'_> {
         held::keep(self.file, &self.row, &held, refused.as_deref())
     }
 
-    /// Removes the lines that the edit covers; those of columns that the server lacks stay.
-    fn forget_settled_lines(&mut self) -> Result<(), Error> {
+    /// Removes the lines that the edit covers. Those of columns that the server lacks stay, but where the row `leaves` the
+    /// file, or all of it is sent again.
+    fn forget_settled_lines(&mut self, leaves: bool) -> Result<(), Error> {
         let is_edit = matches!(self.edit.op, Op::Update | Op::Replace) && !self.makes();
         let stays = |column: &Option<String>| match column {
-            Some(name) if is_edit => self
-                .paired
-                .local
-                .position(name)
-                .is_some_and(|at| self.paired.column(at).is_none()),
+            Some(name) if is_edit && !leaves => self.is_lacking(name),
             Some(_) | None => false,
         };
         let seqs = self
@@ -358,7 +360,7 @@ impl One<'_> {
             .map(|(seq, _)| *seq)
             .collect();
         history::forget(self.file, seqs)?;
-        if self.makes() {
+        if self.makes() && !leaves {
             self.keep_what_the_server_lacks()?;
         }
         Ok(())

@@ -173,6 +173,7 @@ pub(super) async fn delete(
     let (name, id) = path.into_inner();
     let table = table(&app, &name)?;
     let edit = Edit {
+        unseen: Vec::new(),
         key: Some(key(&table, &id)?),
         op: Op::Delete,
         base_version: caller.base_version,
@@ -321,6 +322,7 @@ fn bare_edit(
     };
     let columns = decode().map_err(|refused| rejected(&refused))?;
     Ok(Edit {
+        unseen: Vec::new(),
         key,
         op,
         base_version,

@@ -54,6 +54,7 @@ pub(crate) fn resolve(
         }
     }
     Ok(Edit {
+        unseen: Vec::new(),
         key: Some(key.clone()),
         op: Op::Update,
         base_version,

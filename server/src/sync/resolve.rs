@@ -169,6 +169,7 @@ impl Resolution {
         let kept = kept.as_object().unwrap_or(&empty);
         let sent = with_groups(table, sent, kept);
         Ok(Edit {
+            unseen: Vec::new(),
             columns: columns(table, self.key.as_ref(), &sent, kept, now)?,
             key: self.key.clone(),
             op: match (is_delete, version) {
@@ -202,6 +203,7 @@ impl Resolution {
         })?;
         if deleted {
             return Ok(Edit {
+                unseen: Vec::new(),
                 key: Some(key),
                 op: Op::Delete,
                 base_version: Some(self.in_view()),
@@ -220,6 +222,7 @@ impl Resolution {
             columns.clear();
         }
         Ok(Edit {
+            unseen: Vec::new(),
             key: Some(key),
             op: Op::Insert,
             base_version: Some(self.in_view()),
@@ -272,6 +275,7 @@ fn of_group(
 
 fn update(key: RowKey, columns: Vec<ColumnEdit>, now: Time) -> Edit {
     Edit {
+        unseen: Vec::new(),
         key: Some(key),
         op: Op::Update,
         base_version: None,

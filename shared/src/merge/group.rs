@@ -18,6 +18,8 @@ pub(super) struct Asked<'a> {
     pub(super) view: View<'a>,
     /// What earlier edits of its push have made of the row.
     pub(super) own: &'a Own,
+    /// Columns that the edit had not in view, whatever version it names.
+    pub(super) unseen: &'a [usize],
     pub(super) client: ClientId,
     /// The version that changed cells get.
     pub(super) next: i64,
@@ -150,9 +152,13 @@ impl<'a> Group<'a> {
                 Some(edit) => version_of(edit).and(oldest),
                 None => oldest,
             };
-            let view = View {
-                version,
-                own: asked.own.of_column(at),
+            let view = if asked.unseen.contains(&at) {
+                View::of_nothing()
+            } else {
+                View {
+                    version,
+                    own: asked.own.of_column(at),
+                }
             };
             let base = edit.and_then(|edit| edit.base.as_ref());
             let seen = match view.saw(current.version, asked.row.version) {

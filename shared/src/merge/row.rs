@@ -97,6 +97,9 @@ impl Context<'_> {
 
     /// What it had in view of the column at this position.
     fn view_of(&self, at: usize, version: Option<i64>) -> View<'_> {
+        if self.edit.unseen.contains(&at) {
+            return View::of_nothing();
+        }
         View {
             version,
             own: self.own.of_column(at),
@@ -114,6 +117,7 @@ impl Context<'_> {
             columns: &self.edit.columns,
             view: self.view(base_version),
             own: self.own,
+            unseen: &self.edit.unseen,
             client: self.client,
             next: self.next,
         });
@@ -254,11 +258,12 @@ impl Context<'_> {
         let contested = flag.loss.take().is_some();
         let unseen = self.unseen_cells();
         let newest = unseen.iter().filter_map(|(_, cell)| cell.stamp).max();
+        let told = alive(&self.with_groups(&unseen));
         // Nothing of a row that is removed stays beneath a tombstone.
         let lost = if self.is_removal() {
             alive(&self.cells())
         } else {
-            alive(&unseen)
+            told.clone()
         };
         match flag.outcome {
             Outcome::Applied => {
@@ -270,7 +275,7 @@ impl Context<'_> {
                         changed: false,
                         loss: None,
                     };
-                    let loss = deletion(alive(&unseen), newest, Side::Deleted, Some(self.stamp()));
+                    let loss = deletion(told, newest, Side::Deleted, Some(self.stamp()));
                     return self.finish(Vec::new(), Some(flag), Some(loss));
                 }
                 let stamp = flag.cell.stamp;
@@ -287,7 +292,7 @@ impl Context<'_> {
             // Someone brought the row back after this delete was made.
             Outcome::Superseded | Outcome::Merged | Outcome::Held => {
                 let loss = deletion(
-                    alive(&unseen),
+                    told,
                     self.row.deleted.stamp,
                     Side::Deleted,
                     Some(self.stamp()),
@@ -315,6 +320,15 @@ impl Context<'_> {
             !seen && (self.is_removal() || !self.is_own(*at, cell))
         });
         unseen.collect()
+    }
+
+    /// These columns, and with each of a group all of that: what it means something together with.
+    fn with_groups(&self, columns: &[(usize, &Cell)]) -> Vec<(usize, &Cell)> {
+        let is_among = |at: usize| columns.iter().any(|(other, _)| *other == at);
+        let cells = self.cells().into_iter();
+        let together = cells
+            .filter(|(at, _)| is_among(*at) || self.table.group_of(*at).into_iter().any(is_among));
+        together.collect()
     }
 
     /// All columns but those of the key.

@@ -13,6 +13,7 @@ const ITEMS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 /// An edit of the first column after the key, from the base that all have.
 fn edit(base: &Value, value: Value, at: i64) -> Edit {
     Edit {
+        unseen: Vec::new(),
         key: None,
         op: Op::Update,
         base_version: Some(ROW_VERSION),

@@ -126,6 +126,7 @@ fn play(table: &Table, steps: Vec<Step>, whole: bool) -> Result<(), TestCaseErro
                     at: time(when),
                 });
                 let edit = Edit {
+                    unseen: Vec::new(),
                     key: None,
                     op: Op::Update,
                     base_version: matches!(told, Told::Version | Told::Both)

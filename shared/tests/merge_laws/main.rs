@@ -151,6 +151,7 @@ fn from_common_base(by: u8) -> impl Strategy<Value = (ClientId, Edit)> {
         })
         .prop_map(move |(columns, versioned)| {
             let edit = Edit {
+                unseen: Vec::new(),
                 key: None,
                 op: Op::Update,
                 base_version: versioned.then_some(ROW_VERSION),
@@ -173,6 +174,7 @@ fn with_values_of_its_own(by: u8) -> impl Strategy<Value = (ClientId, Edit)> {
 fn deletion(by: u8) -> impl Strategy<Value = (ClientId, Edit)> {
     (1..10_i64).prop_map(move |at| {
         let edit = Edit {
+            unseen: Vec::new(),
             key: None,
             op: Op::Delete,
             base_version: Some(ROW_VERSION),

@@ -166,6 +166,7 @@ pub fn edit_of(op: Op, columns: Vec<usize>) -> impl Strategy<Value = Edit> {
     let base_version = prop::option::weighted(0.7, 0..=ROW_VERSION);
     let columns: Vec<_> = columns.into_iter().map(column_edit).collect();
     (columns, base_version, 0..20_i64).prop_map(move |(columns, base_version, at)| Edit {
+        unseen: Vec::new(),
         key: None,
         op,
         base_version,

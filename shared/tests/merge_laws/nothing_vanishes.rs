@@ -129,6 +129,7 @@ proptest! {
                         };
                         let versioned = matches!(told, Told::Version | Told::Both);
                         let whole = Edit {
+unseen: Vec::new(),
                             key: None,
                             op: Op::Update,
                             base_version: versioned.then_some(view.version),
@@ -164,6 +165,7 @@ proptest! {
         table in any_table(), row in live_row(), base in 0..=ROW_VERSION, at in 0..20_i64, by in 0..3_u8,
     ) {
         let edit = Edit {
+unseen: Vec::new(),
             key: None,
             op: Op::Delete,
             base_version: Some(base),

@@ -86,7 +86,17 @@ impl Device {
     /// Puts a copy in the place of the app's file while the app does not run.
     pub(super) fn replace(&mut self, copy: &Path) {
         self.close();
+        let is_young = self.file.is_young();
         self.file.replace(copy);
+        if !is_young {
+            self.file.grow();
+        }
+    }
+
+    /// The app becomes one of a later version, which adds the columns that its file lacks; whether it did.
+    pub(super) fn grow(&mut self) -> bool {
+        self.close();
+        self.file.grow()
     }
 
     /// The true time is `now`.
@@ -100,8 +110,10 @@ impl Device {
 
     fn new_values(&mut self, table: Table, mask: u8, now: &Columns) -> Vec<(&'static str, Json)> {
         let writer = format!("d{}", self.number);
+        let is_young = self.file.is_young();
         let columns = table.columns().iter().enumerate();
         let named = columns.filter(|(at, _)| mask & (1 << at) != 0);
+        let named = named.filter(|(_, column)| !is_young || !table.gets_later(column.name));
         let values = named.map(|(_, column)| {
             self.written += 1;
             let before = now.get(column.name).unwrap_or(&Json::Null);

@@ -21,6 +21,8 @@ pub(super) struct File {
     pub(super) path: PathBuf,
     clock: Clock,
     conn: Option<SqliteConnection>,
+    /// Whether its tables are young, as far as that was asked.
+    young: Option<bool>,
 }
 
 /// A query, which is prepared once a connection, and texts for its placeholders.
@@ -62,6 +64,7 @@ impl File {
             path,
             clock: clock.clone(),
             conn: None,
+            young: None,
         };
         file.reopen();
         file
@@ -74,6 +77,7 @@ impl File {
         conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 5000")
             .unwrap();
         self.conn = Some(conn);
+        self.young = None;
     }
 
     fn conn(&mut self) -> &mut SqliteConnection {
@@ -106,9 +110,44 @@ impl File {
             .collect()
     }
 
+    /// Whether its tables lack the columns that come later.
+    pub(super) fn is_young(&mut self) -> bool {
+        if self.young.is_none() {
+            let sql = "SELECT name FROM pragma_table_info('notes')";
+            let names = self.texts(sql, &[]);
+            self.young = Some(!names.iter().any(|name| Table::Notes.gets_later(name)));
+        }
+        self.young == Some(true)
+    }
+
+    /// Adds those columns, if it lacks them; whether it did.
+    pub(super) fn grow(&mut self) -> bool {
+        let was_young = self.is_young();
+        if was_young {
+            let growth: String = Table::ALL.iter().map(|table| table.growth()).collect();
+            self.execute(&growth).unwrap();
+            self.young = Some(false);
+        }
+        was_young
+    }
+
+    /// The columns of a table, as a query names them after others; NULL for those that it lacks.
+    pub(super) fn columns(&mut self, table: Table) -> String {
+        let is_young = self.is_young();
+        let columns = table.columns().iter().map(|column| {
+            let name = if is_young && table.gets_later(column.name) {
+                "NULL"
+            } else {
+                column.name
+            };
+            format!(", {name}")
+        });
+        columns.collect()
+    }
+
     /// The rows of a table by id, but for those that are soft-deleted.
     pub(super) fn rows(&mut self, table: Table, is_alive: &str) -> BTreeMap<String, Columns> {
-        let sql = selection(table, is_alive);
+        let sql = self.selection(table, is_alive);
         let lines = self.lines(&sql, &[]);
         lines.into_iter().map(|line| named(table, line)).collect()
     }
@@ -125,9 +164,16 @@ impl File {
         let many = self.texts(&sql, &[]);
         let many: usize = many.first()?.parse().ok()?;
         let offset = usize::from(place).checked_rem(many)?;
-        let sql = format!("{} LIMIT 1 OFFSET {offset}", selection(table, is_alive));
+        let selection = self.selection(table, is_alive);
+        let sql = format!("{selection} LIMIT 1 OFFSET {offset}");
         let line = self.lines(&sql, &[]).pop()?;
         Some(named(table, line))
+    }
+
+    /// A query for rows of a table, in the order of their ids.
+    fn selection(&mut self, table: Table, is_alive: &str) -> String {
+        let (name, columns) = (table.name(), self.columns(table));
+        format!("SELECT json_array(id{columns}) FROM {name} WHERE {is_alive} ORDER BY id")
     }
 
     /// Whether a table has a row of this id.
@@ -150,14 +196,6 @@ impl File {
         copy(copied, &self.path);
         self.reopen();
     }
-}
-
-/// A query for rows of a table, in the order of their ids.
-fn selection(table: Table, is_alive: &str) -> String {
-    let columns = table.columns().iter();
-    let values: String = columns.map(|c| format!(", {}", c.name)).collect();
-    let name = table.name();
-    format!("SELECT json_array(id{values}) FROM {name} WHERE {is_alive} ORDER BY id")
 }
 
 /// A row's id and columns, of a line that has them in their order.

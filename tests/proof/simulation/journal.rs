@@ -218,6 +218,11 @@ pub(super) fn group_of(table: Table, row: &Columns) -> String {
 /// Every text within `json`, and every word of it.
 pub(super) fn texts(json: &Json, into: &mut HashSet<String>) {
     match json {
+        // A document, in a column of which the server did not know that it has some.
+        Json::String(text) if text.starts_with(['[', '{']) => {
+            into.insert(text.clone());
+            texts(&serde_json::from_str(text).unwrap_or_default(), into);
+        }
         Json::String(text) => {
             into.extend(text.split(' ').map(str::to_owned));
             into.insert(text.clone());

@@ -43,6 +43,8 @@ pub(super) struct Perils {
     pub(super) hard_deletes: bool,
     /// What such a row points to is stamped and decided as one.
     pub(super) grouped: bool,
+    /// Tables lack columns, which the server and each app add some time.
+    pub(super) grows: bool,
 }
 
 impl Perils {
@@ -155,6 +157,8 @@ pub(super) enum Step {
     Clone { from: usize, to: usize },
     /// The server forgets what is older than its retention.
     Housekeeping,
+    /// The tables of a client, or of the server, get the columns that they lack.
+    Grow { device: Option<usize> },
 }
 
 /// What a program names as the version that it saw: none, or the one so many before the one that the row has.

@@ -64,6 +64,7 @@ pub(super) struct Server {
     open: HashMap<u64, simulation::Answer>,
     answers: u64,
     config: Config,
+    perils: Perils,
     pub(super) file: File,
     clock: Clock,
     pub(super) reference: Reference,
@@ -98,8 +99,9 @@ pub(super) struct Answer {
 pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
 
 /// The server's configuration for the database at `path`.
-pub(super) fn configuration(path: &std::path::Path, perils: &Perils) -> Config {
-    let tables = Table::ALL.iter().map(|table| table.configuration(perils));
+pub(super) fn configuration(path: &std::path::Path, perils: &Perils, is_young: bool) -> Config {
+    let tables = Table::ALL.iter();
+    let tables = tables.map(|table| table.configuration(perils, is_young));
     let kin = Kind::ALL.iter().filter(|_| perils.kin);
     let tables: String = tables
         .chain(kin.map(|kind| kind.configuration(perils)))
@@ -119,10 +121,11 @@ impl Server {
             node: None,
             open: HashMap::new(),
             answers: 0,
-            config: configuration(&path, perils),
+            config: configuration(&path, perils, perils.grows),
+            perils: *perils,
             file: File::open(path, &clock),
             clock,
-            reference: Reference::of_adopted(adopted(), BEGINNING),
+            reference: Reference::of_adopted(adopted(perils.grows), BEGINNING),
             backup: None,
             read: HashMap::new(),
             changed: Vec::new(),
@@ -148,6 +151,18 @@ impl Server {
         if let Some(node) = self.node.take() {
             node.close();
         }
+    }
+
+    /// Its tables get the columns that they lack, if they are young, and it is configured for them; whether they were.
+    pub(super) fn grow(&mut self) -> bool {
+        if !self.file.is_young() {
+            return false;
+        }
+        self.stop();
+        self.file.grow();
+        self.config = configuration(&self.file.path, &self.perils, false);
+        self.start();
+        true
     }
 
     pub(super) fn set_clock(&self, now: i64) {
@@ -328,7 +343,12 @@ impl Server {
     pub(super) fn restore(&mut self) -> Option<usize> {
         let (copy, reference, written) = self.backup.clone()?;
         self.stop();
+        let is_young = self.file.is_young();
         self.file.replace(&copy);
+        if !is_young {
+            // What has been done to its tables since is done again, before anybody comes.
+            self.file.grow();
+        }
         self.reference = reference;
         self.start();
         self.looked_at = self.last_entry();

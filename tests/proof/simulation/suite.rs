@@ -169,6 +169,8 @@ const FAULTS: &[&str] = &[
     "refused related edit retried",
     "refused related edit given up",
     "key changed",
+    "column added",
+    "column added there",
     "unique value written",
 ];
 
@@ -237,6 +239,8 @@ fn said() -> String {
 /// Where simulations are run: a folder in memory, and the files that they begin with.
 struct Ground {
     plain: Seedlings,
+    /// Of tables that lack columns.
+    young: Seedlings,
     /// With rows that point to each other.
     kin: Seedlings,
     /// With such rows, at a server whose counters of keys can be set.
@@ -260,14 +264,15 @@ impl Ground {
         set_now(Time::from_micros(BEGINNING));
         // Their ids are in cursors, whose bytes may be cut.
         colsync_shared::simulation::seed(BEGINNING.unsigned_abs());
+        let with_kin = |name, create: fn(Kind) -> String| {
+            seedlings(&folder.path().join(name), Some(create), false)
+        };
         Ground {
-            plain: seedlings(&folder.path().join("plain"), None),
-            kin: seedlings(&folder.path().join("kin"), Some(Kind::create)),
-            counting: seedlings(&folder.path().join("counting"), Some(Kind::create_counting)),
-            unchecked: seedlings(
-                &folder.path().join("unchecked"),
-                Some(Kind::create_unchecked),
-            ),
+            plain: seedlings(&folder.path().join("plain"), None, false),
+            young: seedlings(&folder.path().join("young"), None, true),
+            kin: with_kin("kin", Kind::create),
+            counting: with_kin("counting", Kind::create_counting),
+            unchecked: with_kin("unchecked", Kind::create_unchecked),
             memory,
             _folder: folder,
         }
@@ -276,6 +281,7 @@ impl Ground {
     fn world(&self, plan: &Plan) -> World {
         let perils = &plan.perils;
         let seedlings = match (perils.kin, perils.forgets_rows(), perils.unchecked) {
+            (false, _, _) if perils.grows => &self.young,
             (false, _, _) => &self.plain,
             (true, false, _) => &self.kin,
             // What an operator does who puts a backup back needs counters, and so do rows that are removed for good.
@@ -330,8 +336,8 @@ impl Ground {
     }
 }
 
-/// Makes the files to begin with; `kin` makes the server's tables of rows that point to each other.
-fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
+/// Makes the files to begin with, of young tables or not; `kin` makes the server's tables of rows that point to each other.
+fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>, is_young: bool) -> Seedlings {
     let has_kin = kin.is_some();
     std::fs::create_dir_all(folder).unwrap();
     let seedlings = Seedlings {
@@ -340,11 +346,12 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
     };
     let clock = Clock::default();
     let mut server = File::open(seedlings.server.clone(), &clock);
-    let bounded = Table::ALL.iter().map(|table| table.create_bounded());
+    let bounded = Table::ALL.iter();
+    let bounded = bounded.map(|table| table.create_bounded(is_young));
     for create in bounded.chain(kin.into_iter().flat_map(|create| Kind::ALL.map(create))) {
         server.execute(&create).unwrap();
     }
-    for (table, id, values) in adopted() {
+    for (table, id, values) in adopted(is_young) {
         server.execute(&insertion(table, &id, &values)).unwrap();
     }
     let names = kin::names(has_kin);
@@ -352,7 +359,7 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
         kin: has_kin,
         ..Perils::default()
     };
-    let config = configuration(&seedlings.server, &perils);
+    let config = configuration(&seedlings.server, &perils, is_young);
     colsync_server::serve::adopt(&config, &names, false).unwrap();
     Node::open(config).unwrap().close();
     drop(server);
@@ -362,7 +369,8 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>) -> Seedlings {
         .unwrap_or_default();
     let kin = Kind::ALL.iter().filter(|_| has_kin);
     let kin = kin.map(|kind| kind.create());
-    for create in Table::ALL.iter().map(|table| table.create()).chain(kin) {
+    let tables = Table::ALL.iter().map(|table| table.create(is_young));
+    for create in tables.chain(kin) {
         client.execute(&create).unwrap();
     }
     let tracking = Client::open(&seedlings.client, Settings::default()).unwrap();

@@ -34,6 +34,8 @@ pub(super) struct Column {
     pub(super) rule: Rule,
     /// The columns that it means something together with, by the name of their group.
     pub(super) group: Option<&'static str>,
+    /// Whether young tables lack it: it is added while clients are away.
+    late: bool,
 }
 
 const fn column(name: &'static str, sql: &'static str, policy: &'static str, rule: Rule) -> Column {
@@ -43,6 +45,7 @@ const fn column(name: &'static str, sql: &'static str, policy: &'static str, rul
         policy,
         rule,
         group: None,
+        late: false,
     }
 }
 
@@ -53,13 +56,20 @@ const fn of_group(group: &'static str, column: Column) -> Column {
     }
 }
 
+const fn late(column: Column) -> Column {
+    Column {
+        late: true,
+        ..column
+    }
+}
+
 const NOTES: &[Column] = &[
     column("title", "TEXT", "last_writer_wins", Rule::Later),
     column("body", "TEXT", "last_writer_wins", Rule::Later),
     column("draft", "TEXT", "manual", Rule::Hold),
     column("stock", "INTEGER", "counter", Rule::Count),
     column("best", "INTEGER", "max", Rule::Greatest),
-    column("story", "TEXT", "text", Rule::Words),
+    late(column("story", "TEXT", "text", Rule::Words)),
     of_group(
         "place",
         column("north", "TEXT", "last_writer_wins", Rule::Later),
@@ -76,7 +86,7 @@ const TASKS: &[Column] = &[
     column("owner", "TEXT", "client_wins", Rule::Client),
     column("tags", "JSON", "set", Rule::Set),
     column("least", "INTEGER", "min", Rule::Least),
-    column("facts", "JSON", "json", Rule::Members),
+    late(column("facts", "JSON", "json", Rule::Members)),
     of_group("span", column("since", "TEXT", "client_wins", Rule::Client)),
     of_group("span", column("until", "TEXT", "client_wins", Rule::Client)),
 ];
@@ -100,6 +110,28 @@ impl Table {
             Table::Notes => NOTES,
             Table::Tasks => TASKS,
         }
+    }
+
+    /// The columns that it has, young or not.
+    pub(super) fn columns_of(self, is_young: bool) -> impl Iterator<Item = &'static Column> {
+        let columns = self.columns().iter();
+        columns.filter(move |column| !is_young || !column.late)
+    }
+
+    /// Whether it lacks a column while it is young.
+    pub(super) fn gets_later(self, name: &str) -> bool {
+        let mut late = self.columns().iter().filter(|column| column.late);
+        late.any(|column| column.name == name)
+    }
+
+    /// What makes an old one of a young one.
+    pub(super) fn growth(self) -> String {
+        let late = self.columns().iter().filter(|column| column.late);
+        let late = late.map(|c| {
+            let name = self.name();
+            format!("ALTER TABLE {name} ADD COLUMN {} {};", c.name, c.sql)
+        });
+        late.collect()
     }
 
     /// The columns of its group, which is one.
@@ -137,19 +169,19 @@ impl Table {
     }
 
     /// As apps have it; they do not know the bound.
-    pub(super) fn create(self) -> String {
-        self.create_with("")
+    pub(super) fn create(self, is_young: bool) -> String {
+        self.create_with(is_young, "")
     }
 
     /// As the server has it.
-    pub(super) fn create_bounded(self) -> String {
+    pub(super) fn create_bounded(self, is_young: bool) -> String {
         let bound = self.bounded();
         let check = bound.map(|(name, bound)| format!(", CHECK ({name} < {bound})"));
-        self.create_with(&check.unwrap_or_default())
+        self.create_with(is_young, &check.unwrap_or_default())
     }
 
-    fn create_with(self, check: &str) -> String {
-        let columns = self.columns().iter();
+    fn create_with(self, is_young: bool, check: &str) -> String {
+        let columns = self.columns_of(is_young);
         let columns: String = columns.map(|c| format!(", {} {}", c.name, c.sql)).collect();
         format!(
             "CREATE TABLE {} (id UUID PRIMARY KEY NOT NULL{columns}{check})",
@@ -158,14 +190,14 @@ impl Table {
     }
 
     /// Its part of the server's configuration.
-    pub(super) fn configuration(self, perils: &Perils) -> String {
+    pub(super) fn configuration(self, perils: &Perils, is_young: bool) -> String {
         let hard_deletes = perils.hard_deletes;
         let after = if self.revives() {
             "revive"
         } else {
             "keep_deleted"
         };
-        let columns = self.columns().iter();
+        let columns = self.columns_of(is_young);
         let columns: String = columns
             .map(|c| format!("{} = '{}'\n", c.name, c.policy))
             .collect();
@@ -264,12 +296,13 @@ fn facts(writer: &str, number: u64, now: &Json) -> Json {
 pub(super) type Given = (Table, String, Vec<(&'static str, Json)>);
 
 /// The rows that are there before colsync is.
-pub(super) fn adopted() -> Vec<Given> {
+pub(super) fn adopted(is_young: bool) -> Vec<Given> {
     let rows = Table::ALL
         .into_iter()
         .flat_map(|table| (0..8).map(move |row| (table, row)));
     let rows = rows.map(|(table, row)| {
         let columns = table.columns().iter().take(usize::from(row) + 1);
+        let columns = columns.filter(|column| !is_young || !column.late);
         let number = u64::from(row);
         let values =
             columns.map(|column| (column.name, column.value("before", number, &Json::Null)));

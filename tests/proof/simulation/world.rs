@@ -93,7 +93,7 @@ impl World {
             counts: Counts::new(),
             trace: None,
         };
-        for (table, id, values) in adopted() {
+        for (table, id, values) in adopted(plan.perils.grows) {
             world.journal.make(table, &id);
             world
                 .journal
@@ -262,12 +262,28 @@ impl World {
                 self.put_back = true;
                 self.count("file cloned");
             }
+            Step::Grow { device: None } => self.grow_there(),
+            Step::Grow {
+                device: Some(device),
+            } => self.grow(*device),
             Step::Housekeeping => {
                 self.server.keep_house();
                 self.count("house kept");
             }
         }
         Ok(())
+    }
+
+    fn grow_there(&mut self) {
+        if self.server.grow() {
+            self.count("column added there");
+        }
+    }
+
+    fn grow(&mut self, device: usize) {
+        if self.devices[device].grow() {
+            self.count("column added");
+        }
     }
 
     /// Ends the server, and tells what was done.

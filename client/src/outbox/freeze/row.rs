@@ -127,7 +127,9 @@ pub(super) fn net(
         if let Some(reason) = no_text(paired, at, value) {
             return Ok(Written::Waits(reason));
         }
-        if let Some(there) = paired.column(at).filter(|_| !paired.local.is_key(at)) {
+        let there = paired.column(at).filter(|_| !paired.local.is_key(at));
+        // What has not come down yet, the app's row does not have.
+        if let Some(there) = there.filter(|there| !there.fresh || before.contains(&there.name)) {
             all.insert(there.name.clone(), paired.wire(at, value));
         }
     }
@@ -145,7 +147,9 @@ pub(super) fn net(
     } else {
         edit.base_version.unwrap_or(0)
     };
-    let row = WholeRow::of(edit, base, all);
+    let mut row = WholeRow::of(edit, base, all);
+    row.unseen = paired.fresh();
+    row.unseen.retain(|name| row.columns.contains_key(name));
     Ok(Written::Items(vec![Item::Row(row)], upto))
 }
 
@@ -175,7 +179,10 @@ pub(super) fn logged(
     };
     let mut told = match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
         Err(reason) => return Ok(Written::Waits(reason)),
-        Ok(told) if told.entries.is_empty() => return Ok(Written::Nothing),
+        // It has come to nothing, or the server lacks its columns.
+        Ok(told) if told.entries.is_empty() => {
+            return net(file, ids, paired, history, Mode::TransactionLog);
+        }
         Ok(told) => told,
     };
     for (_, entry) in &mut told.entries {

@@ -1,11 +1,9 @@
-//! Columns that a new row was sent without, and that follow it: the server lacks them, or they point to rows that had no
-//! id yet.
+//! Columns that a new row was sent without, and that follow it: they point to rows that had no id yet.
 
 use std::collections::BTreeMap;
 
 use colsync_shared::Op;
 use colsync_shared::receipt::{Receipt, Rejection};
-use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
 use super::One;
@@ -13,39 +11,9 @@ use crate::error::Error;
 use crate::inbox::held;
 use crate::keys;
 use crate::outbox::edit::WireEdit;
-use crate::outbox::history::{self, row_now};
 use crate::outbox::letters;
 
 impl One<'_> {
-    /// The server made the row without the columns it does not have: their values wait as edits of it.
-    pub(super) fn keep_what_the_server_lacks(&mut self) -> Result<(), Error> {
-        let lacking: Vec<(usize, String)> = self
-            .paired
-            .local
-            .columns
-            .iter()
-            .enumerate()
-            .filter(|(at, _)| self.paired.column(*at).is_none())
-            .map(|(at, column)| (at, column.name.clone()))
-            .collect();
-        if lacking.is_empty() {
-            return Ok(());
-        }
-        let Some(values) = row_now(self.file, &self.paired.local, &self.row)? else {
-            return Ok(());
-        };
-        for (at, name) in lacking {
-            match values.get(at) {
-                None | Some(Stored::Null) => {}
-                Some(value) => {
-                    let at_ms = self.history.at_ms;
-                    history::append(self.file, &self.row, &name, value, at_ms)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Columns that point to rows that had no id are pending edits of the row now.
     pub(super) fn follow(&mut self, receipt: &Receipt) -> Result<(), Error> {
         if self.missing.columns.is_empty() {
@@ -74,10 +42,18 @@ impl One<'_> {
 
     /// The row was there, and is deleted: there is nothing that they could be edits of.
     fn cannot_follow(&mut self) -> Result<(), Error> {
+        let (mut edit, receipt) = self.of_a_deleted_row();
+        keys::put_back(self.paired, &self.missing.columns, &mut edit);
+        self.settled.rejected += 1;
+        letters::add(self.file, &edit, &receipt, self.now)
+    }
+
+    /// An edit of the row without columns, and its refusal: the row was deleted before they could be sent.
+    pub(super) fn of_a_deleted_row(&self) -> (WireEdit, Receipt) {
         let (table, id) = (self.edit.table.clone(), self.edit.id.clone());
         let detail = "the row was deleted before a column of it could be sent";
         let receipt = Receipt::rejected(&table, id.clone(), Rejection::new("row_deleted", detail));
-        let mut edit = WireEdit {
+        let edit = WireEdit {
             table,
             id,
             op: Op::Update,
@@ -85,8 +61,6 @@ impl One<'_> {
             at: self.edit.at,
             columns: BTreeMap::new(),
         };
-        keys::put_back(self.paired, &self.missing.columns, &mut edit);
-        self.settled.rejected += 1;
-        letters::add(self.file, &edit, &receipt, self.now)
+        (edit, receipt)
     }
 }

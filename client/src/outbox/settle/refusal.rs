@@ -1,5 +1,7 @@
 //! What becomes of an edit that the server has refused: it is sent again, is moot, or is a dead letter.
 
+use std::collections::BTreeMap;
+
 use colsync_shared::Op;
 use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
@@ -31,13 +33,13 @@ impl One<'_> {
             ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
                 // What the app wanted is so.
                 self.tell(&[], refused)?;
-                self.forget_settled_lines()?;
+                self.forget_settled_lines(true)?;
                 held::forget(self.file, &self.row)?;
                 versions::forget(self.file, &self.row)?;
             }
             ("row_not_found", Op::Update) => {
                 // The server has lost the row, or never had it: the file has all of it.
-                self.forget_settled_lines()?;
+                self.forget_settled_lines(true)?;
                 self.file.execute(
                     "INSERT INTO colsync_log (op, table_number, row_id, old, at_ms) VALUES (1, :?, :?, 1, :?)",
                     &[
@@ -56,6 +58,19 @@ impl One<'_> {
     /// The edit becomes a dead letter, and the row what the server has.
     fn refused(&mut self, receipt: &Receipt) -> Result<(), Error> {
         self.settled.rejected += 1;
+        let held = held::of(self.file, &self.row)?;
+        let gone = receipt
+            .rejection
+            .as_ref()
+            .is_some_and(|rejection| rejection.code == "row_gone");
+        let removed = gone || held.removed || (self.makes() && !held.full);
+        // The app's row goes with what it had written to it, or is another one then.
+        let leaves = removed || self.makes();
+        let unsent = if leaves {
+            self.unsent()?
+        } else {
+            BTreeMap::new()
+        };
         let mut edit = self.edit.clone();
         let (row, missing) = (&mut self.row, &self.missing);
         self.batch
@@ -63,20 +78,17 @@ impl One<'_> {
         for (name, column) in &mut edit.columns {
             column.base = self.original(name);
         }
+        edit.columns.extend(unsent);
         letters::add(self.file, &edit, receipt, self.now)?;
-        self.forget_settled_lines()?;
+        self.forget_settled_lines(leaves)?;
         let held = held::of(self.file, &self.row)?;
-        let gone = receipt
-            .rejection
-            .as_ref()
-            .is_some_and(|rejection| rejection.code == "row_gone");
         let mut columns = held.columns.clone();
         if !self.makes() {
             columns = self.originals();
             columns.extend(held.columns.clone());
         }
         let back = Held {
-            removed: gone || held.removed || (self.makes() && !held.full),
+            removed,
             full: (self.makes() && held.full) || matches!(edit.op, Op::Delete | Op::HardDelete),
             columns,
             version: held.version,

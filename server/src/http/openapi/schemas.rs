@@ -234,6 +234,8 @@ struct Receipt {
     #[schema(required = false)]
     deleted: bool,
     #[schema(required = false)]
+    unseen: Vec<String>,
+    #[schema(required = false)]
     columns: BTreeMap<String, ColumnReceipt>,
     /// Values of all other columns that changed after the edit's base version
     #[schema(required = false)]
@@ -302,6 +304,9 @@ struct Edit {
     at: Option<String>,
     #[schema(required = false)]
     columns: BTreeMap<String, ColumnEdit>,
+    /// Columns that its maker had not in view, whatever version it names
+    #[schema(required = false)]
+    unseen: Vec<String>,
 }
 
 /// What an edit does to its row.
@@ -335,6 +340,8 @@ struct RowEdit {
     at: Option<String>,
     #[schema(required = false)]
     columns: BTreeMap<String, ColumnEdit>,
+    #[schema(required = false)]
+    unseen: Vec<String>,
 }
 
 /// A transaction log: what was done, in order.
@@ -362,6 +369,8 @@ struct Entry {
     columns: BTreeMap<String, Any>,
     #[schema(required = false)]
     base: BTreeMap<String, Any>,
+    #[schema(required = false)]
+    unseen: Vec<String>,
 }
 
 /// What a log's entry does; `hard_delete` needs its table's leave.

@@ -25,6 +25,11 @@ impl Plan {
             unchecked: random.bool(),
             hard_deletes: random.u8(..3) == 0,
             grouped: random.bool(),
+            grows: false,
+        };
+        let perils = Perils {
+            grows: !perils.kin && random.u8(..3) == 0,
+            ..perils
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -228,13 +233,16 @@ impl Draw {
 
     fn rare(&mut self, device: usize, may_sync: bool) -> Step {
         let to = self.device();
-        match self.random.u8(..4) {
+        match self.random.u8(..5) {
             0 if self.perils.restores && may_sync => Step::Backup,
             1 if self.perils.restores && may_sync && self.random.bool() => Step::Restore,
             0 if self.perils.files && may_sync => Step::Keep { device },
             1 if self.perils.files && may_sync => Step::PutBack { device },
             2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },
             3 if self.perils.purges && may_sync => Step::Housekeeping,
+            4 if self.perils.grows && may_sync => Step::Grow {
+                device: (self.random.u8(..3) > 0).then_some(device),
+            },
             _ => Step::Wait(self.wait()),
         }
     }

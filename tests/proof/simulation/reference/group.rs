@@ -43,6 +43,7 @@ impl Row {
         Row {
             version,
             birth,
+            made: deleted.stamp.clone(),
             deleted,
             cells,
             since: since.into(),

@@ -51,6 +51,8 @@ pub(super) struct Row {
     /// Of the columns of its group, whose versions are the group's, the versions at which they themselves changed: what
     /// only the reference knows.
     since: BTreeMap<&'static str, i64>,
+    /// Who made it, and when.
+    made: Option<Stamp>,
 }
 
 impl PartialEq for Row {

@@ -206,7 +206,11 @@ impl Merging<'_> {
             Some(Wanted {
                 value: &sent["value"],
                 base: sent.get("base"),
-                base_version: sent["base_version"].as_i64().or(base),
+                base_version: if self.told_unseen(name) {
+                    Some(0)
+                } else {
+                    sent["base_version"].as_i64().or(base)
+                },
                 stamp: self.stamp(self.times[name]),
             })
         };
@@ -235,7 +239,7 @@ impl Merging<'_> {
                 current,
                 &wanted,
                 self.before,
-                self.own.of(known.name),
+                self.own_of(known.name),
             );
             if let Some(lost) = &became.lost {
                 let kind = if became.is_blind { "blind" } else { "column" };
@@ -267,8 +271,13 @@ impl Merging<'_> {
             changed |= became.cell.version > self.before;
             wrote |= became.cell.version > self.before || became.cell.stamp != *stamp;
             if became.cell.version == 0 && became.cell.stamp.is_some() {
-                // Someone has written the NULL that was there: it counts as made with the row.
-                became.cell.version = self.row.birth;
+                // Someone has written the NULL that was there: it counts as made with the row. By whoever made that, and
+                // at that time, it is what any column holds that nobody wrote.
+                if became.cell.value.is_null() && became.cell.stamp == self.row.made {
+                    became.cell.stamp = None;
+                } else {
+                    became.cell.version = self.row.birth;
+                }
             }
             if is_named {
                 let told = (became.outcome, became.cell.value.clone());
@@ -295,6 +304,31 @@ impl Merging<'_> {
     /// Whether a later edit brings the row back.
     fn revives(&self) -> bool {
         self.table.revives() || self.request.is_decision
+    }
+
+    /// Whether the edit says that its maker had not this column in view, whatever version it names.
+    pub(super) fn told_unseen(&self, name: &str) -> bool {
+        let told = self.edit["unseen"].as_array();
+        told.is_some_and(|told| told.iter().any(|told| told == name))
+    }
+
+    /// The versions of a column that earlier edits of the push made, and it knows.
+    fn own_of(&self, name: &str) -> &[i64] {
+        if self.told_unseen(name) {
+            &[]
+        } else {
+            self.own.of(name)
+        }
+    }
+
+    /// Whether the edit had a column in view, as far as it tells.
+    pub(super) fn saw(&self, name: &str, cell: &Cell) -> Option<bool> {
+        let base = if self.told_unseen(name) {
+            Some(0)
+        } else {
+            self.base
+        };
+        saw(cell.version, base, self.before, self.own_of(name))
     }
 
     pub(super) fn is_deleted(&self) -> bool {
@@ -373,7 +407,7 @@ impl Merging<'_> {
     fn unseen(&self) -> Option<Option<Stamp>> {
         let own_stamp = self.stamp(self.whole);
         let unseen = self.row.cells.iter().filter(|(name, cell)| {
-            let seen = saw(cell.version, self.base, self.before, self.own.of(name));
+            let seen = self.saw(name, cell);
             let stamp = cell.stamp.as_ref();
             // A value that was made of two is not all by whoever stamped it.
             let may_be_mixed = self.rule(self.table.rule(name)).mixes();

@@ -8,22 +8,25 @@ impl Merging<'_> {
     /// What it tells of its columns, and whether any has changed.
     pub(super) fn replace(&mut self) -> (Columns, bool) {
         let stamp = self.stamp(self.whole);
-        let seen = |cell: &Cell, own: &[i64]| {
-            let told = saw(cell.version, self.base, self.before, own);
+        let seen = |told: Option<bool>, cell: &Cell| {
             // Without a version it has seen what was written before it.
             let is_earlier = cell.stamp.as_ref().is_some_and(|known| *known <= stamp);
             told.unwrap_or(self.base.is_none() && is_earlier)
         };
         let sent = self.edit["columns"].as_object().unwrap();
-        let is_seen = |name: &str| seen(&self.row.cells[name], self.own.of(name));
+        let is_seen = |name: &str| {
+            let cell = &self.row.cells[name];
+            seen(self.saw(name, cell), cell)
+        };
         let differs = |name: &str| sent[name]["value"] != self.row.cells[name].value;
         let all = self.table.columns().iter().map(|column| column.name);
         let named: Vec<&'static str> = all.filter(|name| sent.contains_key(*name)).collect();
 
         let was_deleted = self.is_deleted();
-        let delete_unseen = was_deleted
-            && !self.saw_delete(self.base)
-            && !seen(&self.row.deleted, &self.own.versions);
+        let flag = &self.row.deleted;
+        let flag = saw(flag.version, self.base, self.before, &self.own.versions);
+        let delete_unseen =
+            was_deleted && !self.saw_delete(self.base) && !seen(flag, &self.row.deleted);
         let any_differs = named.iter().any(|name| differs(name));
         let any_unseen = self.row.cells.keys().any(|name| !is_seen(name));
         let is_conflict = delete_unseen || (any_differs && any_unseen);
@@ -51,7 +54,7 @@ impl Merging<'_> {
             let time = current.stamp.as_ref().map(|(time, _)| *time);
             let (outcome, cell) = match (differs(name), wins) {
                 (true, true) => {
-                    let is_told = saw(current.version, self.base, self.before, self.own.of(name));
+                    let is_told = self.saw(name, current);
                     let time = if is_told == Some(true) {
                         after(time)
                     } else {

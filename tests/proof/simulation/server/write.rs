@@ -112,7 +112,8 @@ impl Server {
             "PUT" => {
                 let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
                 let table = Table::of_name(table).unwrap();
-                let all = table.columns().iter().map(|column| column.name);
+                let all = table.columns_of(self.file.is_young());
+                let all = all.map(|column| column.name);
                 let all = all.map(|name| {
                     let value = columns.get(name).unwrap_or(&Json::Null);
                     (name.to_owned(), json!({ "value": value }))

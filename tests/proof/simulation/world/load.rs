@@ -118,10 +118,10 @@ impl World {
         let name = if as_log { "action" } else { "op" };
         sent.insert(name.to_owned(), json!(what));
         if ["delete", "hard_delete"].contains(&what) {
-            let own = written.get(&key).cloned().unwrap_or_default();
+            self.journal.delete(table, &key.1);
+            let own = written.entry(key).or_default();
             let ended = now.values().chain(own.values());
             ended.for_each(|value| self.journal.see(value));
-            self.journal.delete(table, &key.1);
             return Json::Object(sent);
         }
         let earlier = written.get(&key);
@@ -131,7 +131,13 @@ impl World {
         let own = values.iter().filter_map(|(name, _)| earlier?.get(name));
         own.for_each(|value| self.journal.see(value));
         let client = self.program.client();
-        self.note_write((table, &key.1), &now, &values, (&client, edit.based));
+        // And an earlier edit of the push may have told what it had in view.
+        let based = if earlier.is_some() {
+            Some(0)
+        } else {
+            edit.based
+        };
+        self.note_write((table, &key.1), &now, &values, (&client, based));
         written
             .entry(key)
             .or_default()

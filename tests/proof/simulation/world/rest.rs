@@ -21,6 +21,8 @@ impl World {
     /// A promise that was broken.
     pub(crate) fn come_to_rest(&mut self) -> Result<(), String> {
         crash::in_server(None);
+        self.grow_there();
+        (0..self.devices.len()).for_each(|device| self.grow(device));
         while !self.late.is_empty() {
             self.deliver_late(0)?;
         }

@@ -38,7 +38,9 @@ impl World {
         now: &Columns,
     ) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
+        let is_young = self.server.file.is_young();
         let named = columns.filter(|(at, column)| mask & (1 << at) != 0 && column.name != "stock");
+        let named = named.filter(|(_, column)| !is_young || !table.gets_later(column.name));
         let values = named.map(|(_, column)| {
             self.written += 1;
             let before = now.get(column.name).unwrap_or(&Json::Null);

@@ -1,0 +1,61 @@
+//! Columns that have met the server's since their table's rows were pulled: the app has added them, or the server has.
+//!
+//! The table is pulled from its beginning once more. Until that has come down, nothing of such a column is in the app's
+//! view, whatever version of a row the file knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::Error;
+use crate::file::{File, Meta};
+use crate::pairing::Paired;
+
+/// Names of such columns in the file, by their tables' numbers.
+type Fresh = BTreeMap<i64, BTreeSet<String>>;
+
+/// Notes columns of a table, by their names in the file.
+pub(crate) fn note(file: &mut File, table: i64, names: &[String]) -> Result<(), Error> {
+    let mut fresh = read(file)?;
+    let of_table = fresh.entry(table).or_default();
+    of_table.extend(names.iter().cloned());
+    write(file, &fresh)
+}
+
+/// All of a table's columns have come down.
+pub(crate) fn forget(file: &mut File, table: i64) -> Result<(), Error> {
+    let mut fresh = read(file)?;
+    match fresh.remove(&table) {
+        Some(_) => write(file, &fresh),
+        None => Ok(()),
+    }
+}
+
+/// Tells the tables which of their columns these are.
+pub(crate) fn mark(file: &mut File, tables: &mut [Paired]) -> Result<(), Error> {
+    let fresh = read(file)?;
+    for paired in tables {
+        let names = fresh.get(&paired.local.number);
+        let columns = paired.local.columns.iter().zip(&mut paired.columns);
+        for (local, there) in columns {
+            if let Some(there) = there {
+                there.fresh = names.is_some_and(|names| names.contains(&local.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn read(file: &mut File) -> Result<Fresh, Error> {
+    let kept = file.meta(Meta::Fresh)?;
+    let fresh = kept.map(|json| {
+        serde_json::from_str(&json)
+            .map_err(|_unreadable| Error::Corrupt("fresh in colsync_meta".to_owned()))
+    });
+    Ok(fresh.transpose()?.unwrap_or_default())
+}
+
+fn write(file: &mut File, fresh: &Fresh) -> Result<(), Error> {
+    let json = serde_json::to_string(fresh)
+        .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
+    let is_some = !fresh.is_empty();
+    file.set_meta(Meta::Fresh, is_some.then_some(json.as_str()))
+}
