@@ -16,6 +16,7 @@ on_both![
     it_waits_in_every_mode,
     what_waited_in_a_row_that_goes_is_a_dead_letter,
     what_waited_in_a_row_that_is_refused_is_in_its_dead_letter,
+    what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused,
     an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen,
     a_whole_row_leaves_out_what_has_not_come_down,
     an_app_that_lacks_a_column_removes_no_value_of_it_untold,
@@ -124,6 +125,33 @@ fn what_waited_in_a_row_that_is_refused_is_in_its_dead_letter(backend: Backend) 
     a.client().sync().unwrap();
     assert_eq!(server.anonymous().row("todos", &id(1))["colour"], "red");
     a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused(backend: Backend) {
+    let mut server = one_todo(backend);
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = server.client("ben").create_ago(60, "todos", &taken);
+    let a = device(&server);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.sql(&format!(
+        "INSERT OR REPLACE INTO todos (id, title, priority, colour) VALUES ('{}', 'x', 5, 'red')",
+        id(1)
+    ));
+    sync(&a, Mode::WholeRow);
+    let letters = a.client().dead_letters().unwrap();
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    sync(&a, Mode::TransactionLog);
+    sync(&a, Mode::TransactionLog);
+    let letters = a.client().dead_letters().unwrap();
+    let is_told = letters
+        .iter()
+        .any(|letter| letter.edit.to_string().contains("red"));
+    let row = server.anonymous().row("todos", &id(1));
+    assert!(is_told || row["colour"] == "red", "{letters:?} {row}");
 }
 
 /// A device that has pulled a row of which it lacks a column, and now has that column.

@@ -348,16 +348,17 @@ impl One<'_> {
     /// file, or all of it is sent again.
     fn forget_settled_lines(&mut self, leaves: bool) -> Result<(), Error> {
         let is_edit = matches!(self.edit.op, Op::Update | Op::Replace) && !self.makes();
-        let stays = |column: &Option<String>| match column {
-            Some(name) if is_edit && !leaves => self.is_lacking(name),
-            Some(_) | None => false,
+        let stay = if is_edit && !leaves {
+            self.lines_that_stay()?
+        } else {
+            Vec::new()
         };
         let seqs = self
             .history
             .lines
             .iter()
-            .filter(|(seq, column)| *seq <= self.upto && !stays(column))
             .map(|(seq, _)| *seq)
+            .filter(|seq| *seq <= self.upto && !stay.contains(seq))
             .collect();
         history::forget(self.file, seqs)?;
         if self.makes() && !leaves {

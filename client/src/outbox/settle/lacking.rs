@@ -13,8 +13,64 @@ use crate::outbox::letters;
 use crate::values;
 
 impl One<'_> {
+    /// The lines that stay of those that the edit covers: one for each column that the server lacks, which tells all that
+    /// was done to it. Whatever they were part of, a replaced row it may be, is told.
+    pub(super) fn lines_that_stay(&mut self) -> Result<Vec<i64>, Error> {
+        let mut last: BTreeMap<String, i64> = BTreeMap::new();
+        for (seq, column) in self
+            .history
+            .lines
+            .iter()
+            .filter(|(seq, _)| *seq <= self.upto)
+        {
+            if let Some(name) = column.as_ref().filter(|name| self.is_lacking(name)) {
+                last.insert(name.clone(), *seq);
+            }
+        }
+        if last.is_empty() {
+            return Ok(Vec::new());
+        }
+        let values = self.values_that_the_server_lacks()?;
+        let mut stay = Vec::new();
+        for (name, seq) in last {
+            let value = match self.next_old(&name)? {
+                Some(old) => Some(old),
+                None => values
+                    .iter()
+                    .find(|(other, _)| other.eq_ignore_ascii_case(&name))
+                    .map(|(_, value)| value.clone()),
+            };
+            let original = self.history.original(&name).cloned();
+            let (Some(value), Some(original)) = (value, original) else {
+                continue;
+            };
+            if value != original {
+                self.file.execute(
+                    "UPDATE colsync_log SET op = 0, old = :?, new = :? WHERE seq = :?",
+                    &[original, value, Stored::Int(seq)],
+                )?;
+                stay.push(seq);
+            }
+        }
+        Ok(stay)
+    }
+
+    /// What a column held right before its first line after those that the edit covers, if there is one.
+    fn next_old(&mut self, name: &str) -> Result<Option<Stored>, Error> {
+        let mut lines = self.history.lines.iter();
+        let next = lines.find(|(seq, column)| *seq > self.upto && column.as_deref() == Some(name));
+        let Some((seq, _)) = next else {
+            return Ok(None);
+        };
+        let row = self.file.first(
+            "SELECT old FROM colsync_log WHERE seq = :?",
+            &[Stored::Int(*seq)],
+        )?;
+        Ok(row.and_then(|row| row.into_iter().next()))
+    }
+
     /// Whether the server lacks the column of this name.
-    pub(super) fn is_lacking(&self, name: &str) -> bool {
+    fn is_lacking(&self, name: &str) -> bool {
         let position = self.paired.local.position(name);
         position.is_some_and(|at| self.paired.column(at).is_none())
     }
