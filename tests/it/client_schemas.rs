@@ -21,6 +21,8 @@ on_both![
     a_whole_row_leaves_out_what_has_not_come_down,
     an_app_that_lacks_a_column_removes_no_value_of_it_untold,
     a_row_that_is_gone_goes_when_its_last_edit_is_taken_back,
+    a_column_that_both_get_comes_down_although_nothing_is_pushed,
+    a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see,
     a_table_that_the_server_lacks_waits_until_it_has_it,
     a_table_of_another_key_waits_and_says_why,
     a_column_that_the_app_adds_is_captured_with_what_was_written_before,
@@ -200,7 +202,7 @@ fn a_whole_row_leaves_out_what_has_not_come_down(backend: Backend) {
 }
 
 fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
-    let server = Server::on(backend)
+    let mut server = Server::on(backend)
         .table(TODOS)
         .setting("hard_delete = true")
         .start();
@@ -217,7 +219,19 @@ fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
     a.client().sync().unwrap();
     a.sql("DELETE FROM todos");
     sync(&a, Mode::TransactionLog);
-    let (one, two) = (id(1), id(2));
+    // Of one that the server has got since, it hears when a value comes.
+    make_todo(&server, 3);
+    a.client().sync().unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let _ = server
+        .client("ben")
+        .patch(&todo(3), &json!({ "colour": "red" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    sync(&a, Mode::TransactionLog);
+    let (one, two, three) = (id(1), id(2), id(3));
     let entries = ledger(&server, "");
     let of = |row: &str| entries.iter().find(|entry| entry["row"] == row);
     let lost = &of(&one).unwrap()["lost"]["value"]["columns"];
@@ -226,6 +240,10 @@ fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
         (&json!("old"), &json!("old"))
     );
     assert!(of(&two).is_some(), "that it is NULL now is an edit, too");
+    assert_eq!(
+        of(&three).unwrap()["lost"]["value"]["columns"]["colour"],
+        "red"
+    );
 }
 
 /// The file starts over, because the server was restored, while an edit of the row waits for a column.
@@ -239,6 +257,43 @@ fn a_row_that_is_gone_goes_when_its_last_edit_is_taken_back(backend: Backend) {
     a.client().undo("todos", &id(1)).unwrap();
     a.client().sync().unwrap();
     assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("0"));
+}
+
+fn a_column_that_both_get_comes_down_although_nothing_is_pushed(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.client().sync().unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let _ = server
+        .client("ben")
+        .patch(&todo(1), &json!({ "colour": "red" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT colour FROM todos").as_deref(), Some("red"));
+}
+
+fn a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a.client().sync().unwrap();
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, note) VALUES ('{}', 'anew', 'mine')",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
+    let entries = ledger(&server, "");
+    let is_kept = |entry: &serde_json::Value| entry["lost"]["value"] == "old";
+    assert!(entries.iter().any(is_kept), "{entries:?}");
 }
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {

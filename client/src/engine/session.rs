@@ -1,6 +1,7 @@
 //! One sync: push, settle, pull, apply. Each step is one transaction of the file, so that whatever happens
 //! between two of them, the next sync goes on from there.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use colsync_shared::schema_wire::SchemaWire;
@@ -14,11 +15,11 @@ use crate::client::Settings;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, text};
-use crate::inbox::fresh;
+use crate::inbox::{fresh, versions};
 use crate::keys;
 use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
-use crate::pairing::{Paired, pair};
+use crate::pairing::{self, Paired, pair};
 use crate::plain::{self, Plain};
 use crate::remote::{Http, Remote};
 
@@ -161,6 +162,7 @@ impl Session<'_> {
             self.fetch_schema()?;
         }
         self.pair()?;
+        self.ask_for_what_is_lacking()?;
         if history::is_indexed(&mut self.file)? {
             self.tell_apart()?;
         }
@@ -188,6 +190,24 @@ impl Session<'_> {
         })
     }
 
+    /// The server may have what it lacks in the schema that is known here: it is asked once about each table and column.
+    fn ask_for_what_is_lacking(&mut self) -> Result<(), Error> {
+        let asked: BTreeSet<String> = match self.file.meta(Meta::Asked)? {
+            None => BTreeSet::new(),
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|_unreadable| Error::Corrupt("asked in colsync_meta".to_owned()))?,
+        };
+        if pairing::lacking(&self.tables).is_subset(&asked) {
+            return Ok(());
+        }
+        self.fetch_schema()?;
+        self.pair()?;
+        let json = serde_json::to_string(&pairing::lacking(&self.tables))
+            .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
+        self.file
+            .write(|file| file.set_meta(Meta::Asked, Some(&json)))
+    }
+
     /// Asks for the server's schema; whether it is another than before.
     pub(super) fn fetch_schema(&mut self) -> Result<bool, Error> {
         (self.progress)(Progress::Schema);
@@ -196,7 +216,7 @@ impl Session<'_> {
             .schema
             .as_ref()
             .is_none_or(|known| known.hash != schema.hash);
-        if is_new {
+        if is_new || self.file.meta(Meta::Schema)?.is_none() {
             let json = serde_json::to_string(&schema)
                 .map_err(|broken| Error::Nonsense(format!("a schema: {broken}")))?;
             self.file
@@ -251,7 +271,10 @@ impl Session<'_> {
                 match before {
                     None => fresh::forget(file, paired.local.number)?,
                     Some(_) if more.is_empty() => {}
-                    Some(_) => fresh::note(file, paired.local.number, &more)?,
+                    Some(_) => {
+                        fresh::note(file, paired.local.number, &more)?;
+                        versions::forget_gone(file, paired)?;
+                    }
                 }
                 if begin {
                     file.execute(

@@ -77,6 +77,10 @@ pub(crate) fn page(
                     step::reach("page.row");
                 }
             }
+            if page.applied.unknown_columns {
+                // Whatever becomes of this sync, the next one asks for the schema.
+                page.file.set_meta(Meta::Schema, None)?;
+            }
             Ok(page.applied)
         })
     })
@@ -122,7 +126,8 @@ impl Page<'_> {
                 // Most rows bring what the table has, and nothing else.
                 if !full || columns.len() > upsert.columns() {
                     let is_new = |name: &str| {
-                        paired.position(name).is_none() && paired.local.position(name).is_some()
+                        let is_lacking = || paired.lacking.iter().any(|known| known == name);
+                        paired.position(name).is_none() && !is_lacking()
                     };
                     self.applied.unknown_columns |= columns.names().any(is_new);
                 }
@@ -219,7 +224,10 @@ impl Page<'_> {
             held.lose_bases(paired, edits);
         }
         if edits.inserted || held.removed || !write::exists(self.file, paired, &row.id)? {
-            // The whole row is the app's: made, deleted, or made again.
+            // The whole row is the app's: made, deleted, or made again. What has not come down before was not in its view.
+            if !paired.fresh().is_empty() {
+                held.row_base = Some(held.row_base.map_or(0, |base| base.min(0)));
+            }
             return held::keep(self.file, row, &held, None);
         }
         let known = versions::of(self.file, row)?;

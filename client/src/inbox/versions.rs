@@ -3,10 +3,12 @@
 //! Only versions other than 1 are kept: of a million rows that no one has edited since they were imported,
 //! nothing is. That of a row which the app has deleted stays: if it makes the row anew, it has seen what was there.
 
+use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
 
 use crate::error::Error;
 use crate::file::{File, int};
+use crate::pairing::Paired;
 use crate::table::RowRef;
 
 /// The version of a row that is not in the table.
@@ -56,6 +58,18 @@ pub(crate) fn forget_unseen(file: &mut File, table: i64) -> Result<(), Error> {
         &[Stored::Int(table)],
     )?;
     Ok(())
+}
+
+/// Forgets the versions of a table's rows that are gone from it, but for those whose delete is not pushed yet.
+pub(crate) fn forget_gone(file: &mut File, paired: &Paired) -> Result<(), Error> {
+    let (id, table) = (paired.local.id_expression("t"), quote(&paired.local.name));
+    let number = Stored::Int(paired.local.number);
+    let sql = format!(
+        "DELETE FROM colsync_versions WHERE table_number = :? \
+         AND row_id NOT IN (SELECT {id} FROM {table} AS t WHERE {id} IS NOT NULL) \
+         AND row_id NOT IN (SELECT row_id FROM colsync_log WHERE table_number = :? AND row_id IS NOT NULL)"
+    );
+    file.execute_once(&sql, &[number.clone(), number]).map(drop)
 }
 
 /// Forgets the version of a row that is gone.

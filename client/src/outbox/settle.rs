@@ -256,6 +256,8 @@ impl One<'_> {
     fn deleted_in_view(&self, receipt: &Receipt) -> Option<i64> {
         match self.edit.op {
             _ if self.paired.makes_key => None,
+            // Nor had it in view what has not come down yet.
+            _ if !self.paired.fresh().is_empty() => None,
             Op::Delete | Op::HardDelete if receipt.changed.is_empty() => receipt.version,
             Op::Delete | Op::HardDelete => self.edit.base_version,
             Op::Insert | Op::Update | Op::Replace => None,
