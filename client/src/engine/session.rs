@@ -158,11 +158,12 @@ impl Session<'_> {
     fn sync(&mut self) -> Result<(), Error> {
         history::index_if_long(&mut self.file)?;
         self.schema = known_schema(&mut self.file)?;
-        if self.schema.is_none() || self.remote.knows_its_schema() {
+        let asks = self.schema.is_none() || self.remote.knows_its_schema();
+        if asks {
             self.fetch_schema()?;
         }
         self.pair()?;
-        self.ask_for_what_is_lacking()?;
+        self.ask_for_what_is_lacking(asks)?;
         if history::is_indexed(&mut self.file)? {
             self.tell_apart()?;
         }
@@ -191,7 +192,8 @@ impl Session<'_> {
     }
 
     /// The server may have what it lacks in the schema that is known here: it is asked once about each table and column.
-    fn ask_for_what_is_lacking(&mut self) -> Result<(), Error> {
+    /// Whether it `was_asked` just now.
+    fn ask_for_what_is_lacking(&mut self, was_asked: bool) -> Result<(), Error> {
         let asked: BTreeSet<String> = match self.file.meta(Meta::Asked)? {
             None => BTreeSet::new(),
             Some(json) => serde_json::from_str(&json)
@@ -200,8 +202,10 @@ impl Session<'_> {
         if pairing::lacking(&self.tables).is_subset(&asked) {
             return Ok(());
         }
-        self.fetch_schema()?;
-        self.pair()?;
+        if !was_asked {
+            self.fetch_schema()?;
+            self.pair()?;
+        }
         let json = serde_json::to_string(&pairing::lacking(&self.tables))
             .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
         self.file

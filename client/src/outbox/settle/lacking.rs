@@ -1,5 +1,5 @@
-//! Columns of the app's that the server lacks: what was written to them waits until it has them, and where the row goes
-//! before, it is in a dead letter.
+//! Columns of the app's that the server lacks, or lacked when the push was frozen: what was written to them waits until it
+//! has them, and where the row goes before, it is in a dead letter.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,10 @@ use crate::error::Error;
 use crate::outbox::edit::{WireColumn, time};
 use crate::outbox::history::{self, row_now};
 use crate::outbox::letters;
-use crate::values;
 
 impl One<'_> {
-    /// The lines that stay of those that the edit covers: one for each column that the server lacks, which tells all that
-    /// was done to it. Whatever they were part of, a replaced row it may be, is told.
+    /// The lines that stay of those that the edit covers: one for each column that was not sent, which tells all that was
+    /// done to it. Whatever they were part of, a replaced row it may be, is told.
     pub(super) fn lines_that_stay(&mut self) -> Result<Vec<i64>, Error> {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         for (seq, column) in self
@@ -23,21 +22,21 @@ impl One<'_> {
             .iter()
             .filter(|(seq, _)| *seq <= self.upto)
         {
-            if let Some(name) = column.as_ref().filter(|name| self.is_lacking(name)) {
+            if let Some(name) = column.as_ref().filter(|name| self.was_lacking(name)) {
                 last.insert(name.clone(), *seq);
             }
         }
         if last.is_empty() {
             return Ok(Vec::new());
         }
-        let values = self.values_that_the_server_lacks()?;
+        let values = self.values_not_sent()?;
         let mut stay = Vec::new();
         for (name, seq) in last {
             let value = match self.next_old(&name)? {
                 Some(old) => Some(old),
                 None => values
                     .iter()
-                    .find(|(other, _)| other.eq_ignore_ascii_case(&name))
+                    .find(|(at, _)| self.paired.local.position(&name) == Some(*at))
                     .map(|(_, value)| value.clone()),
             };
             let original = self.history.original(&name).cloned();
@@ -69,42 +68,57 @@ impl One<'_> {
         Ok(row.and_then(|row| row.into_iter().next()))
     }
 
-    /// Whether the server lacks the column of this name.
-    fn is_lacking(&self, name: &str) -> bool {
+    /// Whether the column of this name could not be sent.
+    fn was_lacking(&self, name: &str) -> bool {
         let position = self.paired.local.position(name);
-        position.is_some_and(|at| self.paired.column(at).is_none())
+        position.is_some_and(|at| self.was_lacking_at(at))
     }
 
-    /// The server made the row without the columns it does not have: their values wait as edits of it.
+    /// One that has met the server's since the push was frozen has not come down yet. What points to a row without an id
+    /// follows by itself.
+    fn was_lacking_at(&self, at: usize) -> bool {
+        let mut follow = self.missing.columns.iter();
+        self.paired.column(at).is_none_or(|there| {
+            there.fresh
+                && !self.edit.columns.contains_key(&there.name)
+                && !follow.any(|left_out| left_out.at == at)
+        })
+    }
+
+    /// The server made the row without the columns it did not have: their values wait as edits of it.
     pub(super) fn keep_what_the_server_lacks(&mut self) -> Result<(), Error> {
-        for (name, value) in self.values_that_the_server_lacks()? {
-            if value != Stored::Null {
+        for (at, value) in self.values_not_sent()? {
+            let column = self.paired.local.columns.get(at);
+            if let Some(column) = column.filter(|_| value != Stored::Null) {
                 let at_ms = self.history.at_ms;
-                history::append(self.file, &self.row, &name, &value, at_ms)?;
+                history::append(self.file, &self.row, &column.name, &value, at_ms)?;
             }
         }
         Ok(())
     }
 
-    /// What the app wrote to such columns of the row, by their names in the file.
+    /// What the app wrote to such columns of the row, by the server's names where it has them.
     pub(super) fn unsent(&mut self) -> Result<BTreeMap<String, WireColumn>, Error> {
         let makes = self.makes();
-        let values = self.values_that_the_server_lacks()?.into_iter();
-        let unsent = values.filter_map(|(name, value)| {
-            let original = self.history.original(&name);
+        let values = self.values_not_sent()?.into_iter();
+        let unsent = values.filter_map(|(at, value)| {
+            let local = &self.paired.local.columns.get(at)?.name;
+            let original = self.history.original(local);
             let is_written = match original {
                 Some(original) => *original != value,
                 None => makes && value != Stored::Null,
             };
+            let there = self.paired.column(at);
             let column = WireColumn {
-                value: values::plain(&value),
-                base: original.map(values::plain),
+                value: self.paired.wire(at, &value),
+                base: original.map(|original| self.paired.wire(at, original)),
                 base_version: None,
-                at: Some(time(self.history.written_at(&name))),
+                at: Some(time(self.history.written_at(local))),
                 local: false,
-                plain: true,
+                plain: there.is_none(),
             };
-            is_written.then_some((name, column))
+            let name = there.map_or(local, |there| &there.name);
+            is_written.then(|| (name.clone(), column))
         });
         Ok(unsent.collect())
     }
@@ -121,21 +135,16 @@ impl One<'_> {
         letters::add(self.file, &edit, &receipt, self.now)
     }
 
-    /// The row's values in such columns, if it is there.
-    fn values_that_the_server_lacks(&mut self) -> Result<Vec<(String, Stored)>, Error> {
-        let columns = self.paired.local.columns.iter().enumerate();
-        let lacking = columns.filter(|(at, _)| self.paired.column(*at).is_none());
-        let lacking: Vec<(usize, String)> = lacking.map(|(at, c)| (at, c.name.clone())).collect();
+    /// The row's values in such columns by position, if it is there.
+    fn values_not_sent(&mut self) -> Result<Vec<(usize, Stored)>, Error> {
+        let columns = 0..self.paired.local.columns.len();
+        let lacking: Vec<usize> = columns.filter(|at| self.was_lacking_at(*at)).collect();
         if lacking.is_empty() {
             return Ok(Vec::new());
         }
-        let row = row_now(self.file, &self.paired.local, &self.row)?;
-        let values = row.into_iter().flat_map(|row| {
-            let values = lacking.iter();
-            let values =
-                values.filter_map(move |(at, name)| Some((name.clone(), row.get(*at)?.clone())));
-            values.collect::<Vec<_>>()
-        });
+        let row = row_now(self.file, &self.paired.local, &self.row)?.unwrap_or_default();
+        let values = lacking.into_iter();
+        let values = values.filter_map(|at| Some((at, row.get(at)?.clone())));
         Ok(values.collect())
     }
 }
