@@ -13,6 +13,7 @@ mod adopted_rows;
 mod bad_input;
 mod cli;
 mod client_article;
+mod client_columns;
 mod client_faults;
 mod client_graphs;
 mod client_histories;

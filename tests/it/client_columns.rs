@@ -1,0 +1,334 @@
+//! Columns that one side lacks, or gets later than the other: nothing of them is lost, and nothing replaced unseen.
+
+use colsync_client::Mode;
+use colsync_tests::tables::{TODOS, id};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
+use serde_json::json;
+
+use crate::client_modes::{MODES, sync};
+use crate::client_sync::device;
+use crate::{ledger, make_todo, one_todo, todo, todos};
+
+on_both![
+    a_column_that_the_server_lacks_waits_until_it_has_it,
+    it_waits_in_every_mode,
+    what_waited_in_a_row_that_goes_is_a_dead_letter,
+    what_waited_in_a_row_that_is_refused_is_in_its_dead_letter,
+    what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused,
+    what_a_frozen_push_left_out_waits_although_the_server_has_it_since,
+    a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it,
+    an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen,
+    a_whole_row_leaves_out_what_has_not_come_down,
+    an_app_that_lacks_a_column_removes_no_value_of_it_untold,
+    a_row_that_is_gone_goes_when_its_last_edit_is_taken_back,
+    a_column_that_both_get_comes_down_although_nothing_is_pushed,
+    a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see,
+];
+
+fn a_column_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.sql("UPDATE todos SET colour = 'red', title = 'new'");
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, done, colour) VALUES ('{}', 'x', 0, 'blue')",
+        id(2)
+    ));
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.rejected), (2, 0), "{report:?}");
+    let report = a.client().sync().unwrap();
+    assert_eq!(report.pushed, 0);
+    assert!(report.waiting[0].contains("colour"), "{report:?}");
+    assert_eq!(a.client().status().unwrap().pending, 2);
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.waiting.len()), (2, 0), "{report:?}");
+    assert_eq!(server.anonymous().row("todos", &id(1))["colour"], "red");
+    assert_eq!(server.anonymous().row("todos", &id(2))["colour"], "blue");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn it_waits_in_every_mode(backend: Backend) {
+    for mode in MODES {
+        let mut server = one_todo(backend);
+        let a = device(&server);
+        sync(&a, mode);
+        a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        a.sql("UPDATE todos SET colour = 'red', title = 'new'");
+        sync(&a, mode);
+        let report = sync(&a, mode);
+        assert!(report.waiting[0].contains("colour"), "{mode:?} {report:?}");
+        server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        server.restart();
+        sync(&a, mode);
+        let row = server.anonymous().row("todos", &id(1));
+        assert_eq!(row["colour"], "red", "{mode:?}");
+        a.assert_equals(&server.anonymous(), "todos");
+    }
+}
+
+/// A device whose row 1 holds a colour, of which the server knows nothing.
+fn coloured(server: &Server) -> Device {
+    let a = device(server);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT; UPDATE todos SET colour = 'red'");
+    a.client().sync().unwrap();
+    a
+}
+
+fn what_waited_in_a_row_that_goes_is_a_dead_letter(backend: Backend) {
+    let server = one_todo(backend);
+    let a = coloured(&server);
+    let _ = server.client("ben").delete(&todo(1)).expect(200);
+    a.sql("UPDATE todos SET title = 'mine'");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("0"));
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].code, "row_deleted");
+    assert_eq!(letters[0].edit["columns"]["colour"]["value"], "red");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+}
+
+fn what_waited_in_a_row_that_is_refused_is_in_its_dead_letter(backend: Backend) {
+    let mut server = todos(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = server.client("ben").create_ago(60, "todos", &taken);
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, done, priority, colour) VALUES ('{}', 'second', 0, 5, 'red')",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters[0].edit["columns"]["colour"]["value"], "red");
+    assert_eq!(a.client().status().unwrap().pending, 0);
+    // It is made again with the colour.
+    server.sql("DROP INDEX one_of_each; ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["colour"], "red");
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused(backend: Backend) {
+    let mut server = one_todo(backend);
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = server.client("ben").create_ago(60, "todos", &taken);
+    let a = device(&server);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.sql(&format!(
+        "INSERT OR REPLACE INTO todos (id, title, priority, colour) VALUES ('{}', 'x', 5, 'red')",
+        id(1)
+    ));
+    sync(&a, Mode::WholeRow);
+    let letters = a.client().dead_letters().unwrap();
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    sync(&a, Mode::TransactionLog);
+    sync(&a, Mode::TransactionLog);
+    let letters = a.client().dead_letters().unwrap();
+    let is_told = letters
+        .iter()
+        .any(|letter| letter.edit.to_string().contains("red"));
+    let row = server.anonymous().row("todos", &id(1));
+    assert!(is_told || row["colour"] == "red", "{letters:?} {row}");
+}
+
+fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: Backend) {
+    let mut server = one_todo(backend);
+    let proxy = server.proxy(1);
+    let a = Device::behind(&proxy).tracking(TODOS);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET colour = 'red', title = 'new'");
+    proxy.plan(Plan::default().with(Fault::LoseAnswer, 1000));
+    let _ = a.client().sync().unwrap_err();
+    proxy.faults_off();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    // The server is asked about this one, before the push is sent once more.
+    a.sql("ALTER TABLE todos ADD COLUMN size TEXT");
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["colour"]),
+        (&json!("new"), &json!("red"))
+    );
+}
+
+fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    let title = || a.value("SELECT title FROM todos");
+    assert_eq!(title().as_deref(), Some("old"));
+    let other = server.client("other");
+    drop(
+        other
+            .patch(&todo(1), &json!({ "note": "seen by nobody here" }))
+            .expect(200),
+    );
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET title = 'mine'");
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a.client().sync().unwrap();
+    let note = a.value("SELECT note FROM todos");
+    assert_eq!(note.as_deref(), Some("seen by nobody here"));
+    assert_eq!(title().as_deref(), Some("mine"));
+    let again = a.client().sync().unwrap();
+    assert_eq!((again.pulled, again.pushed), (0, 0));
+}
+
+/// A device that has pulled a row of which it lacks a column, and now has that column.
+fn without_note(server: &Server) -> Device {
+    let a = Device::new(server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a
+}
+
+fn an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen(backend: Backend) {
+    for mode in MODES {
+        let server = one_todo(backend);
+        let a = without_note(&server);
+        a.sql("UPDATE todos SET note = 'mine'");
+        sync(&a, mode);
+        sync(&a, mode);
+        let note = server.anonymous().row("todos", &id(1))["note"].clone();
+        assert_eq!(note, "mine", "it is the later one");
+        let lost = ledger(&server, "")[0]["lost"]["value"].to_string();
+        assert!(lost.contains("old"), "{mode:?} {lost}");
+        // Now it is in view.
+        a.sql("UPDATE todos SET note = 'newer'");
+        sync(&a, mode);
+        assert_eq!(ledger(&server, "").len(), 1, "{mode:?}");
+        let note = server.anonymous().row("todos", &id(1))["note"].clone();
+        assert_eq!(note, "newer");
+    }
+}
+
+fn a_whole_row_leaves_out_what_has_not_come_down(backend: Backend) {
+    let server = one_todo(backend);
+    let a = without_note(&server);
+    a.sql("UPDATE todos SET title = 'mine'");
+    sync(&a, MODES[2]);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["note"]),
+        (&json!("mine"), &json!("old"))
+    );
+    let note = a.value("SELECT note FROM todos");
+    assert_eq!(note.as_deref(), Some("old"));
+    assert!(ledger(&server, "").is_empty());
+}
+
+fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
+    let mut server = Server::on(backend)
+        .table(TODOS)
+        .setting("hard_delete = true")
+        .start();
+    make_todo(&server, 1);
+    make_todo(&server, 2);
+    let path = todo(2);
+    let _ = server
+        .client("ben")
+        .patch(&path, &json!({ "note": null }))
+        .expect(200);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    sync(&a, Mode::TransactionLog);
+    // Of one that the server has got since, it hears when a value comes.
+    make_todo(&server, 3);
+    a.client().sync().unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let _ = server
+        .client("ben")
+        .patch(&todo(3), &json!({ "colour": "red" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    sync(&a, Mode::TransactionLog);
+    let (one, two, three) = (id(1), id(2), id(3));
+    let entries = ledger(&server, "");
+    let of = |row: &str| entries.iter().find(|entry| entry["row"] == row);
+    let lost = &of(&one).unwrap()["lost"]["value"]["columns"];
+    assert_eq!(
+        (&lost["title"], &lost["note"]),
+        (&json!("old"), &json!("old"))
+    );
+    assert!(of(&two).is_some(), "that it is NULL now is an edit, too");
+    assert_eq!(
+        of(&three).unwrap()["lost"]["value"]["columns"]["colour"],
+        "red"
+    );
+}
+
+/// The file starts over, because the server was restored, while an edit of the row waits for a column.
+fn a_row_that_is_gone_goes_when_its_last_edit_is_taken_back(backend: Backend) {
+    let server = one_todo(backend);
+    let a = coloured(&server);
+    let _ = server.client("ben").delete(&todo(1)).expect(200);
+    a.sql("DELETE FROM colsync_meta WHERE name = 'cursor'");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT colour FROM todos").as_deref(), Some("red"));
+    a.client().undo("todos", &id(1)).unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("0"));
+}
+
+fn a_column_that_both_get_comes_down_although_nothing_is_pushed(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.client().sync().unwrap();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    let _ = server
+        .client("ben")
+        .patch(&todo(1), &json!({ "colour": "red" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.client().sync().unwrap();
+    assert_eq!(a.value("SELECT colour FROM todos").as_deref(), Some("red"));
+}
+
+fn a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see(backend: Backend) {
+    let server = one_todo(backend);
+    let a = Device::new(&server);
+    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
+    a.client().track("todos").unwrap();
+    a.client().sync().unwrap();
+    a.sql("DELETE FROM todos");
+    a.client().sync().unwrap();
+    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+    a.client().sync().unwrap();
+    a.sql(&format!(
+        "INSERT INTO todos (id, title, note) VALUES ('{}', 'anew', 'mine')",
+        id(1)
+    ));
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
+    let entries = ledger(&server, "");
+    let is_kept = |entry: &serde_json::Value| entry["lost"]["value"] == "old";
+    assert!(entries.iter().any(is_kept), "{entries:?}");
+}
