@@ -89,6 +89,9 @@ impl Draw {
             return Step::Kin(self.act(may_sync));
         }
         match self.random.u8(..100) {
+            0..1 if self.perils.grows && may_sync => Step::Grow {
+                device: (self.random.u8(..3) > 0).then_some(device),
+            },
             0..3 => Step::Wait(self.wait()),
             3..6 => Step::Decide {
                 which: place,
@@ -233,16 +236,13 @@ impl Draw {
 
     fn rare(&mut self, device: usize, may_sync: bool) -> Step {
         let to = self.device();
-        match self.random.u8(..5) {
+        match self.random.u8(..4) {
             0 if self.perils.restores && may_sync => Step::Backup,
             1 if self.perils.restores && may_sync && self.random.bool() => Step::Restore,
             0 if self.perils.files && may_sync => Step::Keep { device },
             1 if self.perils.files && may_sync => Step::PutBack { device },
             2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },
             3 if self.perils.purges && may_sync => Step::Housekeeping,
-            4 if self.perils.grows && may_sync => Step::Grow {
-                device: (self.random.u8(..3) > 0).then_some(device),
-            },
             _ => Step::Wait(self.wait()),
         }
     }
