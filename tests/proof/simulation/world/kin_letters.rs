@@ -1,6 +1,7 @@
 //! Refused edits of rows that point to each other: made again, or given up.
 
-use colsync_client::{Client, DeadLetter, Error};
+use colsync_client::{Client, DeadLetter, Error, Pending};
+use colsync_shared::Op;
 use serde_json::{Value as Json, json};
 
 use super::World;
@@ -33,6 +34,12 @@ impl World {
         // may call another row so.
         let mark = |view: &View| Some(view.under(kind, &letter.id)?["mark"].clone());
         let is_there = mark(view).is_some() && mark(view) == view.there().and_then(mark);
+        // Nor is a row the server's that the app has made under its number, whatever it was made of.
+        let pending = self.devices[device].client().pending().unwrap();
+        let is_new = |edit: &Pending| {
+            edit.table == kind.name() && edit.id == letter.id && edit.op == Op::Insert
+        };
+        let is_there = is_there && !pending.iter().any(is_new);
         if !makes(&letter) && !is_there {
             return Ok(());
         }
