@@ -20,7 +20,7 @@ use super::letters;
 use crate::error::Error;
 use crate::file::{File, is_refusal};
 use crate::inbox::held::{self, Held};
-use crate::inbox::{apply, versions, write};
+use crate::inbox::{apply, resync, versions, write};
 use crate::keys;
 use crate::pairing::Paired;
 use crate::table::RowRef;
@@ -204,6 +204,10 @@ impl One<'_> {
             self.cannot_wait()?;
         }
         self.forget_settled_lines(leaves)?;
+        if !receipt.deleted && resync::under_way(self.file)?.contains(&self.row.table) {
+            // The pull that starts over may have passed its place, and a server does not echo what it was sent.
+            resync::seen(self.file, &self.row)?;
+        }
         if self.went_on {
             self.accepted_meanwhile(receipt)?;
         } else {
