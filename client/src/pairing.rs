@@ -229,6 +229,20 @@ impl Paired {
             .position(|column| column.as_ref().is_some_and(|column| column.name == name))
     }
 
+    /// The columns that are edited together with the one at `position`: its group, or itself.
+    pub(crate) fn together(&self, position: usize) -> Vec<&ServerColumn> {
+        let group: Vec<&ServerColumn> = self
+            .group_of(position)
+            .into_iter()
+            .map(|(_, there)| there)
+            .collect();
+        if group.is_empty() {
+            self.column(position).into_iter().collect()
+        } else {
+            group
+        }
+    }
+
     /// A value of the column at `position` for the wire; as it is where the server has no such column.
     pub(crate) fn wire(&self, position: usize, stored: &Stored) -> Json {
         match self.column(position) {

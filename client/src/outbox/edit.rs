@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::file::{File, Row};
 use crate::inbox::held::{self, Held, LOST};
 use crate::inbox::versions;
-use crate::pairing::{Paired, ServerColumn};
+use crate::pairing::Paired;
 
 /// One edit of a push.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -258,27 +258,19 @@ fn update(
 /// The version that the column at `position` was edited from: 0, which is before every version, of one that has not come
 /// down yet. Of one in a group, the oldest that any of the group's was.
 pub(super) fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
-    let group = paired
-        .group_of(position)
-        .into_iter()
-        .map(|(_, there)| there);
-    let is_fresh = |there: &ServerColumn| there.fresh;
-    if group.clone().chain(paired.column(position)).any(is_fresh) {
-        return noted_base_of(paired, position, held, version).min(0);
+    let base = noted_base_of(paired, position, held, version);
+    if paired.together(position).iter().any(|there| there.fresh) {
+        base.min(0)
+    } else {
+        base
     }
-    noted_base_of(paired, position, held, version)
 }
 
 /// As [`base_of`], where it is told otherwise what has not come down yet.
 pub(super) fn noted_base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
-    let of = |name: &str| held.bases.get(name).copied().unwrap_or(version);
-    let own = paired.column(position).map(|there| of(&there.name));
-    let group = paired.group_of(position).into_iter();
-    group
-        .map(|(_, there)| of(&there.name))
-        .chain(own)
-        .min()
-        .unwrap_or(version)
+    let together = paired.together(position).into_iter();
+    let bases = together.map(|there| held.bases.get(&there.name).copied().unwrap_or(version));
+    bases.min().unwrap_or(version)
 }
 
 /// Adds the unchanged columns of each group that the app has edited: the server decides the group as one. What

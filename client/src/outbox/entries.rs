@@ -188,11 +188,7 @@ fn with_groups(
 
 /// Of a column that has not come down yet, the app had nothing in view, nor of what is in a group with it.
 fn note_fresh(paired: &Paired, position: usize, entry: &mut Entry) {
-    let group = paired
-        .group_of(position)
-        .into_iter()
-        .map(|(_, there)| there);
-    for there in group.chain(paired.column(position)) {
+    for there in paired.together(position) {
         if there.fresh && !entry.unseen.contains(&there.name) {
             entry.unseen.push(there.name.clone());
         }

@@ -5,7 +5,7 @@ mod follow;
 mod lacking;
 mod refusal;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use colsync_shared::receipt::{Outcome, Receipt, Status};
 use colsync_shared::sqlite::Stored;
@@ -79,6 +79,7 @@ pub(crate) fn settle(
         }
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
+        let starting_over = resync::under_way(file)?;
         let mut settled = Settled::default();
         step::reach("settle.begun");
         write::without_echo(file, tables, |file| {
@@ -106,6 +107,7 @@ pub(crate) fn settle(
                     }
                     let mut one = One {
                         batch: &batch,
+                        starting_over: &starting_over,
                         missing,
                         file: &mut *file,
                         paired,
@@ -150,6 +152,8 @@ pub(crate) fn settle(
 struct One<'a> {
     file: &'a mut File,
     batch: &'a keys::Batch<'a>,
+    /// Tables of which a pull from the beginning is under way, by their numbers.
+    starting_over: &'a BTreeSet<i64>,
     missing: keys::Missing,
     paired: &'a Paired,
     row: RowRef,
@@ -204,7 +208,7 @@ impl One<'_> {
             self.cannot_wait()?;
         }
         self.forget_settled_lines(leaves)?;
-        if !receipt.deleted && resync::under_way(self.file)?.contains(&self.row.table) {
+        if !receipt.deleted && self.starting_over.contains(&self.row.table) {
             // The pull that starts over may have passed its place, and a server does not echo what it was sent.
             resync::seen(self.file, &self.row)?;
         }
