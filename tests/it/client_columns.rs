@@ -169,10 +169,7 @@ fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: B
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
     let server = one_todo(backend);
-    let a = Device::new(&server);
-    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
-    a.client().track("todos").unwrap();
-    a.client().sync().unwrap();
+    let a = with_titles(&server);
     let title = || a.value("SELECT title FROM todos");
     assert_eq!(title().as_deref(), Some("old"));
     let other = server.client("other");
@@ -193,12 +190,18 @@ fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Ba
     assert_eq!((again.pulled, again.pushed), (0, 0));
 }
 
-/// A device that has pulled a row of which it lacks a column, and now has that column.
-fn without_note(server: &Server) -> Device {
+/// A device that has pulled the rows, and of their columns the titles alone.
+fn with_titles(server: &Server) -> Device {
     let a = Device::new(server);
     a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
     a.client().track("todos").unwrap();
     a.client().sync().unwrap();
+    a
+}
+
+/// A device that has pulled a row of which it lacks a column, and now has that column.
+fn without_note(server: &Server) -> Device {
+    let a = with_titles(server);
     a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
     a
 }
@@ -250,10 +253,7 @@ fn an_app_that_lacks_a_column_removes_no_value_of_it_untold(backend: Backend) {
         .client("ben")
         .patch(&path, &json!({ "note": null }))
         .expect(200);
-    let a = Device::new(&server);
-    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
-    a.client().track("todos").unwrap();
-    a.client().sync().unwrap();
+    let a = with_titles(&server);
     a.sql("DELETE FROM todos");
     sync(&a, Mode::TransactionLog);
     // Of one that the server has got since, it hears when a value comes.
@@ -312,10 +312,7 @@ fn a_column_that_both_get_comes_down_although_nothing_is_pushed(backend: Backend
 
 fn a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see(backend: Backend) {
     let server = one_todo(backend);
-    let a = Device::new(&server);
-    a.sql("CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)");
-    a.client().track("todos").unwrap();
-    a.client().sync().unwrap();
+    let a = with_titles(&server);
     a.sql("DELETE FROM todos");
     a.client().sync().unwrap();
     a.sql("ALTER TABLE todos ADD COLUMN note TEXT");

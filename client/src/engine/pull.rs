@@ -275,9 +275,7 @@ impl Session<'_> {
                 (Some(cursor), Feed::All) => {
                     file.set_meta(Meta::Cursor, Some(cursor))?;
                     if complete || cursor_tables(file)?.is_empty() {
-                        let json = serde_json::to_string(&names)
-                            .map_err(|broken| Error::Corrupt(broken.to_string()))?;
-                        file.set_meta(Meta::CursorTables, Some(&json))?;
+                        file.set_meta_json(Meta::CursorTables, &names)?;
                     }
                 }
                 (Some(_), Feed::Table(number, _)) if complete => {

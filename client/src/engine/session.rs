@@ -194,11 +194,7 @@ impl Session<'_> {
     /// The server may have what it lacks in the schema that is known here: it is asked once about each table and column.
     /// Whether it `was_asked` just now.
     fn ask_for_what_is_lacking(&mut self, was_asked: bool) -> Result<(), Error> {
-        let asked: BTreeSet<String> = match self.file.meta(Meta::Asked)? {
-            None => BTreeSet::new(),
-            Some(json) => serde_json::from_str(&json)
-                .map_err(|_unreadable| Error::Corrupt("asked in colsync_meta".to_owned()))?,
-        };
+        let asked: BTreeSet<String> = self.file.meta_json(Meta::Asked)?;
         if pairing::lacking(&self.tables).is_subset(&asked) {
             return Ok(());
         }
@@ -206,10 +202,9 @@ impl Session<'_> {
             self.fetch_schema()?;
             self.pair()?;
         }
-        let json = serde_json::to_string(&pairing::lacking(&self.tables))
-            .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
+        let lacking = pairing::lacking(&self.tables);
         self.file
-            .write(|file| file.set_meta(Meta::Asked, Some(&json)))
+            .write(|file| file.set_meta_json(Meta::Asked, &lacking))
     }
 
     /// Asks for the server's schema; whether it is another than before.

@@ -1,6 +1,8 @@
 //! Single values that the client keeps in its file.
 
 use colsync_shared::sqlite::Stored;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{File, text};
 use crate::error::Error;
@@ -98,6 +100,32 @@ impl File {
                 .map_err(|_not_a_number| Error::Corrupt(format!("{} in colsync_meta", what.name())))
         })
         .transpose()
+    }
+
+    /// What is kept under this name as JSON; the default where nothing is.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] if what is there is something else.
+    pub(crate) fn meta_json<T: Default + DeserializeOwned>(
+        &mut self,
+        what: Meta,
+    ) -> Result<T, Error> {
+        match self.meta(what)? {
+            None => Ok(T::default()),
+            Some(json) => serde_json::from_str(&json)
+                .map_err(|_unreadable| Error::Corrupt(format!("{} in colsync_meta", what.name()))),
+        }
+    }
+
+    /// Keeps `value` under this name as JSON.
+    pub(crate) fn set_meta_json<T: Serialize>(
+        &mut self,
+        what: Meta,
+        value: &T,
+    ) -> Result<(), Error> {
+        let json = serde_json::to_string(value)
+            .map_err(|broken| Error::Corrupt(format!("{} as JSON: {broken}", what.name())))?;
+        self.set_meta(what, Some(&json))
     }
 
     /// Keeps `value` under this name, or forgets it.

@@ -14,7 +14,7 @@ type Fresh = BTreeMap<i64, BTreeSet<String>>;
 
 /// Notes columns of a table, by their names in the file.
 pub(crate) fn note(file: &mut File, table: i64, names: &[String]) -> Result<(), Error> {
-    let mut fresh = read(file)?;
+    let mut fresh: Fresh = file.meta_json(Meta::Fresh)?;
     let of_table = fresh.entry(table).or_default();
     of_table.extend(names.iter().cloned());
     write(file, &fresh)
@@ -22,7 +22,7 @@ pub(crate) fn note(file: &mut File, table: i64, names: &[String]) -> Result<(), 
 
 /// All of a table's columns have come down.
 pub(crate) fn forget(file: &mut File, table: i64) -> Result<(), Error> {
-    let mut fresh = read(file)?;
+    let mut fresh: Fresh = file.meta_json(Meta::Fresh)?;
     match fresh.remove(&table) {
         Some(_) => write(file, &fresh),
         None => Ok(()),
@@ -31,7 +31,7 @@ pub(crate) fn forget(file: &mut File, table: i64) -> Result<(), Error> {
 
 /// Tells the tables which of their columns these are.
 pub(crate) fn mark(file: &mut File, tables: &mut [Paired]) -> Result<(), Error> {
-    let fresh = read(file)?;
+    let fresh: Fresh = file.meta_json(Meta::Fresh)?;
     for paired in tables {
         let names = fresh.get(&paired.local.number);
         let columns = paired.local.columns.iter().zip(&mut paired.columns);
@@ -44,18 +44,9 @@ pub(crate) fn mark(file: &mut File, tables: &mut [Paired]) -> Result<(), Error> 
     Ok(())
 }
 
-fn read(file: &mut File) -> Result<Fresh, Error> {
-    let kept = file.meta(Meta::Fresh)?;
-    let fresh = kept.map(|json| {
-        serde_json::from_str(&json)
-            .map_err(|_unreadable| Error::Corrupt("fresh in colsync_meta".to_owned()))
-    });
-    Ok(fresh.transpose()?.unwrap_or_default())
-}
-
 fn write(file: &mut File, fresh: &Fresh) -> Result<(), Error> {
-    let json = serde_json::to_string(fresh)
-        .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
-    let is_some = !fresh.is_empty();
-    file.set_meta(Meta::Fresh, is_some.then_some(json.as_str()))
+    if fresh.is_empty() {
+        return file.set_meta(Meta::Fresh, None);
+    }
+    file.set_meta_json(Meta::Fresh, fresh)
 }

@@ -52,18 +52,11 @@ pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> 
 
 /// The tables with which the pull under way starts over, by their numbers.
 pub(crate) fn under_way(file: &mut File) -> Result<BTreeSet<i64>, Error> {
-    let kept = file.meta(Meta::Resync)?;
-    let numbers = kept.map(|json| {
-        serde_json::from_str(&json)
-            .map_err(|_unreadable| Error::Corrupt("resync in colsync_meta".to_owned()))
-    });
-    Ok(numbers.transpose()?.unwrap_or_default())
+    file.meta_json(Meta::Resync)
 }
 
 fn note(file: &mut File, numbers: &BTreeSet<i64>) -> Result<(), Error> {
-    let json =
-        serde_json::to_string(numbers).map_err(|broken| Error::Corrupt(broken.to_string()))?;
-    file.set_meta(Meta::Resync, Some(&json))
+    file.set_meta_json(Meta::Resync, numbers)
 }
 
 /// Notes that the server has the row.
