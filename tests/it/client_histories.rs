@@ -17,11 +17,9 @@ on_both![
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     a_version_of_a_lost_history_does_not_make_another_value_look_seen,
     a_version_from_before_a_row_was_removed_never_means_its_successor,
-    a_first_sync_that_is_cut_goes_on_where_it_was,
     a_tracked_table_with_rows_is_sent_whole,
     a_table_untracked_and_tracked_again_is_what_the_server_has,
     a_long_backlog_is_worked_off,
-    a_row_that_is_deleted_before_the_first_pull_does_not_stay,
     a_file_of_the_first_version_goes_on,
     a_file_of_the_second_version_gets_new_triggers,
 ];
@@ -278,30 +276,6 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
     the_ledger_has_both(&server, "old", "made of the removed row");
 }
 
-fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
-    let server = Server::on(backend)
-        .table(TODOS)
-        .section("[limits]\npage_rows = 10")
-        .start();
-    let maker = Device::new(&server).tracking(TODOS);
-    maker.sql(
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
-         INSERT INTO todos (id, title, done)
-         SELECT printf('018f0000-0000-7000-8000-%012d', i), 'row ' || i, 0 FROM n",
-    );
-    maker.client().sync().unwrap();
-    let proxy = server.proxy(7);
-    proxy.plan(Plan::default().with(Fault::CutAnswer, 700));
-    let a = Device::behind(&proxy).tracking(TODOS);
-    let mut syncs = 0;
-    while a.client().sync().is_err() {
-        syncs += 1;
-        assert!(syncs < 200, "{} rows", a.dump("todos").len());
-    }
-    assert_eq!(a.dump("todos"), maker.dump("todos"));
-    assert!(proxy.counts().total() > 0);
-}
-
 fn a_tracked_table_with_rows_is_sent_whole(backend: Backend) {
     let server = todos(backend);
     let a = Device::new(&server);
@@ -370,35 +344,6 @@ fn a_long_backlog_is_worked_off(backend: Backend) {
         a.value("SELECT count(*) FROM colsync_log").as_deref(),
         Some("0")
     );
-}
-
-fn a_row_that_is_deleted_before_the_first_pull_does_not_stay(backend: Backend) {
-    let server = Server::on(backend).table(TODOS).table(LABELS).start();
-    let proxy = server.proxy(1);
-    let late = Device::behind(&proxy);
-    let other = Device::new(&server);
-    for table in [TODOS, LABELS] {
-        for device in [&late, &other] {
-            device.sql(table.sqlite);
-            device.client().track(table.name).unwrap();
-        }
-        let make = match table.name {
-            "todos" => format!("INSERT INTO todos (id, title) VALUES ('{}', 'made')", id(1)),
-            _ => "INSERT INTO labels (code, meaning) VALUES ('a', 'made')".to_owned(),
-        };
-        late.sql(&make);
-        // Pushes get through, and no pull does.
-        proxy.plan(Plan::default().with(Fault::Truncate, 1000));
-        assert!(late.client().sync().is_err());
-        assert!(late.client().pending().unwrap().is_empty());
-        other.client().sync().unwrap();
-        other.sql(&format!("DELETE FROM {}", table.name));
-        other.client().sync().unwrap();
-        proxy.faults_off();
-        let report = late.client().sync().unwrap();
-        assert_eq!(report.removed, 1, "{}", table.name);
-        assert!(late.dump(table.name).is_empty());
-    }
 }
 
 fn a_file_of_the_first_version_goes_on(backend: Backend) {

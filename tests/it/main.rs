@@ -14,6 +14,7 @@ mod bad_input;
 mod cli;
 mod client_article;
 mod client_columns;
+mod client_cut_pulls;
 mod client_faults;
 mod client_graphs;
 mod client_histories;

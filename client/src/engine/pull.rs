@@ -7,7 +7,7 @@ use colsync_shared::sqlite::Stored;
 use colsync_shared::step;
 
 use super::report::Progress;
-use super::session::{Session, cursor_tables};
+use super::session::{Session, covered, pulling};
 use crate::error::Error;
 use crate::file::{File, Meta, text};
 use crate::inbox::apply::{self, Applied};
@@ -49,7 +49,6 @@ impl Session<'_> {
         if self.tables.iter().all(|table| table.server.is_err()) {
             return Ok(stale);
         }
-        self.start_with_new_tables()?;
         let is_first = self.file.meta(Meta::Cursor)?.is_none();
         stale |= self.pull_feed(&Feed::All)?.unknown_columns;
         if is_first {
@@ -67,10 +66,15 @@ impl Session<'_> {
         Ok(stale)
     }
 
-    /// Of tables that the cursor does not cover, the pull brings every row that there is. Rows that are here
-    /// already, pushed before the first pull, may have been deleted since.
-    fn start_with_new_tables(&mut self) -> Result<(), Error> {
-        let covered = cursor_tables(&mut self.file)?;
+    /// A pull of the tables of which there is a checkpoint goes on; any other begins. Of tables that the cursor does not
+    /// cover, it brings every row that there is. Rows that are here already, pushed before it or left of a pull that did
+    /// not go on, may have been deleted since.
+    fn begin_or_go_on(&mut self) -> Result<(), Error> {
+        let under_way = pulling(&mut self.file)?;
+        if !under_way.is_empty() && under_way == self.names().into_iter().collect() {
+            return Ok(());
+        }
+        let covered = covered(&mut self.file)?;
         let mut new = Vec::new();
         for paired in &self.tables {
             let is_new = paired
@@ -109,6 +113,9 @@ impl Session<'_> {
         let mut restarts = 0;
         loop {
             self.go_on()?;
+            if let Feed::All = feed {
+                self.begin_or_go_on()?;
+            }
             step::reach("page.asked");
             let trouble = match self.open(feed) {
                 Ok(mut stream) => {
@@ -274,8 +281,11 @@ impl Session<'_> {
                 (None, _) => {}
                 (Some(cursor), Feed::All) => {
                     file.set_meta(Meta::Cursor, Some(cursor))?;
-                    if complete || cursor_tables(file)?.is_empty() {
+                    if complete {
+                        file.set_meta(Meta::Pulling, None)?;
                         file.set_meta_json(Meta::CursorTables, &names)?;
+                    } else {
+                        file.set_meta_json(Meta::Pulling, &names)?;
                     }
                 }
                 (Some(_), Feed::Table(number, _)) if complete => {

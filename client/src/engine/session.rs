@@ -230,7 +230,8 @@ impl Session<'_> {
     pub(super) fn pair(&mut self) -> Result<(), Error> {
         let tables = capture::refresh(&mut self.file)?;
         self.tables = pair(tables, self.schema.as_ref());
-        let covered = cursor_tables(&mut self.file)?;
+        let mut brought = covered(&mut self.file)?;
+        brought.append(&mut pulling(&mut self.file)?);
         for paired in &self.tables {
             let Ok(server) = &paired.server else {
                 continue;
@@ -259,7 +260,7 @@ impl Session<'_> {
                 .map_err(|broken| Error::Corrupt(format!("names of columns: {broken}")))?;
             // Where the first pull is under way, rows of it may have come already.
             let begin = match &before {
-                None => covered.contains(server),
+                None => brought.contains(server),
                 Some(_) => !more.is_empty(),
             };
             self.file.write(|file| {
@@ -338,13 +339,15 @@ impl Session<'_> {
     }
 }
 
-/// The tables that the cursor covers, by the server's names.
-pub(super) fn cursor_tables(file: &mut File) -> Result<Vec<String>, Error> {
+/// The tables of which everything has come up to the cursor, by the server's names.
+pub(super) fn covered(file: &mut File) -> Result<BTreeSet<String>, Error> {
     if file.meta(Meta::Cursor)?.is_none() {
-        return Ok(Vec::new());
+        return Ok(BTreeSet::new());
     }
-    let kept = file.meta(Meta::CursorTables)?;
-    Ok(kept
-        .and_then(|json| serde_json::from_str(&json).ok())
-        .unwrap_or_default())
+    file.meta_json(Meta::CursorTables)
+}
+
+/// The tables of the pull that goes on from the cursor, by the server's names; none where that is complete.
+pub(super) fn pulling(file: &mut File) -> Result<BTreeSet<String>, Error> {
+    file.meta_json(Meta::Pulling)
 }

@@ -22,6 +22,8 @@ pub(crate) enum Meta {
     Push,
     /// Where the next pull goes on.
     Cursor,
+    /// The tables of the pull of which that is a checkpoint, by the server's names; a JSON list. None where it is complete.
+    Pulling,
     /// The server's schema as it last told it, JSON.
     Schema,
     /// The server's clock less this one's, µs.
@@ -42,7 +44,7 @@ pub(crate) enum Meta {
     Asked,
     /// Whether something came of a row that is not there: the next pull starts over.
     LacksRows,
-    /// The tables that the cursor covers, a JSON list.
+    /// The tables of which the cursor's pulls have brought everything, by the server's names; a JSON list.
     CursorTables,
     /// The last number below 0 that a row was given for want of the server's.
     LocalId,
@@ -61,6 +63,7 @@ impl Meta {
             Meta::Remote => "remote",
             Meta::Push => "push",
             Meta::Cursor => "cursor",
+            Meta::Pulling => "pulling",
             Meta::Schema => "schema",
             Meta::OffsetUs => "offset_us",
             Meta::SchemaVersion => "schema_version",

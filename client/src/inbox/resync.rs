@@ -18,7 +18,9 @@ use crate::table::{RowId, RowRef};
 
 /// Lets the next pull start over, with all tables.
 pub(crate) fn begin(file: &mut File) -> Result<(), Error> {
-    file.set_meta(Meta::Cursor, None)?;
+    for what in [Meta::Cursor, Meta::Pulling, Meta::CursorTables] {
+        file.set_meta(what, None)?;
+    }
     file.execute("DELETE FROM colsync_seen", &[])?;
     let numbers = file.load("SELECT number FROM colsync_tables", &[])?;
     let numbers = numbers.iter().filter_map(|row| row.first().and_then(int));
@@ -37,10 +39,11 @@ pub(crate) fn in_another_history(file: &mut File) -> Result<bool, Error> {
     Ok(file.meta(Meta::LostHistory)?.is_some())
 }
 
-/// Lets the next pull, which brings all rows of these tables, be one that starts over with them.
+/// Lets the pull that begins now, which brings all rows of these tables, be one that starts over with them. What is noted
+/// of them came of an earlier one, and may have been deleted since.
 pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> {
     let mut under_way = under_way(file)?;
-    for number in numbers.iter().filter(|number| !under_way.contains(number)) {
+    for number in numbers {
         file.execute(
             "DELETE FROM colsync_seen WHERE table_number = :?",
             &[Stored::Int(*number)],
@@ -53,6 +56,15 @@ pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> 
 /// The tables with which the pull under way starts over, by their numbers.
 pub(crate) fn under_way(file: &mut File) -> Result<BTreeSet<i64>, Error> {
     file.meta_json(Meta::Resync)
+}
+
+/// Those of which it may have passed the place of a row that is made now: where it goes on from a checkpoint. Before one,
+/// all rows are still to come.
+pub(crate) fn passing(file: &mut File) -> Result<BTreeSet<i64>, Error> {
+    match file.meta(Meta::Pulling)? {
+        Some(_tables) => under_way(file),
+        None => Ok(BTreeSet::new()),
+    }
 }
 
 fn note(file: &mut File, numbers: &BTreeSet<i64>) -> Result<(), Error> {

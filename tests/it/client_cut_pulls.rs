@@ -1,0 +1,173 @@
+//! Pulls that are cut, and what happens before they go on.
+
+use colsync_client::Progress;
+use colsync_tests::tables::{LABELS, TODOS, TableDef, id};
+use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both};
+
+use crate::client_histories::insert;
+use crate::todo;
+
+on_both![
+    a_first_sync_that_is_cut_goes_on_where_it_was,
+    a_row_that_is_deleted_before_the_first_pull_does_not_stay,
+    nor_does_one_that_is_pushed_while_a_pull_is_still_to_begin,
+    a_row_that_is_made_behind_a_cut_pull_stays,
+    a_table_that_comes_later_keeps_what_came_before_the_cut,
+    what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay,
+];
+
+const ROWS: usize = 300;
+
+/// A server with so many rows in each of two tables, and answers of many pieces.
+fn full(backend: Backend) -> Server {
+    let server = Server::on(backend)
+        .table(TODOS)
+        .table(LABELS)
+        .section("[limits]\npage_rows = 10")
+        .start();
+    let maker = Device::new(&server).tracking(TODOS).tracking(LABELS);
+    let numbers = format!(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ROWS}) INSERT INTO"
+    );
+    maker.sql(&format!(
+        "{numbers} todos (id, title, done)
+         SELECT printf('018f0000-0000-7000-8000-%012d', i), 'row ' || i, 0 FROM n;
+         {numbers} labels (code, meaning) SELECT printf('%03d', i), 'label ' || i FROM n",
+    ));
+    maker.client().sync().unwrap();
+    server
+}
+
+/// Syncs until some of the table's rows have come, and no more.
+#[track_caller]
+fn sync_in_part(device: &Device, proxy: &Proxy, table: &str) {
+    let before = device.dump(table).len();
+    let mut rows = before;
+    while rows == before {
+        // The pull breaks off somewhere, and no other is let through once something has come.
+        proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+        let synced = device.client().sync_with(&|progress| {
+            if let Progress::Pulling { rows: 1.., .. } = progress {
+                proxy.plan(Plan::default().with(Fault::Refuse, 1000));
+            }
+        });
+        assert!(synced.is_err(), "{synced:?}");
+        rows = device.dump(table).len();
+    }
+    assert!(
+        rows < ROWS,
+        "{rows} of {table}: another seed of the proxy cuts earlier"
+    );
+    proxy.faults_off();
+}
+
+/// Syncs, and no pull gets through.
+#[track_caller]
+fn push_alone(device: &Device, proxy: &Proxy) {
+    proxy.plan(Plan::default().with(Fault::Truncate, 1000));
+    assert!(device.client().sync().is_err());
+    assert!(device.client().pending().unwrap().is_empty());
+    proxy.faults_off();
+}
+
+/// Once more than it needs.
+#[track_caller]
+fn equal_after_a_sync(device: &Device, server: &Server, tables: &[TableDef]) {
+    for _ in 0..2 {
+        device.client().sync().unwrap();
+        for table in tables {
+            device.assert_equals(&server.anonymous(), table.name);
+        }
+    }
+}
+
+fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
+    let server = full(backend);
+    let proxy = server.proxy(7);
+    proxy.plan(Plan::default().with(Fault::CutAnswer, 700));
+    let a = Device::behind(&proxy).tracking(TODOS);
+    let mut syncs = 0;
+    while a.client().sync().is_err() {
+        syncs += 1;
+        assert!(syncs < 200, "{} rows", a.dump("todos").len());
+    }
+    assert!(proxy.counts().total() > 0);
+    proxy.faults_off();
+    equal_after_a_sync(&a, &server, &[TODOS]);
+}
+
+fn a_row_that_is_deleted_before_the_first_pull_does_not_stay(backend: Backend) {
+    let server = Server::on(backend).table(TODOS).table(LABELS).start();
+    let proxy = server.proxy(1);
+    let late = Device::behind(&proxy);
+    let other = Device::new(&server);
+    for table in [TODOS, LABELS] {
+        for device in [&late, &other] {
+            device.sql(table.sqlite);
+            device.client().track(table.name).unwrap();
+        }
+        let make = match table.name {
+            "todos" => format!("INSERT INTO todos (id, title) VALUES ('{}', 'made')", id(1)),
+            _ => "INSERT INTO labels (code, meaning) VALUES ('a', 'made')".to_owned(),
+        };
+        late.sql(&make);
+        push_alone(&late, &proxy);
+        other.client().sync().unwrap();
+        other.sql(&format!("DELETE FROM {}", table.name));
+        other.client().sync().unwrap();
+        let report = late.client().sync().unwrap();
+        assert_eq!(report.removed, 1, "{}", table.name);
+        assert!(late.dump(table.name).is_empty());
+    }
+}
+
+/// The pull that starts over is noted before the second row is pushed, and has brought nothing yet.
+fn nor_does_one_that_is_pushed_while_a_pull_is_still_to_begin(backend: Backend) {
+    let server = Server::on(backend).table(TODOS).start();
+    let proxy = server.proxy(1);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    for number in [1, 2] {
+        insert(&late, number, "made");
+        push_alone(&late, &proxy);
+    }
+    for number in [1, 2] {
+        server.anonymous().delete(&todo(number)).expect(200);
+    }
+    let report = late.client().sync().unwrap();
+    assert_eq!(report.removed, 2);
+    equal_after_a_sync(&late, &server, &[TODOS]);
+}
+
+fn a_row_that_is_made_behind_a_cut_pull_stays(backend: Backend) {
+    let server = full(backend);
+    let proxy = server.proxy(5);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    // With a row of its own, the first pull starts over.
+    insert(&late, 0x400, "made before");
+    sync_in_part(&late, &proxy, "todos");
+    insert(&late, 0, "made behind it");
+    let report = late.client().sync().unwrap();
+    assert_eq!(report.removed, 0);
+    equal_after_a_sync(&late, &server, &[TODOS]);
+}
+
+fn a_table_that_comes_later_keeps_what_came_before_the_cut(backend: Backend) {
+    let server = full(backend);
+    let proxy = server.proxy(3);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    late.client().sync().unwrap();
+    let late = late.tracking(LABELS);
+    sync_in_part(&late, &proxy, "labels");
+    assert_eq!(late.client().sync().unwrap().removed, 0);
+    equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+}
+
+fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(backend: Backend) {
+    let server = full(backend);
+    let proxy = server.proxy(3);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    sync_in_part(&late, &proxy, "todos");
+    server.anonymous().delete(&todo(1)).expect(200);
+    let late = late.tracking(LABELS);
+    equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+}
