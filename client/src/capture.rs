@@ -21,10 +21,9 @@ use crate::table::LocalTable;
 
 use introspect::Shape;
 
-/// What no longer is in `colsync_tables` may still be in a push that has no answer: its number is not given
-/// to another table.
-const NEXT_NUMBER: &str = "
-    SELECT 1 + max(
+/// The last number among those of the tables, and of the push that has no answer.
+const LAST_NUMBER: &str = "
+    SELECT max(
         (SELECT coalesce(max(number), 0) FROM colsync_tables),
         (SELECT coalesce(max(table_number), 0) FROM colsync_sent))";
 
@@ -59,7 +58,7 @@ pub(crate) fn track(file: &mut File, table: &str) -> Result<Tracked, Error> {
                 existing: 0,
             });
         }
-        let number = file.int(NEXT_NUMBER, &[])?;
+        let number = next_number(file)?;
         let shape = introspect::shape(file, table, number)?;
         file.execute(
             REGISTER,
@@ -135,6 +134,15 @@ pub(crate) fn refresh(file: &mut File) -> Result<Vec<LocalTable>, Error> {
         Some(tables) => Ok(tables),
         None => file.write(repair::all),
     }
+}
+
+/// The number of a table that is new: none that another had, whose pushes and pulls may be under way.
+fn next_number(file: &mut File) -> Result<i64, Error> {
+    let known = file.int(LAST_NUMBER, &[])?;
+    let given = file.meta_int(Meta::TableNumber)?.unwrap_or(0);
+    let number = known.max(given) + 1;
+    file.set_meta(Meta::TableNumber, Some(&number.to_string()))?;
+    Ok(number)
 }
 
 /// Appends the lines of the rows that are there already.

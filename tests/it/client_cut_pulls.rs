@@ -14,6 +14,7 @@ on_both![
     a_row_that_is_made_behind_a_cut_pull_stays,
     a_table_that_comes_later_keeps_what_came_before_the_cut,
     what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay,
+    a_table_that_is_left_and_taken_again_while_its_pull_is_cut_comes_whole,
 ];
 
 const ROWS: usize = 300;
@@ -131,7 +132,7 @@ fn nor_does_one_that_is_pushed_while_a_pull_is_still_to_begin(backend: Backend) 
         push_alone(&late, &proxy);
     }
     for number in [1, 2] {
-        server.anonymous().delete(&todo(number)).expect(200);
+        let _ = server.anonymous().delete(&todo(number)).expect(200);
     }
     let report = late.client().sync().unwrap();
     assert_eq!(report.removed, 2);
@@ -167,7 +168,20 @@ fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(back
     let proxy = server.proxy(3);
     let late = Device::behind(&proxy).tracking(TODOS);
     sync_in_part(&late, &proxy, "todos");
-    server.anonymous().delete(&todo(1)).expect(200);
+    let _ = server.anonymous().delete(&todo(1)).expect(200);
     let late = late.tracking(LABELS);
     equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+}
+
+/// It is another table to the pull that goes on, of which that keeps what it has not brought.
+fn a_table_that_is_left_and_taken_again_while_its_pull_is_cut_comes_whole(backend: Backend) {
+    let server = full(backend);
+    let proxy = server.proxy(5);
+    let late = Device::behind(&proxy).tracking(LABELS);
+    late.sql("INSERT INTO labels (code, meaning) VALUES ('a', 'made here')");
+    sync_in_part(&late, &proxy, "labels");
+    late.client().untrack("labels", false).unwrap();
+    late.sql("DELETE FROM labels");
+    late.client().track("labels").unwrap();
+    equal_after_a_sync(&late, &server, &[LABELS]);
 }

@@ -46,6 +46,8 @@ pub(crate) enum Meta {
     LacksRows,
     /// The tables of which the cursor's pulls have brought everything, by the server's names; a JSON list.
     CursorTables,
+    /// The last number that a table was given.
+    TableNumber,
     /// The last number below 0 that a row was given for want of the server's.
     LocalId,
     /// The first of the pushes that the server has lost and is to be sent again.
@@ -75,6 +77,7 @@ impl Meta {
             Meta::Asked => "asked",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
+            Meta::TableNumber => "table_number",
             Meta::LocalId => "local_id",
             Meta::Replay => "replay",
             Meta::LastError => "last_error",

@@ -99,6 +99,32 @@ impl Device {
         self.file.grow()
     }
 
+    /// The app syncs a table from now on, of which it has no rows; if it does already, no more, and it forgets the rows.
+    /// Whether it did so: it does not leave what it has not pushed.
+    pub(super) fn take_or_leave(&mut self, table: Table) -> Result<bool, String> {
+        let (client, name) = (self.client(), table.name());
+        if !self.file.tracks(table) {
+            client.track(name).map_err(|why| why.to_string())?;
+            return Ok(true);
+        }
+        match client.untrack(name, false) {
+            Err(colsync_client::Error::Unpushed { .. }) => return Ok(false),
+            done => done.map_err(|why| format!("untrack {name}: {why}"))?,
+        }
+        self.file.execute(&format!("DELETE FROM {name}"))?;
+        Ok(true)
+    }
+
+    /// The app is to sync all tables.
+    pub(super) fn take_all(&mut self) -> Result<(), String> {
+        for table in Table::ALL {
+            if !self.file.tracks(table) {
+                self.take_or_leave(table)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The true time is `now`.
     pub(super) fn set_clock(&self, now: i64) {
         self.clock.store(now + self.ahead, Ordering::SeqCst);
@@ -131,7 +157,7 @@ impl Device {
         mask: u8,
     ) -> Result<(), String> {
         let id = table.id(row);
-        if self.file.has(table, &id) {
+        if self.file.has(table, &id) || !self.file.tracks(table) {
             return Ok(());
         }
         let values = self.new_values(table, mask, &Columns::new());
@@ -225,7 +251,10 @@ impl Device {
             .client()
             .dead_letters()
             .map_err(|why| why.to_string())?;
-        letters.retain(|letter| Table::of_name(&letter.table).is_some());
+        letters.retain(|letter| {
+            let table = Table::of_name(&letter.table);
+            table.is_some_and(|table| self.file.tracks(table))
+        });
         let Some(at) = usize::from(which).checked_rem(letters.len()) else {
             return Ok(false);
         };

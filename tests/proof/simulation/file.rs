@@ -131,6 +131,12 @@ impl File {
         was_young
     }
 
+    /// Whether the app syncs a table.
+    pub(super) fn tracks(&mut self, table: Table) -> bool {
+        let sql = "SELECT name FROM colsync_tables WHERE name = :?";
+        !self.texts(sql, &[table.name()]).is_empty()
+    }
+
     /// The columns of a table, as a query names them after others; NULL for those that it lacks.
     pub(super) fn columns(&mut self, table: Table) -> String {
         let is_young = self.is_young();

@@ -45,6 +45,8 @@ pub(super) struct Perils {
     pub(super) grouped: bool,
     /// Tables lack columns, which the server and each app add some time.
     pub(super) grows: bool,
+    /// Apps begin without the tasks, take them some time, and leave them again.
+    pub(super) tracks: bool,
 }
 
 impl Perils {
@@ -159,6 +161,8 @@ pub(super) enum Step {
     Housekeeping,
     /// The tables of a client, or of the server, get the columns that they lack.
     Grow { device: Option<usize> },
+    /// An app takes the tasks, or leaves them if it has them and nothing of them waits.
+    Track { device: usize },
 }
 
 /// What a program names as the version that it saw: none, or the one so many before the one that the row has.

@@ -171,6 +171,7 @@ const FAULTS: &[&str] = &[
     "key changed",
     "column added",
     "column added there",
+    "table taken or left",
     "unique value written",
 ];
 

@@ -22,7 +22,7 @@ use super::crash::{self, Death};
 use super::device::Device;
 use super::journal::Journal;
 use super::kin::Meant;
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Step, Table};
 use super::reference::DIRECT;
 use super::server::{Sent, Server};
 use super::tables::adopted;
@@ -103,6 +103,11 @@ impl World {
             world.journal.count(&id, stock.unwrap_or(0));
         }
         world.set_clocks();
+        if plan.perils.tracks {
+            for device in &mut world.devices {
+                device.take_or_leave(Table::Tasks).unwrap();
+            }
+        }
         world
     }
 
@@ -266,6 +271,11 @@ impl World {
             Step::Grow {
                 device: Some(device),
             } => self.grow(*device),
+            Step::Track { device } => {
+                if self.devices[*device].take_or_leave(Table::Tasks)? {
+                    self.count("table taken or left");
+                }
+            }
             Step::Housekeeping => {
                 self.server.keep_house();
                 self.count("house kept");

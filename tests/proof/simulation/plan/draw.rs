@@ -26,9 +26,11 @@ impl Plan {
             hard_deletes: random.u8(..3) == 0,
             grouped: random.bool(),
             grows: false,
+            tracks: false,
         };
         let perils = Perils {
             grows: !perils.kin && random.u8(..3) == 0,
+            tracks: random.u8(..4) == 0,
             ..perils
         };
         let devices = random.usize(2..=4);
@@ -92,6 +94,8 @@ impl Draw {
             0..1 if self.perils.grows && may_sync => Step::Grow {
                 device: (self.random.u8(..3) > 0).then_some(device),
             },
+            // What the app does with its tables waits for the end of a sync.
+            1..2 if self.perils.tracks && may_sync => Step::Track { device },
             0..3 => Step::Wait(self.wait()),
             3..6 => Step::Decide {
                 which: place,

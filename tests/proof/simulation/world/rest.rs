@@ -23,6 +23,9 @@ impl World {
         crash::in_server(None);
         self.grow_there();
         (0..self.devices.len()).for_each(|device| self.grow(device));
+        for device in &mut self.devices {
+            device.take_all()?;
+        }
         while !self.late.is_empty() {
             self.deliver_late(0)?;
         }
