@@ -2,7 +2,7 @@
 
 use colsync_client::Progress;
 use colsync_tests::tables::{LABELS, TODOS, TableDef, id};
-use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both, row_path};
 
 use crate::client_histories::insert;
 use crate::todo;
@@ -165,12 +165,19 @@ fn a_table_that_comes_later_keeps_what_came_before_the_cut(backend: Backend) {
 
 fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(backend: Backend) {
     let server = full(backend);
-    let proxy = server.proxy(3);
-    let late = Device::behind(&proxy).tracking(TODOS);
-    sync_in_part(&late, &proxy, "todos");
-    let _ = server.anonymous().delete(&todo(1)).expect(200);
-    let late = late.tracking(LABELS);
-    equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+    for starts_over in [false, true] {
+        let proxy = server.proxy(5);
+        let late = Device::behind(&proxy).tracking(TODOS);
+        if starts_over {
+            insert(&late, 0x400, "made before");
+        }
+        sync_in_part(&late, &proxy, "todos");
+        let first = late.value("SELECT min(id) FROM todos").unwrap();
+        let path = row_path("todos", &first);
+        let _ = server.anonymous().delete(&path).expect(200);
+        let late = late.tracking(LABELS);
+        equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+    }
 }
 
 /// It is another table to the pull that goes on, of which that keeps what it has not brought.

@@ -1,6 +1,6 @@
 //! Files and servers that go back in time: copies and restored backups.
 
-use colsync_tests::tables::{LABELS, TODOS, id};
+use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 use serde_json::{Value as Json, json};
 
