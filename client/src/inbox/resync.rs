@@ -40,7 +40,7 @@ pub(crate) fn in_another_history(file: &mut File) -> Result<bool, Error> {
 }
 
 /// Lets the pull that begins now, which brings all rows of these tables, be one that starts over with them. What is noted
-/// of them came of an earlier one, and may have been deleted since.
+/// of them came with an earlier one, or was pushed before this one, and may have been deleted since.
 pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> {
     let mut under_way = under_way(file)?;
     for number in numbers {
@@ -56,15 +56,6 @@ pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> 
 /// The tables with which the pull under way starts over, by their numbers.
 pub(crate) fn under_way(file: &mut File) -> Result<BTreeSet<i64>, Error> {
     file.meta_json(Meta::Resync)
-}
-
-/// Those of which it may have passed the place of a row that is made now: where it goes on from a checkpoint. Before one,
-/// all rows are still to come.
-pub(crate) fn passing(file: &mut File) -> Result<BTreeSet<i64>, Error> {
-    match file.meta(Meta::Pulling)? {
-        Some(_tables) => under_way(file),
-        None => Ok(BTreeSet::new()),
-    }
 }
 
 fn note(file: &mut File, numbers: &BTreeSet<i64>) -> Result<(), Error> {

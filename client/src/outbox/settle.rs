@@ -79,7 +79,7 @@ pub(crate) fn settle(
         }
         let rows: Vec<RowRef> = sent.iter().map(|(row, _)| row.clone()).collect();
         let histories = history::of(file, &rows)?;
-        let passing = resync::passing(file)?;
+        let starting_over = resync::under_way(file)?;
         let mut settled = Settled::default();
         step::reach("settle.begun");
         write::without_echo(file, tables, |file| {
@@ -107,7 +107,7 @@ pub(crate) fn settle(
                     }
                     let mut one = One {
                         batch: &batch,
-                        passing: &passing,
+                        starting_over: &starting_over,
                         missing,
                         file: &mut *file,
                         paired,
@@ -152,8 +152,8 @@ pub(crate) fn settle(
 struct One<'a> {
     file: &'a mut File,
     batch: &'a keys::Batch<'a>,
-    /// Tables of which a pull from the beginning goes on from a checkpoint, by their numbers.
-    passing: &'a BTreeSet<i64>,
+    /// Tables of which a pull from the beginning is under way, by their numbers.
+    starting_over: &'a BTreeSet<i64>,
     missing: keys::Missing,
     paired: &'a Paired,
     row: RowRef,
@@ -208,8 +208,8 @@ impl One<'_> {
             self.cannot_wait()?;
         }
         self.forget_settled_lines(leaves)?;
-        if !receipt.deleted && self.passing.contains(&self.row.table) {
-            // Its place may have been passed, and a server does not echo what it was sent.
+        if !receipt.deleted && self.starting_over.contains(&self.row.table) {
+            // That may have passed its place, and a server does not echo what it was sent.
             resync::seen(self.file, &self.row)?;
         }
         if self.went_on {
