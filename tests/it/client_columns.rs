@@ -2,7 +2,7 @@
 
 use colsync_client::Mode;
 use colsync_tests::tables::{TODOS, id};
-use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both};
 use serde_json::json;
 
 use crate::client_modes::{MODES, sync};
@@ -16,6 +16,9 @@ on_both![
     what_waited_in_a_row_that_is_refused_is_in_its_dead_letter,
     what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused,
     what_a_frozen_push_left_out_waits_although_the_server_has_it_since,
+    what_a_frozen_push_left_out_is_not_what_others_have_written_there,
+    nor_is_it_what_the_server_gives_a_new_row,
+    what_a_refused_push_left_out_waits_on,
     a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it,
     an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen,
     a_whole_row_leaves_out_what_has_not_come_down,
@@ -165,6 +168,78 @@ fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: B
         (&row["title"], &row["colour"]),
         (&json!("new"), &json!("red"))
     );
+}
+
+/// A device that has frozen a push without the colours that it wrote, as the server lacked them; it has them by the time
+/// that the push comes, and may have more since then.
+fn frozen_without_its_colour(server: &mut Server, writes: &str, column: &str) -> (Proxy, Device) {
+    let proxy = server.proxy(1);
+    let a = Device::behind(&proxy).tracking(TODOS);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.client().sync().unwrap();
+    a.sql(writes);
+    proxy.plan(Plan::default().with(Fault::Refuse, 1000));
+    let _ = a.client().sync().unwrap_err();
+    proxy.faults_off();
+    server.sql(&format!("ALTER TABLE todos ADD COLUMN {column}"));
+    server.restart();
+    // The server is asked about this one, before the push is sent once more.
+    a.sql("ALTER TABLE todos ADD COLUMN size TEXT");
+    (proxy, a)
+}
+
+fn what_a_frozen_push_left_out_is_not_what_others_have_written_there(backend: Backend) {
+    let mut server = one_todo(backend);
+    let write = "UPDATE todos SET colour = 'red', title = 'new'";
+    let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
+    let _ = server
+        .client("ben")
+        .patch(&todo(1), &json!({ "colour": "blue" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    a.assert_equals(&server.anonymous(), "todos");
+    the_colours_met(&server);
+}
+
+#[track_caller]
+fn the_colours_met(server: &Server) {
+    let entries = ledger(server, "column=colour");
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    let values = ["kept", "lost"].map(|side| entries[0][side]["value"].clone());
+    assert!(
+        values.contains(&json!("red")) && values.contains(&json!("blue")),
+        "{entries:?}"
+    );
+}
+
+fn nor_is_it_what_the_server_gives_a_new_row(backend: Backend) {
+    let mut server = todos(backend);
+    let id = id(1);
+    let write =
+        format!("INSERT INTO todos (id, title, done, colour) VALUES ('{id}', 'new', 0, 'red')");
+    let (_proxy, a) = frozen_without_its_colour(&mut server, &write, "colour TEXT DEFAULT 'blue'");
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(server.anonymous().row("todos", &id)["colour"], "red");
+    a.assert_equals(&server.anonymous(), "todos");
+}
+
+fn what_a_refused_push_left_out_waits_on(backend: Backend) {
+    let mut server = one_todo(backend);
+    let write = "UPDATE todos SET colour = 'red', priority = 'many'";
+    let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
+    let _ = server
+        .client("ben")
+        .patch(&todo(1), &json!({ "colour": "blue" }))
+        .expect(200);
+    a.client().sync().unwrap();
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].edit["columns"]["priority"]["value"], "many");
+    a.assert_equals(&server.anonymous(), "todos");
+    the_colours_met(&server);
 }
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {

@@ -56,6 +56,16 @@ impl Held {
         self.columns.clear();
     }
 
+    /// What is kept of columns that `these` says, which is kept apart from now on.
+    pub(crate) fn split_off(&mut self, these: impl Fn(&str) -> bool) -> Held {
+        let columns = std::mem::take(&mut self.columns).into_iter();
+        let bases = std::mem::take(&mut self.bases).into_iter();
+        let mut apart = Held::default();
+        (apart.columns, self.columns) = columns.partition(|(name, _)| these(name));
+        (apart.bases, self.bases) = bases.partition(|(name, _)| these(name));
+        apart
+    }
+
     /// Whether there is nothing to keep.
     pub(crate) fn is_empty(&self) -> bool {
         *self == Held::default()

@@ -207,20 +207,20 @@ impl One<'_> {
         if leaves {
             self.cannot_wait()?;
         }
-        self.forget_settled_lines(leaves)?;
+        let waiting = self.forget_settled_lines(leaves)?;
         if !receipt.deleted && self.starting_over.contains(&self.row.table) {
             // That may have passed its place, and a server does not echo what it was sent.
             resync::seen(self.file, &self.row)?;
         }
-        if self.went_on {
-            self.accepted_meanwhile(receipt)?;
+        if self.went_on || !waiting.is_empty() {
+            self.accepted_meanwhile(receipt, &waiting)?;
         } else {
             self.accepted_alone(receipt)?;
         }
         self.follow(receipt)
     }
 
-    /// The app has not edited the row since the push was frozen.
+    /// The app has not edited the row since the push was frozen, and the push told of all that it had edited.
     fn accepted_alone(&mut self, receipt: &Receipt) -> Result<(), Error> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {
@@ -282,8 +282,15 @@ impl One<'_> {
         }
     }
 
-    /// The version that the column `name` was edited from; of one that was not edited, `before`.
+    /// The version that the column `name` was edited from; of one that was not edited, `before`, and of one that has not
+    /// come down yet, none.
     fn base_of(&self, name: &str, before: i64) -> i64 {
+        let at = self.paired.position(name);
+        let column = at.and_then(|at| self.paired.column(at));
+        let before = match column {
+            Some(column) if column.fresh => before.min(0),
+            Some(_) | None => before,
+        };
         let sent = self.edit.columns.get(name);
         sent.and_then(|sent| sent.base_version).unwrap_or(before)
     }
@@ -297,10 +304,11 @@ impl One<'_> {
         }
     }
 
-    /// The app has edited the row since the push was frozen. Columns that it has not touched take what the
-    /// server has; the others stay as they are, and wait for their own push.
-    fn accepted_meanwhile(&mut self, receipt: &Receipt) -> Result<(), Error> {
-        let later = self.later();
+    /// The app has edited the row since the push was frozen, or has edited columns, the `waiting`, that could not be told.
+    /// Columns that it has not touched take what the server has; the others stay as they are, and wait for their own push.
+    fn accepted_meanwhile(&mut self, receipt: &Receipt, waiting: &[String]) -> Result<(), Error> {
+        let mut later = self.later();
+        later.add(waiting);
         let here = row_now(self.file, &self.paired.local, &self.row)?.is_some();
         let results = results(receipt);
         let mut held = held::of(self.file, &self.row)?;
@@ -355,13 +363,13 @@ impl One<'_> {
     }
 
     /// Removes the lines that the edit covers. Those of columns that the server lacks stay, but where the row `leaves` the
-    /// file, or all of it is sent again.
-    fn forget_settled_lines(&mut self, leaves: bool) -> Result<(), Error> {
+    /// file; the names of these columns.
+    fn forget_settled_lines(&mut self, leaves: bool) -> Result<Vec<String>, Error> {
         let is_edit = matches!(self.edit.op, Op::Update | Op::Replace) && !self.makes();
-        let stay = if is_edit && !leaves {
-            self.lines_that_stay()?
+        let (stay, waiting) = if is_edit && !leaves {
+            self.lines_that_stay()?.into_iter().unzip()
         } else {
-            Vec::new()
+            (Vec::new(), Vec::new())
         };
         let seqs = self
             .history
@@ -372,9 +380,9 @@ impl One<'_> {
             .collect();
         history::forget(self.file, seqs)?;
         if self.makes() && !leaves {
-            self.keep_what_the_server_lacks()?;
+            return self.keep_what_the_server_lacks();
         }
-        Ok(())
+        Ok(waiting)
     }
 
     /// What the app has written since the push.
@@ -383,9 +391,7 @@ impl One<'_> {
         let mut later = Later::default();
         for (_, column) in lines.filter(|(seq, _)| *seq > self.upto) {
             match column {
-                Some(name) => {
-                    later.columns.insert(name.to_ascii_lowercase());
-                }
+                Some(name) => later.add(std::slice::from_ref(name)),
                 // The row was made or deleted.
                 None => later.all = true,
             }
@@ -461,6 +467,11 @@ struct Later {
 }
 
 impl Later {
+    fn add(&mut self, names: &[String]) {
+        let names = names.iter().map(|name| name.to_ascii_lowercase());
+        self.columns.extend(names);
+    }
+
     fn has(&self, paired: &Paired, position: usize) -> bool {
         let has = |name: &str| self.columns.contains(&name.to_ascii_lowercase());
         self.all || paired.touches(position, has)

@@ -13,8 +13,8 @@ use crate::outbox::letters;
 
 impl One<'_> {
     /// The lines that stay of those that the edit covers: one for each column that was not sent, which tells all that was
-    /// done to it. Whatever they were part of, a replaced row it may be, is told.
-    pub(super) fn lines_that_stay(&mut self) -> Result<Vec<i64>, Error> {
+    /// done to it, with the column's name. Whatever they were part of, a replaced row it may be, is told.
+    pub(super) fn lines_that_stay(&mut self) -> Result<Vec<(i64, String)>, Error> {
         let mut last: BTreeMap<String, i64> = BTreeMap::new();
         for (seq, column) in self
             .history
@@ -48,7 +48,7 @@ impl One<'_> {
                     "UPDATE colsync_log SET op = 0, old = :?, new = :? WHERE seq = :?",
                     &[original, value, Stored::Int(seq)],
                 )?;
-                stay.push(seq);
+                stay.push((seq, name));
             }
         }
         Ok(stay)
@@ -85,16 +85,27 @@ impl One<'_> {
         })
     }
 
-    /// The server made the row without the columns it did not have: their values wait as edits of it.
-    pub(super) fn keep_what_the_server_lacks(&mut self) -> Result<(), Error> {
+    /// The server made the row without the columns it did not have: their values wait as edits of it. The columns' names.
+    pub(super) fn keep_what_the_server_lacks(&mut self) -> Result<Vec<String>, Error> {
+        let mut waiting = Vec::new();
         for (at, value) in self.values_not_sent()? {
             let column = self.paired.local.columns.get(at);
             if let Some(column) = column.filter(|_| value != Stored::Null) {
                 let at_ms = self.history.at_ms;
                 history::append(self.file, &self.row, &column.name, &value, at_ms)?;
+                waiting.push(column.name.clone());
             }
         }
-        Ok(())
+        Ok(waiting)
+    }
+
+    /// Columns by the server's names, where it has them.
+    pub(super) fn waiting_there(&self, names: &[String]) -> Vec<String> {
+        let columns = names.iter().filter_map(|name| {
+            let at = self.paired.local.position(name)?;
+            Some(self.paired.column(at)?.name.clone())
+        });
+        columns.collect()
     }
 
     /// What the app wrote to such columns of the row, by the server's names where it has them.

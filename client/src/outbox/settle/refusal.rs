@@ -80,11 +80,15 @@ impl One<'_> {
         }
         edit.columns.extend(unsent);
         letters::add(self.file, &edit, receipt, self.now)?;
-        self.forget_settled_lines(leaves)?;
-        let held = held::of(self.file, &self.row)?;
+        let waiting = self.forget_settled_lines(leaves)?;
+        let waiting = self.waiting_there(&waiting);
+        let is_waiting = |name: &str| waiting.iter().any(|one| one == name);
+        let mut held = held::of(self.file, &self.row)?;
+        let apart = held.split_off(is_waiting);
         let mut columns = held.columns.clone();
         if !self.makes() {
             columns = self.originals();
+            columns.retain(|name, _| !is_waiting(name));
             columns.extend(held.columns.clone());
         }
         let back = Held {
@@ -94,7 +98,14 @@ impl One<'_> {
             version: held.version,
             ..Held::default()
         };
-        apply::put_or_hold(self.file, self.paired, &self.row, &back)
+        apply::put_or_hold(self.file, self.paired, &self.row, &back)?;
+        if apart.is_empty() {
+            return Ok(());
+        }
+        let mut held = held::of(self.file, &self.row)?;
+        held.columns.extend(apart.columns);
+        held.bases.extend(apart.bases);
+        held::amend(self.file, &self.row, &held)
     }
 
     fn again(&mut self) {
