@@ -2,13 +2,13 @@
 
 use colsync_client::Error;
 use colsync_tests::edits::update;
-use colsync_tests::tables::id;
+use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, ago, on_both};
 use serde_json::json;
 
 use crate::client_histories::{converge, insert, the_ledger_has_both};
 use crate::client_sync::{device, pulling, sync_while};
-use crate::{make_todo, one_todo, todos};
+use crate::{make_todo, one_todo, todo, todos};
 
 on_both![
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
@@ -17,6 +17,8 @@ on_both![
     nor_is_one_of_which_the_row_holds_a_part,
     what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only,
     what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor,
+    a_table_that_is_made_anew_is_of_another_history,
+    so_is_one_that_has_lost_its_versions,
 ];
 
 fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
@@ -160,4 +162,76 @@ fn what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_succe
     server.client("ben").create_ago(60, "todos", &row);
     converge(&server, &[&a]);
     the_ledger_has_both(&server, "of the new history", "of a");
+}
+
+/// A server on which row 1 has seen three versions, and a device that knows the last one and edits it while it is away.
+fn away(backend: Backend) -> (Server, Device) {
+    let server = one_todo(backend);
+    make_todo(&server, 2);
+    let a = device(&server);
+    for title in ["second", "third"] {
+        a.sql(&format!(
+            "UPDATE todos SET title = '{title}' WHERE id = '{}'",
+            id(1)
+        ));
+        a.client().sync().unwrap();
+    }
+    a.sql(&format!(
+        "UPDATE todos SET title = 'of a' WHERE id = '{}'",
+        id(1)
+    ));
+    (server, a)
+}
+
+/// The row's versions began again, and the device knows of a later one than that at which someone else wrote the title.
+#[track_caller]
+fn nothing_is_taken_for_seen(server: &Server, a: &Device) {
+    let ben = server.client("ben");
+    for change in [
+        json!({ "title": "of ben" }),
+        json!({ "note": "new" }),
+        json!({ "done": true }),
+    ] {
+        let _ = ben.patch(&todo(1), &change).expect(200);
+    }
+    converge(server, &[a]);
+    the_ledger_has_both(server, "of ben", "of a");
+}
+
+fn a_table_that_is_made_anew_is_of_another_history(backend: Backend) {
+    let (mut server, a) = away(backend);
+    server.terminate();
+    server.sql("DROP TABLE todos");
+    server.sql(TODOS.sql(backend));
+    server.sql(&format!(
+        "INSERT INTO todos (id, title, done) VALUES ('{}', 'anew', false)",
+        id(1)
+    ));
+    server.adopt();
+    server.resume();
+    nothing_is_taken_for_seen(&server, &a);
+    assert_eq!(a.dump("todos").len(), 1);
+}
+
+/// An operator put the table back from a dump that another program wrote, with some of colsync's columns.
+fn so_is_one_that_has_lost_its_versions(backend: Backend) {
+    let (mut server, a) = away(backend);
+    server.terminate();
+    let cascade = match backend {
+        Backend::Sqlite => {
+            let sql =
+                "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'todos'";
+            for name in server.column(sql).into_iter().flatten() {
+                server.sql(&format!("DROP TRIGGER {name}"));
+            }
+            ""
+        }
+        Backend::Postgres => "CASCADE",
+    };
+    for name in ["sync_version", "sync_stamps"] {
+        server.sql(&format!("ALTER TABLE todos DROP COLUMN {name} {cascade}"));
+    }
+    server.adopt();
+    server.resume();
+    nothing_is_taken_for_seen(&server, &a);
 }

@@ -109,6 +109,13 @@ pub(super) fn missing_metadata(found: &Introspected) -> Vec<&'static str> {
         .collect()
 }
 
+/// What is to be done where a table that was adopted before lacks colsync's columns: it was dropped and made anew, or has
+/// lost them. Its rows' versions begin again, and what clients know of the ones before is of another history, as it is
+/// after a restore: all cursors expire.
+pub(super) fn forgotten_history(is_registered: bool, missing: &[&str]) -> Option<String> {
+    (is_registered && !missing.is_empty()).then(|| "DELETE FROM colsync_anchors;".to_owned())
+}
+
 /// Whether the name is that of one of colsync's own tables, or of diesel's.
 pub(super) fn is_internal(table: &str) -> bool {
     let name = table.to_ascii_lowercase();

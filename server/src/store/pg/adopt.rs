@@ -11,7 +11,9 @@ use diesel::{Connection as _, PgConnection, QueryResult, RunQueryDsl};
 use super::introspect;
 use super::rows::POSITION;
 use crate::edges;
-use crate::store::adopt::{AdoptError, HAS_MOVED, Problem, Refusal, missing_metadata, problems};
+use crate::store::adopt::{
+    AdoptError, HAS_MOVED, Problem, Refusal, forgotten_history, missing_metadata, problems,
+};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::{literal, quote};
@@ -85,18 +87,16 @@ fn statements_for(
     let missing = missing_metadata(found);
     let is_new = missing.len() == METADATA.len();
     if !missing.is_empty() {
-        // Whoever has the rows of a table that has only lost its columns has to look at them again.
-        let position = if is_new { "0" } else { POSITION };
-        statements.push(add_columns(table, &missing, position, now));
-        if missing.contains(&"sync_txid") || missing.contains(&"sync_server_last_updated") {
+        statements.push(add_columns(table, &missing, now));
+        if missing.contains(&"sync_server_last_updated") {
             // Adopted rows keep what they were given above; new ones are no part of that moment.
             statements.push(format!(
-                "ALTER TABLE {} ALTER COLUMN sync_txid SET DEFAULT 0, \
-                 ALTER COLUMN sync_server_last_updated SET DEFAULT now();",
+                "ALTER TABLE {} ALTER COLUMN sync_server_last_updated SET DEFAULT now();",
                 quote(table)
             ));
         }
     }
+    statements.extend(forgotten_history(is_registered, &missing));
     let keys: Vec<&str> = found
         .key_columns()
         .iter()
@@ -129,9 +129,8 @@ fn statements_for(
     Ok(statements)
 }
 
-/// One ALTER TABLE for all. `position` is computed beforehand, as a default that PostgreSQL would compute for each
-/// row would rewrite them all.
-fn add_columns(table: &str, missing: &[&'static str], position: &str, now: Time) -> String {
+/// One ALTER TABLE for all.
+fn add_columns(table: &str, missing: &[&'static str], now: Time) -> String {
     let client = ClientId::DIRECT_SQL;
     let columns: Vec<String> = missing
         .iter()
@@ -145,27 +144,12 @@ fn add_columns(table: &str, missing: &[&'static str], position: &str, now: Time)
                 "sync_client_last_updated" => format!("timestamptz DEFAULT '{now}'"),
                 "sync_client_id" => format!("uuid NOT NULL DEFAULT '{client}'"),
                 "sync_stamps" => "jsonb".to_owned(),
-                _ => "bigint NOT NULL DEFAULT %1$s".to_owned(),
+                _ => "bigint NOT NULL DEFAULT 0".to_owned(),
             };
             format!("ADD COLUMN {name} {definition}")
         })
         .collect();
-    // The name comes as an argument, since a percent sign in it would be one of format's.
-    let alter = format!("ALTER TABLE %2$I {}", columns.join(", "));
-    dollar_quoted(&format!(
-        "BEGIN\n    EXECUTE format({}, {position}, {});\nEND",
-        literal(&alter),
-        literal(table)
-    ))
-}
-
-/// A DO block around `body`, in dollar quotes that do not occur in it.
-fn dollar_quoted(body: &str) -> String {
-    let mut tag = String::from("$colsync$");
-    while body.contains(&tag) {
-        tag.insert(1, '_');
-    }
-    format!("DO {tag}\n{body}\n{tag};")
+    format!("ALTER TABLE {} {};", quote(table), columns.join(", "))
 }
 
 /// The feed's index, unless there is one with its columns; one made by an earlier version has all rows in it.
@@ -342,10 +326,5 @@ mod tests {
         );
         assert!(a.len() <= NAME_BYTES && b.len() <= NAME_BYTES);
         assert_ne!(a, b);
-    }
-
-    #[test]
-    fn a_table_name_cannot_end_the_dollar_quotes() {
-        assert!(dollar_quoted("$colsync$").starts_with("DO $_colsync$\n"));
     }
 }

@@ -14,7 +14,9 @@ use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use super::introspect;
 use crate::edges;
-use crate::store::adopt::{AdoptError, HAS_MOVED, Problem, Refusal, missing_metadata, problems};
+use crate::store::adopt::{
+    AdoptError, HAS_MOVED, Problem, Refusal, forgotten_history, missing_metadata, problems,
+};
 use crate::store::introspected::{Introspected, METADATA};
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 use colsync_shared::sql::{literal, quote};
@@ -90,26 +92,14 @@ fn statements_for(
     let mut statements = Vec::new();
     let missing = missing_metadata(found);
     let is_new = missing.len() == METADATA.len();
-    // Whoever has the rows of a table that has only lost its columns has to look at them again.
-    let txid = if is_new {
-        0
-    } else {
-        feed_position(conn)?.saturating_add(1)
-    };
     for name in &missing {
         statements.push(format!(
             "ALTER TABLE {} ADD COLUMN {};",
             quote(table),
-            column(name, txid, now)
+            column(name, now)
         ));
     }
-    if txid > 0 && missing.contains(&"sync_txid") {
-        // SQLite cannot change a default, so rows inserted later begin with the same position. The feed
-        // moves past it, so that no write transaction ever has it.
-        statements.push(format!(
-            "UPDATE colsync_feed SET txid = max(txid, {txid}) + 1;"
-        ));
-    }
+    statements.extend(forgotten_history(is_registered, &missing));
     statements.extend(index(conn, table, found)?);
     let uniques = introspect::uniques(conn, table)?;
     let expected = triggers::all(table, found, &uniques);
@@ -134,15 +124,7 @@ fn statements_for(
     Ok(statements)
 }
 
-fn feed_position(conn: &mut SqliteConnection) -> QueryResult<i64> {
-    let rows: Vec<DynRow> =
-        Statement::new("SELECT txid FROM colsync_feed", Vec::new()).load(conn)?;
-    rows.first()
-        .and_then(|row| row.0.first()?.int())
-        .ok_or(diesel::result::Error::NotFound)
-}
-
-fn column(name: &str, txid: i64, now: Time) -> String {
+fn column(name: &str, now: Time) -> String {
     let now = now.micros();
     let definition = match name {
         "sync_version" => "INTEGER NOT NULL DEFAULT 1".to_owned(),
@@ -156,7 +138,7 @@ fn column(name: &str, txid: i64, now: Time) -> String {
             )
         }
         "sync_stamps" => "TEXT".to_owned(),
-        _ => format!("INTEGER NOT NULL DEFAULT {txid}"),
+        _ => "INTEGER NOT NULL DEFAULT 0".to_owned(),
     };
     format!("{name} {definition}")
 }
