@@ -195,7 +195,7 @@ fn an_adopted_row_that_is_written_back_as_it_was_loses_no_change(backend: Backen
 
 fn a_table_adopted_again_is_another_history(backend: Backend) {
     let mut server = adopted(backend, 3);
-    let mut reader = reader(&server);
+    let reader = reader(&server);
     server.terminate();
     server.sql("DROP TABLE todos");
     server.sql(TODOS.sql(backend));

@@ -2,9 +2,11 @@
 
 use colsync_client::Error;
 use colsync_tests::edits::update;
+use colsync_tests::process::said;
 use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, ago, on_both};
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::client_histories::{converge, insert, the_ledger_has_both};
 use crate::client_sync::{device, pulling, sync_while};
@@ -234,4 +236,39 @@ fn so_is_one_that_has_lost_its_versions(backend: Backend) {
     server.adopt();
     server.resume();
     nothing_is_taken_for_seen(&server, &a);
+}
+
+/// Its triggers, index and identity are as they were; only PostgreSQL can tell that it is another. An SQLite database is
+/// put back whole.
+#[test]
+fn so_is_one_that_was_put_back_from_a_dump_of_its_own() {
+    let mut server = one_todo(Backend::Postgres);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("dump");
+    let mut dump = server.cluster().program("pg_dump");
+    dump.args(["--format=custom", "--table=todos", "--file"]);
+    let told = dump.arg(&path).arg(server.url()).output().unwrap();
+    assert!(told.status.success(), "{}", said(&told));
+    make_todo(&server, 2);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("UPDATE todos SET title = 'of the lost rows'");
+    a.client().sync().unwrap();
+    b.client().sync().unwrap();
+    server.terminate();
+    let mut restore = server.cluster().program("pg_restore");
+    restore.args(["--exit-on-error", "--clean", "--dbname", &server.url()]);
+    let told = restore.arg(&path).output().unwrap();
+    assert!(told.status.success(), "{}", said(&told));
+    server.resume();
+    let _ = server
+        .client("ben")
+        .patch(&todo(1), &json!({ "title": "of ben" }))
+        .expect(200);
+    a.sql(&format!(
+        "UPDATE todos SET title = 'of a' WHERE id = '{}'",
+        id(1)
+    ));
+    converge(&server, &[&a, &b]);
+    the_ledger_has_both(&server, "of ben", "of a");
+    assert_eq!(b.dump("todos").len(), 1);
 }
