@@ -86,6 +86,8 @@ pub(crate) fn track(file: &mut File, table: &str) -> Result<Tracked, Error> {
 /// tracked.
 pub(crate) fn untrack(file: &mut File, table: &str, drop_unpushed: bool) -> Result<(), Error> {
     file.write(|file| {
+        // What was written to a column that the triggers do not know yet is an edit, too.
+        repair::all(file)?;
         let registered = repair::registered(file)?;
         let found = registered
             .into_iter()

@@ -19,6 +19,7 @@ on_both![
     what_a_frozen_push_left_out_is_not_what_others_have_written_there,
     nor_is_it_what_the_server_gives_a_new_row,
     what_a_refused_push_left_out_waits_on,
+    a_table_is_not_left_with_an_edit_of_a_new_column,
     a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it,
     an_edit_of_a_column_that_has_not_come_down_replaces_nothing_unseen,
     a_whole_row_leaves_out_what_has_not_come_down,
@@ -240,6 +241,17 @@ fn what_a_refused_push_left_out_waits_on(backend: Backend) {
     assert_eq!(letters[0].edit["columns"]["priority"]["value"], "many");
     a.assert_equals(&server.anonymous(), "todos");
     the_colours_met(&server);
+}
+
+fn a_table_is_not_left_with_an_edit_of_a_new_column(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT; UPDATE todos SET colour = 'red'");
+    let left = a.client().untrack("todos", false);
+    assert!(
+        matches!(left, Err(colsync_client::Error::Unpushed { edits: 1, .. })),
+        "{left:?}"
+    );
 }
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
