@@ -193,18 +193,23 @@ fn an_adopted_row_that_is_written_back_as_it_was_loses_no_change(backend: Backen
     assert!(reader.pull().rows.is_empty());
 }
 
-fn a_table_adopted_again_is_another_history(backend: Backend) {
-    let mut server = adopted(backend, 3);
-    let reader = reader(&server);
+/// The table is dropped, made anew with one row, and adopted again.
+pub(crate) fn make_anew(server: &mut Server, backend: Backend, number: u64) {
     server.terminate();
     server.sql("DROP TABLE todos");
     server.sql(TODOS.sql(backend));
     server.sql(&format!(
         "INSERT INTO todos (id, title) VALUES ('{}', 'anew')",
-        id(2)
+        id(number)
     ));
     server.adopt();
     server.resume();
+}
+
+fn a_table_adopted_again_is_another_history(backend: Backend) {
+    let mut server = adopted(backend, 3);
+    let reader = reader(&server);
+    make_anew(&mut server, backend, 2);
     // Only whoever starts over learns which rows are no more, and that versions begin again.
     let again = reader.try_pull(reader.cursor(), "");
     drop(again.problem(410, "cursor_expired"));

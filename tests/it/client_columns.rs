@@ -193,14 +193,20 @@ fn what_a_frozen_push_left_out_is_not_what_others_have_written_there(backend: Ba
     let mut server = one_todo(backend);
     let write = "UPDATE todos SET colour = 'red', title = 'new'";
     let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
-    let _ = server
-        .client("ben")
+    after_blue(&server, &a);
+    a.assert_equals(&server.anonymous(), "todos");
+    the_colours_met(&server);
+}
+
+/// Somebody else writes to the column, and the device syncs.
+#[track_caller]
+fn after_blue(server: &Server, a: &Device) {
+    let ben = server.client("ben");
+    let _ = ben
         .patch(&todo(1), &json!({ "colour": "blue" }))
         .expect(200);
     a.client().sync().unwrap();
     a.client().sync().unwrap();
-    a.assert_equals(&server.anonymous(), "todos");
-    the_colours_met(&server);
 }
 
 #[track_caller]
@@ -230,12 +236,7 @@ fn what_a_refused_push_left_out_waits_on(backend: Backend) {
     let mut server = one_todo(backend);
     let write = "UPDATE todos SET colour = 'red', priority = 'many'";
     let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
-    let _ = server
-        .client("ben")
-        .patch(&todo(1), &json!({ "colour": "blue" }))
-        .expect(200);
-    a.client().sync().unwrap();
-    a.client().sync().unwrap();
+    after_blue(&server, &a);
     let letters = a.client().dead_letters().unwrap();
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert_eq!(letters[0].edit["columns"]["priority"]["value"], "many");

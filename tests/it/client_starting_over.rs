@@ -3,11 +3,12 @@
 use colsync_client::Error;
 use colsync_tests::edits::update;
 use colsync_tests::process::said;
-use colsync_tests::tables::{TODOS, id};
+use colsync_tests::tables::id;
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, ago, on_both};
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::adopted_rows::make_anew;
 use crate::client_histories::{converge, insert, the_ledger_has_both};
 use crate::client_sync::{device, pulling, sync_while};
 use crate::{make_todo, one_todo, todo, todos};
@@ -202,15 +203,7 @@ fn nothing_is_taken_for_seen(server: &Server, a: &Device) {
 
 fn a_table_that_is_made_anew_is_of_another_history(backend: Backend) {
     let (mut server, a) = away(backend);
-    server.terminate();
-    server.sql("DROP TABLE todos");
-    server.sql(TODOS.sql(backend));
-    server.sql(&format!(
-        "INSERT INTO todos (id, title, done) VALUES ('{}', 'anew', false)",
-        id(1)
-    ));
-    server.adopt();
-    server.resume();
+    make_anew(&mut server, backend, 1);
     nothing_is_taken_for_seen(&server, &a);
     assert_eq!(a.dump("todos").len(), 1);
 }

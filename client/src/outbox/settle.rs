@@ -212,7 +212,7 @@ impl One<'_> {
             // That may have passed its place, and a server does not echo what it was sent.
             resync::seen(self.file, &self.row)?;
         }
-        if self.went_on || !waiting.is_empty() {
+        if self.went_on || !self.there(&waiting).is_empty() {
             self.accepted_meanwhile(receipt, &waiting)?;
         } else {
             self.accepted_alone(receipt)?;
@@ -220,7 +220,8 @@ impl One<'_> {
         self.follow(receipt)
     }
 
-    /// The app has not edited the row since the push was frozen, and the push told of all that it had edited.
+    /// The app has not edited the row since the push was frozen, and the push told of all that it had edited of what the
+    /// server has.
     fn accepted_alone(&mut self, receipt: &Receipt) -> Result<(), Error> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {

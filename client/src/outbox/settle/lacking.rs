@@ -99,8 +99,8 @@ impl One<'_> {
         Ok(waiting)
     }
 
-    /// Columns by the server's names, where it has them.
-    pub(super) fn waiting_there(&self, names: &[String]) -> Vec<String> {
+    /// Those of these columns that the server has by now, by its names.
+    pub(super) fn there(&self, names: &[String]) -> Vec<String> {
         let columns = names.iter().filter_map(|name| {
             let at = self.paired.local.position(name)?;
             Some(self.paired.column(at)?.name.clone())

@@ -81,7 +81,7 @@ impl One<'_> {
         edit.columns.extend(unsent);
         letters::add(self.file, &edit, receipt, self.now)?;
         let waiting = self.forget_settled_lines(leaves)?;
-        let waiting = self.waiting_there(&waiting);
+        let waiting = self.there(&waiting);
         let is_waiting = |name: &str| waiting.iter().any(|one| one == name);
         let mut held = held::of(self.file, &self.row)?;
         let apart = held.split_off(is_waiting);
