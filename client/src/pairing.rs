@@ -54,6 +54,13 @@ pub(crate) struct ServerColumn {
     pub(crate) fresh: bool,
 }
 
+impl ServerColumn {
+    /// The version that an edit of it is made from, where the app has the rest of its row in view at `version`.
+    pub(crate) fn base(&self, version: i64) -> i64 {
+        if self.fresh { version.min(0) } else { version }
+    }
+}
+
 /// Why a row cannot be named to the server; a clause.
 pub(crate) type Unnamed = String;
 

@@ -248,7 +248,7 @@ impl Page<'_> {
         for at in 0..paired.local.columns.len() {
             let is_edited = paired.touches(at, |name| edits.has(name));
             if let Some(there) = paired.column(at).filter(|_| is_edited) {
-                let base = if there.fresh { 0 } else { known };
+                let base = there.base(known);
                 held.note_base(&there.name, if lost { LOST } else { base });
             }
         }

@@ -259,11 +259,8 @@ fn update(
 /// down yet. Of one in a group, the oldest that any of the group's was.
 pub(super) fn base_of(paired: &Paired, position: usize, held: &Held, version: i64) -> i64 {
     let base = noted_base_of(paired, position, held, version);
-    if paired.together(position).iter().any(|there| there.fresh) {
-        base.min(0)
-    } else {
-        base
-    }
+    let together = paired.together(position).into_iter();
+    together.fold(base, |base, there| there.base(base))
 }
 
 /// As [`base_of`], where it is told otherwise what has not come down yet.

@@ -288,10 +288,7 @@ impl One<'_> {
     fn base_of(&self, name: &str, before: i64) -> i64 {
         let at = self.paired.position(name);
         let column = at.and_then(|at| self.paired.column(at));
-        let before = match column {
-            Some(column) if column.fresh => before.min(0),
-            Some(_) | None => before,
-        };
+        let before = column.map_or(before, |column| column.base(before));
         let sent = self.edit.columns.get(name);
         sent.and_then(|sent| sent.base_version).unwrap_or(before)
     }
