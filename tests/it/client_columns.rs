@@ -150,18 +150,9 @@ fn what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused(backend: Back
 
 fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: Backend) {
     let mut server = one_todo(backend);
-    let proxy = server.proxy(1);
-    let a = Device::behind(&proxy).tracking(TODOS);
-    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
-    a.client().sync().unwrap();
-    a.sql("UPDATE todos SET colour = 'red', title = 'new'");
-    proxy.plan(Plan::default().with(Fault::LoseAnswer, 1000));
-    let _ = a.client().sync().unwrap_err();
-    proxy.faults_off();
-    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
-    server.restart();
-    // The server is asked about this one, before the push is sent once more.
-    a.sql("ALTER TABLE todos ADD COLUMN size TEXT");
+    let write = "UPDATE todos SET colour = 'red', title = 'new'";
+    let fault = Fault::LoseAnswer;
+    let (_proxy, a) = frozen_without_its_colour(&mut server, fault, write, "colour TEXT");
     a.client().sync().unwrap();
     a.client().sync().unwrap();
     let row = server.anonymous().row("todos", &id(1));
@@ -173,13 +164,18 @@ fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: B
 
 /// A device that has frozen a push without the colours that it wrote, as the server lacked them; it has them by the time
 /// that the push comes, and may have more since then.
-fn frozen_without_its_colour(server: &mut Server, writes: &str, column: &str) -> (Proxy, Device) {
+fn frozen_without_its_colour(
+    server: &mut Server,
+    fault: Fault,
+    writes: &str,
+    column: &str,
+) -> (Proxy, Device) {
     let proxy = server.proxy(1);
     let a = Device::behind(&proxy).tracking(TODOS);
     a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
     a.client().sync().unwrap();
     a.sql(writes);
-    proxy.plan(Plan::default().with(Fault::Refuse, 1000));
+    proxy.plan(Plan::default().with(fault, 1000));
     let _ = a.client().sync().unwrap_err();
     proxy.faults_off();
     server.sql(&format!("ALTER TABLE todos ADD COLUMN {column}"));
@@ -192,7 +188,7 @@ fn frozen_without_its_colour(server: &mut Server, writes: &str, column: &str) ->
 fn what_a_frozen_push_left_out_is_not_what_others_have_written_there(backend: Backend) {
     let mut server = one_todo(backend);
     let write = "UPDATE todos SET colour = 'red', title = 'new'";
-    let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
+    let (_proxy, a) = frozen_without_its_colour(&mut server, Fault::Refuse, write, "colour TEXT");
     after_blue(&server, &a);
     a.assert_equals(&server.anonymous(), "todos");
     the_colours_met(&server);
@@ -225,7 +221,12 @@ fn nor_is_it_what_the_server_gives_a_new_row(backend: Backend) {
     let id = id(1);
     let write =
         format!("INSERT INTO todos (id, title, done, colour) VALUES ('{id}', 'new', 0, 'red')");
-    let (_proxy, a) = frozen_without_its_colour(&mut server, &write, "colour TEXT DEFAULT 'blue'");
+    let (_proxy, a) = frozen_without_its_colour(
+        &mut server,
+        Fault::Refuse,
+        &write,
+        "colour TEXT DEFAULT 'blue'",
+    );
     a.client().sync().unwrap();
     a.client().sync().unwrap();
     assert_eq!(server.anonymous().row("todos", &id)["colour"], "red");
@@ -235,7 +236,7 @@ fn nor_is_it_what_the_server_gives_a_new_row(backend: Backend) {
 fn what_a_refused_push_left_out_waits_on(backend: Backend) {
     let mut server = one_todo(backend);
     let write = "UPDATE todos SET colour = 'red', priority = 'many'";
-    let (_proxy, a) = frozen_without_its_colour(&mut server, write, "colour TEXT");
+    let (_proxy, a) = frozen_without_its_colour(&mut server, Fault::Refuse, write, "colour TEXT");
     after_blue(&server, &a);
     let letters = a.client().dead_letters().unwrap();
     assert_eq!(letters.len(), 1, "{letters:?}");

@@ -2,7 +2,6 @@
 
 use colsync_client::Error;
 use colsync_tests::edits::update;
-use colsync_tests::process::said;
 use colsync_tests::tables::id;
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, ago, on_both};
 use serde_json::json;
@@ -238,20 +237,16 @@ fn so_is_one_that_was_put_back_from_a_dump_of_its_own() {
     let mut server = one_todo(Backend::Postgres);
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("dump");
-    let mut dump = server.cluster().program("pg_dump");
-    dump.args(["--format=custom", "--table=todos", "--file"]);
-    let told = dump.arg(&path).arg(server.url()).output().unwrap();
-    assert!(told.status.success(), "{}", said(&told));
+    server
+        .cluster()
+        .dump(&server.url(), &["--table=todos"], &path);
     make_todo(&server, 2);
     let (a, b) = (device(&server), device(&server));
     a.sql("UPDATE todos SET title = 'of the lost rows'");
     a.client().sync().unwrap();
     b.client().sync().unwrap();
     server.terminate();
-    let mut restore = server.cluster().program("pg_restore");
-    restore.args(["--exit-on-error", "--clean", "--dbname", &server.url()]);
-    let told = restore.arg(&path).output().unwrap();
-    assert!(told.status.success(), "{}", said(&told));
+    server.cluster().restore(&server.url(), &["--clean"], &path);
     server.resume();
     let _ = server
         .client("ben")

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, PgConnection};
 
+use crate::process::said;
+
 static SHARED: OnceLock<Cluster> = OnceLock::new();
 static DURABLE: OnceLock<Cluster> = OnceLock::new();
 static DATABASES: AtomicU32 = AtomicU32::new(1);
@@ -220,9 +222,28 @@ impl Cluster {
         self.program("pgbench")
     }
 
-    /// A program of the same version, such as `pg_dump`.
-    #[must_use]
-    pub fn program(&self, name: &str) -> Command {
+    /// Dumps the database at `url`, as far as `options` say, to a file.
+    ///
+    /// # Panics
+    /// If `pg_dump` fails.
+    pub fn dump(&self, url: &str, options: &[&str], to: &Path) {
+        let mut dump = self.program("pg_dump");
+        dump.arg("--format=custom").args(options);
+        succeed(dump.arg("--file").arg(to).arg(url));
+    }
+
+    /// Restores such a file into the database at `url`.
+    ///
+    /// # Panics
+    /// If `pg_restore` fails.
+    pub fn restore(&self, url: &str, options: &[&str], from: &Path) {
+        let mut restore = self.program("pg_restore");
+        restore.arg("--exit-on-error").args(options);
+        succeed(restore.args(["--dbname", url]).arg(from));
+    }
+
+    /// A program of the same version.
+    fn program(&self, name: &str) -> Command {
         Command::new(self.bin.join(name))
     }
 
@@ -241,6 +262,11 @@ impl Cluster {
         command.arg("-D").arg(self.folder.join("data"));
         command
     }
+}
+
+fn succeed(command: &mut Command) {
+    let told = command.output().unwrap();
+    assert!(told.status.success(), "{}", said(&told));
 }
 
 impl Drop for Cluster {

@@ -6,7 +6,6 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use colsync_tests::convergence::come_to_rest;
-use colsync_tests::process::said;
 use colsync_tests::server::Backup;
 use colsync_tests::tables::TODOS;
 use colsync_tests::{Backend, Device, Journal, Server, Writer};
@@ -163,12 +162,8 @@ fn values(server: &Server) -> HashSet<String> {
 
 fn dump(server: &Server) -> Copy {
     let folder = TempDir::new().unwrap();
-    let mut dump = server.cluster().program("pg_dump");
-    dump.args(["--format=custom", "--file"])
-        .arg(folder.path().join("dump"))
-        .arg(server.url());
-    let told = dump.output().unwrap();
-    assert!(told.status.success(), "{}", said(&told));
+    let to = folder.path().join("dump");
+    server.cluster().dump(&server.url(), &[], &to);
     Copy::Dump(folder)
 }
 
@@ -178,10 +173,5 @@ fn restore(server: &Server, folder: &TempDir) {
     let cluster = server.cluster();
     cluster.maintain(&format!("DROP DATABASE {name} WITH (FORCE)"));
     cluster.maintain(&format!("CREATE DATABASE {name}"));
-    let mut restore = cluster.program("pg_restore");
-    restore
-        .args(["--exit-on-error", "--dbname", &url])
-        .arg(folder.path().join("dump"));
-    let told = restore.output().unwrap();
-    assert!(told.status.success(), "{}", said(&told));
+    cluster.restore(&url, &[], &folder.path().join("dump"));
 }
