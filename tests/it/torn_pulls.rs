@@ -2,15 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use colsync_tests::edits::insert;
+use colsync_tests::edits::{insert, update};
 use colsync_tests::tables::{LISTS, TODOS, id};
 use colsync_tests::{Backend, Server, ago, on_both};
 use diesel::connection::SimpleConnection as _;
 use serde_json::{Value as Json, json};
 
-use crate::{todo, todos};
+use crate::{ledger, make_todo, todo, todos};
 
-on_both![a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows];
+on_both![
+    a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows,
+    a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_them,
+];
 
 fn a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows(backend: Backend) {
     let server = Server::on(backend).table(TODOS).table(LISTS).start();
@@ -26,6 +29,55 @@ fn a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows(backend: Backen
     assert!(ana.pull().rows.is_empty(), "and only once");
 }
 
+/// Its anchor is from before the point to which the server goes back, and its last piece from after it.
+fn a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_them(
+    backend: Backend,
+) {
+    for goes_on in [true, false] {
+        let mut server = todos(backend);
+        for number in [1, 2, 3] {
+            make_todo(&server, number);
+        }
+        let mut reader = server.client("reader");
+        assert_eq!(reader.pull_with("limit=1").rows.len(), 1);
+        server.terminate();
+        let backup = server.backup();
+        server.resume();
+        let writer = server.client("writer");
+        for number in [2, 3] {
+            let _ = writer
+                .patch(&todo(number), &json!({ "title": "lost" }))
+                .expect(200);
+        }
+        let piece = reader.pull_with(if goes_on { "" } else { "limit=1" });
+        assert_eq!(piece.complete, goes_on);
+        let lost = reader.cursor().unwrap().to_owned();
+        let _ = reader.try_pull(Some(&lost), "").expect(200);
+        server.terminate();
+        server.restore(&backup);
+        server.resume();
+        let _ = reader
+            .try_pull(Some(&lost), "")
+            .problem(410, "cursor_expired");
+        // Nor has an edit seen what this database has at the version that it names.
+        let ben = server.client("ben");
+        let _ = ben
+            .patch(&todo(2), &json!({ "title": "of ben" }))
+            .expect(200);
+        let edit = update(
+            "todos",
+            &id(2),
+            2,
+            &ago(-1),
+            &json!({ "title": "of reader" }),
+        );
+        let push = json!({ "push": 1, "edits": [edit] });
+        let push = reader.request("POST", "/v1/sync/push").json(&push);
+        let _ = push.header("Client-Cursor", &lost).send().expect(200);
+        assert_eq!(ledger(&server, "").len(), 1);
+    }
+}
+
 /// The transaction of `slow` begins before row 2's title changes and writes the row's note after: the row
 /// moves backwards in the feed, past a reader that stands between the two positions.
 #[test]
@@ -33,7 +85,7 @@ fn a_row_that_moves_backwards_past_a_reader_is_not_lost() {
     for first_sync in [false, true] {
         let server = todos(Backend::Postgres);
         for number in [1, 2] {
-            crate::make_todo(&server, number);
+            make_todo(&server, number);
         }
         let mut reader = server.client("reader");
         let mut copy: BTreeMap<String, Json> = BTreeMap::new();

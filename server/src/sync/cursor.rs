@@ -23,6 +23,10 @@ pub(crate) struct Cursor {
     /// last got everything in one snapshot. Empty: it never has.
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(crate) floor: Option<String>,
+    /// An anchor at which all that was delivered is visible, where that is neither `anchor` nor where the pass leads: the
+    /// pull was read in pieces, and rows changed between them.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen: Option<String>,
     /// How far a pull got that was not complete.
     #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
     pub(crate) pass: Option<Pass>,
@@ -76,7 +80,8 @@ impl Cursor {
     /// The anchors that a database must know for the cursor to be one of its own history.
     pub(crate) fn anchors(self) -> impl Iterator<Item = String> {
         let named = self.anchor.into_iter().chain(self.pass.map(|pass| pass.to));
-        named.chain(self.floor.filter(|floor| !floor.is_empty()))
+        let floor = self.floor.filter(|floor| !floor.is_empty());
+        named.chain(floor).chain(self.seen)
     }
 
     /// Reads a cursor that [`Cursor::encode`] wrote; `None` for anything else. What it names goes into questions that
@@ -89,7 +94,8 @@ impl Cursor {
     fn names_only_what_we_name(&self) -> bool {
         let pass = self.pass.as_ref();
         let floor = self.floor.as_ref().filter(|floor| !floor.is_empty());
-        let anchors = [self.anchor.as_ref(), floor, pass.map(|pass| &pass.to)];
+        let to = pass.map(|pass| &pass.to);
+        let anchors = [self.anchor.as_ref(), floor, self.seen.as_ref(), to];
         let last = pass.and_then(|pass| pass.last.as_ref());
         let mut anchors = anchors.into_iter().flatten();
         anchors.all(|anchor| Uuid::try_parse(anchor).is_ok())

@@ -59,7 +59,12 @@ pub(crate) struct Pull {
     pass: Pass,
     /// Whether it is read in more than one snapshot.
     torn: bool,
+    /// Then: the anchor at which what was read last is visible, where that is not the one where the pass leads.
+    seen: Option<String>,
 }
+
+/// An anchor at which all that is visible now is visible; with its horizon, where it is still to be recorded.
+type Here = (String, Option<Horizon>);
 
 /// What columns are compared with.
 enum Floor {
@@ -95,29 +100,44 @@ impl Pull {
             internal::client(conn, request.client)?
         };
         let echo_of = own_writes(&request, known.map_or(0, |client| client.last_push))?;
-        let (pull, chunk, new_anchor) = conn.snapshot_read(|conn| {
+        let (pull, chunk, here) = conn.snapshot_read(|conn| {
             let begun = Pull::positioned(conn, schema, request, echo_of);
             Ok(match begun {
-                Ok((mut pull, new_anchor)) => {
+                Ok((mut pull, here)) => {
                     let chunk = pull.read(conn, limit)?;
-                    Ok((pull, chunk, new_anchor))
+                    Ok((pull, chunk, here))
                 }
                 Err(refused) => Err(refused),
             })
         })??;
         step::reach("pull.first_chunk");
-        if let Some(horizon) = new_anchor {
-            // Recorded after its snapshot was taken: a backup that holds it holds all that is visible there.
-            internal::insert_anchor(conn, &pull.pass.to, &horizon, edges::now())?;
-            step::reach("pull.anchored");
-        }
+        record(conn, here)?;
         Ok((pull, chunk))
     }
 
     /// Reads the next chunk.
     pub(crate) fn next(&mut self, conn: &mut Conn, limit: usize) -> Result<Chunk, StoreError> {
         self.torn = true;
-        conn.snapshot_read(|conn| self.read(conn, limit))
+        let (chunk, here) = conn.snapshot_read(|conn| {
+            let here = here(conn, &self.tables())?;
+            self.note_seen(&here);
+            Ok((self.read(conn, limit)?, here))
+        })?;
+        record(conn, here)?;
+        Ok(chunk)
+    }
+
+    /// The tables that it goes through.
+    fn tables(&self) -> Vec<&TableInfo> {
+        let tables = self.schema.tables.iter().map(AsRef::as_ref);
+        tables
+            .filter(|table| self.pass.tables.contains(&table.id))
+            .collect()
+    }
+
+    /// What is read next, in another snapshot than what came before, is visible `here`.
+    fn note_seen(&mut self, (anchor, _): &Here) {
+        self.seen = (*anchor != self.pass.to).then(|| anchor.clone());
     }
 
     /// The anchor up to which whoever takes all of it has everything.
@@ -130,8 +150,7 @@ impl Pull {
         schema: Arc<Schema>,
         request: Request,
         echo_of: Option<ClientId>,
-    ) -> Result<(Pull, Option<Horizon>), PullError> {
-        let now = conn.snapshot()?;
+    ) -> Result<(Pull, Here), PullError> {
         let cursor = request.cursor.unwrap_or_default();
         let from = match cursor.anchor {
             None => None,
@@ -148,6 +167,9 @@ impl Pull {
                 Floor::Earlier(anchor.to_owned(), horizon)
             }
         };
+        if let Some(anchor) = &cursor.seen {
+            internal::anchor(conn, anchor)?.ok_or(PullError::Expired)?;
+        }
         let covered: HashSet<i64> = if from.is_some() {
             cursor.tables.into_iter().collect()
         } else {
@@ -158,36 +180,23 @@ impl Pull {
         if let Some(pass) = &mut resumed {
             place(pass, &request.tables, &covered)?;
         }
+        let tables: Vec<&TableInfo> = request.tables.iter().map(AsRef::as_ref).collect();
+        let here = here(conn, &tables)?;
         let torn = resumed.is_some();
-        let (pass, new_anchor) = match resumed {
+        let pass = match resumed {
             Some(pass) => {
                 internal::anchor(conn, &pass.to)?.ok_or(PullError::Expired)?;
-                (pass, None)
+                pass
             }
-            None => {
-                let tables: Vec<&TableInfo> = request.tables.iter().map(AsRef::as_ref).collect();
-                let latest = match internal::latest_anchor(conn)? {
-                    Some((anchor, horizon)) if !conn.moved_since(&tables, &horizon)? => {
-                        Some(anchor)
-                    }
-                    _ => None,
-                };
-                let new_anchor = latest.is_none().then_some(now);
-                let to = latest.unwrap_or_else(|| edges::uuid4().to_string());
-                let first = wanted.first().copied().unwrap_or(0);
-                (
-                    Pass {
-                        to,
-                        tables: wanted,
-                        table: first,
-                        graves: false,
-                        last: None,
-                    },
-                    new_anchor,
-                )
-            }
+            None => Pass {
+                to: here.0.clone(),
+                table: wanted.first().copied().unwrap_or(0),
+                tables: wanted,
+                graves: false,
+                last: None,
+            },
         };
-        let pull = Pull {
+        let mut pull = Pull {
             schema,
             from,
             floor,
@@ -195,8 +204,10 @@ impl Pull {
             echo_of,
             pass,
             torn,
+            seen: None,
         };
-        Ok((pull, new_anchor))
+        pull.note_seen(&here);
+        Ok((pull, here))
     }
 
     /// Whether nothing can have changed between the cursor and where the pass leads.
@@ -380,6 +391,7 @@ impl Pull {
             Cursor {
                 anchor: Some(self.pass.to.clone()),
                 floor: self.next_floor(),
+                seen: self.seen.clone(),
                 tables: self.pass.tables.clone(),
                 pass: None,
             }
@@ -395,12 +407,30 @@ impl Pull {
             Cursor {
                 anchor,
                 floor,
+                seen: self.seen.clone(),
                 tables,
                 pass: Some(self.pass.clone()),
             }
         };
         line::checkpoint(&cursor.encode(), chunk.complete, &mut chunk.lines);
     }
+}
+
+fn here(conn: &mut Conn, tables: &[&TableInfo]) -> Result<Here, StoreError> {
+    let now = conn.snapshot()?;
+    Ok(match internal::latest_anchor(conn)? {
+        Some((anchor, horizon)) if !conn.moved_since(tables, &horizon)? => (anchor, None),
+        _ => (edges::uuid4().to_string(), Some(now)),
+    })
+}
+
+/// Records the anchor after its snapshot was taken: a backup that holds it holds all that is visible there.
+fn record(conn: &mut Conn, here: Here) -> Result<(), StoreError> {
+    if let (anchor, Some(horizon)) = here {
+        internal::insert_anchor(conn, &anchor, &horizon, edges::now())?;
+        step::reach("pull.anchored");
+    }
+    Ok(())
 }
 
 /// Whose writes need no echo: the caller's, if it has the receipts of everything it pushed.

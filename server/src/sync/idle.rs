@@ -25,6 +25,7 @@ pub(crate) fn anchor(request: &Request) -> Option<&str> {
             anchor: Some(anchor),
             tables: covered,
             pass: None,
+            seen: None,
             floor: _,
         }) => {
             let mut wanted = request.tables.iter();
@@ -82,6 +83,7 @@ fn nothing(request: &Request, anchor: &str) -> Chunk {
     let cursor = Cursor {
         anchor: Some(anchor.to_owned()),
         floor: None,
+        seen: None,
         tables: request.tables.iter().map(|table| table.id).collect(),
         pass: None,
     };
