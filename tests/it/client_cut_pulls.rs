@@ -3,9 +3,10 @@
 use colsync_client::Progress;
 use colsync_tests::tables::{LABELS, TODOS, TableDef, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both, row_path};
+use serde_json::json;
 
 use crate::client_histories::insert;
-use crate::todo;
+use crate::{ledger, make_todo, todo};
 
 on_both![
     a_first_sync_that_is_cut_goes_on_where_it_was,
@@ -15,6 +16,9 @@ on_both![
     a_table_that_comes_later_keeps_what_came_before_the_cut,
     what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay,
     a_table_that_is_left_and_taken_again_while_its_pull_is_cut_comes_whole,
+    nor_does_one_lose_it_that_gets_a_column_meanwhile,
+    what_came_before_a_cut_is_not_taken_for_seen_where_the_server_has_lost_it,
+    nor_is_what_had_come_before_it_went_back,
 ];
 
 const ROWS: usize = 300;
@@ -163,6 +167,19 @@ fn a_table_that_comes_later_keeps_what_came_before_the_cut(backend: Backend) {
     equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
 }
 
+/// The other table is pulled alone before it begins anew.
+fn nor_does_one_lose_it_that_gets_a_column_meanwhile(backend: Backend) {
+    let mut server = full(backend);
+    let proxy = server.proxy(3);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    late.client().sync().unwrap();
+    let late = late.tracking(LABELS);
+    sync_in_part(&late, &proxy, "labels");
+    get_a_column(&mut server, &late, "labels");
+    assert_eq!(late.client().sync().unwrap().removed, 0);
+    equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+}
+
 fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(backend: Backend) {
     let server = full(backend);
     for starts_over in [false, true] {
@@ -191,4 +208,87 @@ fn a_table_that_is_left_and_taken_again_while_its_pull_is_cut_comes_whole(backen
     late.sql("DELETE FROM labels");
     late.client().track("labels").unwrap();
     equal_after_a_sync(&late, &server, &[LABELS]);
+}
+
+/// Both sides get a column.
+fn get_a_column(server: &mut Server, device: &Device, table: &str) {
+    let sql = format!("ALTER TABLE {table} ADD COLUMN colour TEXT");
+    server.sql(&sql);
+    device.sql(&sql);
+    server.restart();
+}
+
+/// Syncs until something has come, and no pull after the one that brought it.
+fn sync_until_something_comes(device: &Device, proxy: &Proxy) {
+    let _synced_or_cut = device.client().sync_with(&|progress| {
+        if let Progress::Pulling { rows: 1.., .. } = progress {
+            proxy.plan(Plan::default().with(Fault::Refuse, 1000));
+        }
+    });
+    proxy.faults_off();
+}
+
+fn write(server: &Server, title: &str) {
+    let ben = server.client("ben");
+    let _ = ben.patch(&todo(1), &json!({ "title": title })).expect(200);
+}
+
+/// Another value stands at the version that the app has of the row.
+#[track_caller]
+fn both_are_in_the_ledger(device: &Device, server: &Server, tables: &[TableDef]) {
+    write(server, "of ben");
+    device.sql("UPDATE todos SET title = 'mine'");
+    equal_after_a_sync(device, server, tables);
+    let ledger = ledger(server, "");
+    assert_eq!(ledger.len(), 1, "{ledger:?}");
+}
+
+/// The table has just got a column, so it comes whole, and the rest does not come: the server goes back to a point that
+/// the cursor, as it was before, knows nothing of.
+fn what_came_before_a_cut_is_not_taken_for_seen_where_the_server_has_lost_it(backend: Backend) {
+    for tables in [vec![TODOS], vec![TODOS, LABELS]] {
+        let mut server = Server::on(backend).table(TODOS).table(LABELS).start();
+        let proxy = server.proxy(1);
+        let late = Device::behind(&proxy);
+        let late = tables
+            .iter()
+            .fold(late, |late, table| late.tracking(*table));
+        make_todo(&server, 1);
+        late.client().sync().unwrap();
+        get_a_column(&mut server, &late, "todos");
+        server.terminate();
+        let backup = server.backup();
+        server.resume();
+        write(&server, "lost");
+        sync_until_something_comes(&late, &proxy);
+        assert_eq!(
+            late.value("SELECT title FROM todos").as_deref(),
+            Some("lost")
+        );
+        server.terminate();
+        server.restore(&backup);
+        server.resume();
+        both_are_in_the_ledger(&late, &server, &tables);
+    }
+}
+
+/// The pull of the other tables alone, before the one with a new column comes whole, is told that the server has gone back.
+fn nor_is_what_had_come_before_it_went_back(backend: Backend) {
+    let mut server = Server::on(backend).table(TODOS).table(LABELS).start();
+    let proxy = server.proxy(1);
+    let late = Device::behind(&proxy).tracking(TODOS).tracking(LABELS);
+    make_todo(&server, 1);
+    let label = json!({ "code": "a", "meaning": "A" });
+    let _ = server.client("ben").create_ago(60, "labels", &label);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    write(&server, "lost");
+    late.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    get_a_column(&mut server, &late, "todos");
+    sync_until_something_comes(&late, &proxy);
+    both_are_in_the_ledger(&late, &server, &[TODOS, LABELS]);
 }

@@ -43,14 +43,14 @@ impl Session<'_> {
         let Some(first) = first else {
             self.renew()?;
             return match trouble {
-                Trouble::OutOfOrder { .. } => self.file.write(resync::begin_in_another_history),
+                Trouble::OutOfOrder { .. } => self.file.write(resync::begin),
                 _ => Ok(()),
             };
         };
         log::warn!("the server has lost pushes from {first} on: sending them again");
         self.file.write(|file| {
             file.set_meta(Meta::Replay, Some(&first.to_string()))?;
-            resync::begin_in_another_history(file)
+            resync::begin(file)
         })
     }
 

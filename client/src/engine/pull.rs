@@ -9,7 +9,7 @@ use colsync_shared::step;
 use super::report::Progress;
 use super::session::{Session, covered, pulling};
 use crate::error::Error;
-use crate::file::{File, Meta, text};
+use crate::file::Meta;
 use crate::inbox::apply::{self, Applied};
 use crate::inbox::page::Page;
 use crate::inbox::pending::PendingRows;
@@ -22,15 +22,6 @@ const ROWS: u64 = 200_000;
 /// Broken streams in a row, without a checkpoint between them, before the sync gives up.
 const MOST_CUTS: usize = 3;
 
-/// What a pull is of.
-#[derive(Debug, Clone)]
-enum Feed {
-    /// All paired tables, from the file's cursor.
-    All,
-    /// One table from its beginning, by its number here and its name there: its columns here have become more.
-    Table(i64, String),
-}
-
 impl Session<'_> {
     /// Pulls until everything is here; whether the server's schema is not what it was.
     pub(super) fn pull(&mut self) -> Result<bool, Error> {
@@ -41,19 +32,18 @@ impl Session<'_> {
     }
 
     fn pull_all(&mut self) -> Result<bool, Error> {
-        let mut stale = false;
-        for (number, name) in self.backfills()? {
-            stale |= self.pull_feed(&Feed::Table(number, name))?.unknown_columns;
-            fresh::mark(&mut self.file, &mut self.tables)?;
+        if self.names().is_empty() {
+            return Ok(false);
         }
-        if self.tables.iter().all(|table| table.server.is_err()) {
-            return Ok(stale);
+        let mut stale = false;
+        if !self.marked()?.is_empty() {
+            stale |= self.pull_once()?.unknown_columns;
         }
         let is_first = self.file.meta(Meta::Cursor)?.is_none();
-        stale |= self.pull_feed(&Feed::All)?.unknown_columns;
+        stale |= self.pull_once()?.unknown_columns;
         if is_first {
             // What changed while all of it came, and a cursor that needs not look back to the beginning.
-            stale |= self.pull_feed(&Feed::All)?.unknown_columns;
+            stale |= self.pull_once()?.unknown_columns;
         }
         if self.file.meta(Meta::LacksRows)?.is_some() {
             log::warn!("the file lacks rows that it had: pulling all of them again");
@@ -61,72 +51,103 @@ impl Session<'_> {
                 file.set_meta(Meta::LacksRows, None)?;
                 resync::begin(file)
             })?;
-            stale |= self.pull_feed(&Feed::All)?.unknown_columns;
+            stale |= self.pull_once()?.unknown_columns;
         }
         Ok(stale)
     }
 
-    /// A pull of the tables of which there is a checkpoint goes on; any other begins. Of tables that the cursor does not
-    /// cover, it brings every row that there is. Rows that are here already, pushed before it or left of a pull that did
-    /// not go on, may have been deleted since.
-    fn begin_or_go_on(&mut self) -> Result<(), Error> {
-        let under_way = pulling(&mut self.file)?;
-        if !under_way.is_empty() && under_way == self.names().into_iter().collect() {
-            return Ok(());
-        }
-        let covered = covered(&mut self.file)?;
-        let mut new = Vec::new();
+    /// Paired tables that are to come whole once more, while the cursor covers them, by the server's names.
+    fn marked(&mut self) -> Result<BTreeSet<String>, Error> {
+        let mut found = BTreeSet::new();
         for paired in &self.tables {
-            let is_new = paired
-                .server
-                .as_ref()
-                .is_ok_and(|name| !covered.contains(name));
-            if is_new && write::has_rows(&mut self.file, paired)? {
-                new.push(paired.local.number);
-            }
-        }
-        if new.is_empty() {
-            return Ok(());
-        }
-        self.file.write(|file| resync::begin_with(file, &new))
-    }
-
-    /// Tables that are to be pulled from their beginning.
-    fn backfills(&mut self) -> Result<Vec<(i64, String)>, Error> {
-        let mut found = Vec::new();
-        for paired in &self.tables {
-            let needs = self.file.int(
+            let is_marked = self.file.int(
                 "SELECT count(*) FROM colsync_tables WHERE number = :? AND backfill IS NOT NULL",
                 &[Stored::Int(paired.local.number)],
             )?;
-            if let (1, Ok(name)) = (needs, &paired.server) {
-                found.push((paired.local.number, name.clone()));
+            if let (1, Ok(name)) = (is_marked, &paired.server) {
+                found.insert(name.clone());
             }
         }
         Ok(found)
     }
 
-    fn pull_feed(&mut self, feed: &Feed) -> Result<Applied, Error> {
+    /// The tables of the next pull, by the server's names. A cursor brings every row of the tables that are new to it: it
+    /// comes to cover no marked table by a pull of the others alone. Where there are no others, all starts over.
+    fn wanted(&mut self) -> Result<Vec<String>, Error> {
+        let mut names = self.names();
+        let marked = self.marked()?;
+        if marked.is_empty() {
+            return Ok(names);
+        }
+        let covered = covered(&mut self.file)?;
+        if names
+            .iter()
+            .all(|name| marked.contains(name) || !covered.contains(name))
+        {
+            let begin = match self.file.meta(Meta::Cursor)? {
+                Some(_) => resync::begin,
+                None => resync::unmark,
+            };
+            self.file.write(begin)?;
+        } else {
+            names.retain(|name| !marked.contains(name));
+        }
+        Ok(names)
+    }
+
+    /// A pull of the tables of which there is a checkpoint goes on; any other begins. Of tables that the cursor does not
+    /// cover, it brings every row that there is. Rows that are here already, pushed before it or left of a pull that did
+    /// not go on, may have been deleted since.
+    fn begin_or_go_on(&mut self, names: &[String]) -> Result<(), Error> {
+        let under_way = pulling(&mut self.file)?;
+        if !under_way.is_empty() && under_way == names.iter().cloned().collect() {
+            return Ok(());
+        }
+        let covered = covered(&mut self.file)?;
+        let (mut pulled, mut new) = (BTreeSet::new(), Vec::new());
+        for paired in &self.tables {
+            let Ok(name) = &paired.server else {
+                continue;
+            };
+            if !names.contains(name) {
+                continue;
+            }
+            pulled.insert(paired.local.number);
+            if !covered.contains(name) && write::has_rows(&mut self.file, paired)? {
+                new.push(paired.local.number);
+            }
+        }
+        if new.is_empty() && resync::under_way(&mut self.file)?.is_subset(&pulled) {
+            return Ok(());
+        }
+        self.file
+            .write(|file| resync::begin_with(file, &pulled, &new))
+    }
+
+    /// Pulls until nothing is left.
+    fn pull_once(&mut self) -> Result<Applied, Error> {
         let mut pending = PendingRows::default();
         let mut total = Applied::default();
         let mut cuts = 0;
         let mut restarts = 0;
         loop {
             self.go_on()?;
-            if let Feed::All = feed {
-                self.begin_or_go_on()?;
-            }
+            let names = self.wanted()?;
+            self.begin_or_go_on(&names)?;
             step::reach("page.asked");
-            let trouble = match self.open(feed) {
+            let trouble = match self.open(&names) {
                 Ok(mut stream) => {
                     let mut progress = false;
                     let done =
-                        self.stream(feed, &mut stream, &mut pending, &mut total, &mut progress);
+                        self.stream(&names, &mut stream, &mut pending, &mut total, &mut progress);
                     if progress {
                         cuts = 0;
                     }
                     match done {
-                        Ok(true) => return Ok(total),
+                        Ok(true) => {
+                            fresh::mark(&mut self.file, &mut self.tables)?;
+                            return Ok(total);
+                        }
                         Ok(false) if progress => continue,
                         Ok(false) => Trouble::Unreachable("the answer broke off".to_owned()),
                         Err(Broken::Here(failure)) => return Err(failure),
@@ -139,7 +160,8 @@ impl Session<'_> {
                 Trouble::Unreachable(_) if cuts < MOST_CUTS && total.rows > 0 => cuts += 1,
                 Trouble::Expired if restarts < 2 => {
                     restarts += 1;
-                    self.start_over(feed)?;
+                    self.file.write(resync::begin)?;
+                    step::reach("resync.begun");
                 }
                 Trouble::Forked | Trouble::OutOfOrder { .. } if restarts < 2 => {
                     restarts += 1;
@@ -150,23 +172,13 @@ impl Session<'_> {
         }
     }
 
-    fn open(&mut self, feed: &Feed) -> Result<Pull, Trouble> {
+    fn open(&mut self, names: &[String]) -> Result<Pull, Trouble> {
         let broken = |failure: Error| Trouble::Nonsense(failure.to_string());
-        match feed {
-            Feed::All => {
-                let cursor = self.file.meta(Meta::Cursor).map_err(broken)?;
-                let push = self.file.meta_int(Meta::Push).map_err(broken)?.unwrap_or(0);
-                let names = self.names();
-                let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                self.remote
-                    .pull(self.client, &names, cursor.as_deref(), Some(push), ROWS)
-            }
-            Feed::Table(number, name) => {
-                let cursor = backfill(&mut self.file, *number).map_err(broken)?;
-                self.remote
-                    .pull(self.client, &[name], cursor.as_deref(), None, ROWS)
-            }
-        }
+        let cursor = self.file.meta(Meta::Cursor).map_err(broken)?;
+        let push = self.file.meta_int(Meta::Push).map_err(broken)?.unwrap_or(0);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.remote
+            .pull(self.client, &names, cursor.as_deref(), Some(push), ROWS)
     }
 
     fn names(&self) -> Vec<String> {
@@ -176,33 +188,16 @@ impl Session<'_> {
             .collect()
     }
 
-    fn start_over(&mut self, feed: &Feed) -> Result<(), Error> {
-        match feed {
-            Feed::All => {
-                self.file.write(resync::begin_in_another_history)?;
-                step::reach("resync.begun");
-                Ok(())
-            }
-            Feed::Table(number, _) => {
-                let number = *number;
-                self.file.write(|file| set_backfill(file, number, Some("")))
-            }
-        }
-    }
-
     /// Applies a stream; whether it brought everything.
     fn stream(
         &mut self,
-        feed: &Feed,
+        names: &[String],
         stream: &mut Pull,
         pending: &mut PendingRows,
         total: &mut Applied,
         progress: &mut bool,
     ) -> Result<bool, Broken> {
-        let resync = match feed {
-            Feed::All => resync::under_way(&mut self.file)?,
-            Feed::Table(..) => BTreeSet::new(),
-        };
+        let resync = resync::under_way(&mut self.file)?;
         let first = !resync.is_empty() || self.file.meta(Meta::Cursor)?.is_none();
         self.tell_pulling(first);
         let mut page = Page::default();
@@ -215,13 +210,13 @@ impl Session<'_> {
                     // What came after the last checkpoint comes again.
                     if page.checkpoint.is_some() {
                         *progress = true;
-                        self.take_page(feed, pending, &mut page, &resync, total)?;
+                        self.take_page(names, pending, &mut page, &resync, total)?;
                     }
                     return ended.map(|_end| complete).map_err(Broken::There);
                 }
             }
             *progress |= page.checkpoint.is_some();
-            complete = self.take_page(feed, pending, &mut page, &resync, total)?;
+            complete = self.take_page(names, pending, &mut page, &resync, total)?;
             self.tell_pulling(first);
         }
     }
@@ -234,7 +229,7 @@ impl Session<'_> {
     /// Writes a page and leaves an empty one; whether it was the last.
     fn take_page(
         &mut self,
-        feed: &Feed,
+        names: &[String],
         pending: &mut PendingRows,
         page: &mut Page,
         resync: &BTreeSet<i64>,
@@ -243,7 +238,7 @@ impl Session<'_> {
         self.go_on()?;
         let page = std::mem::take(page);
         step::reach("page.read");
-        let applied = self.write_page(feed, pending, &page, resync)?;
+        let applied = self.write_page(names, pending, &page, resync)?;
         step::reach("page.applied");
         total.rows += applied.rows;
         total.removed += applied.removed;
@@ -255,13 +250,12 @@ impl Session<'_> {
 
     fn write_page(
         &mut self,
-        feed: &Feed,
+        names: &[String],
         pending: &mut PendingRows,
         page: &Page,
         resync: &BTreeSet<i64>,
     ) -> Result<Applied, Error> {
         let tables = &self.tables;
-        let names = self.names();
         let changes = page.changes()?;
         let (checkpoint, complete) = (page.checkpoint.as_deref(), page.complete);
         self.file.write(|file| {
@@ -277,50 +271,21 @@ impl Session<'_> {
                     })
                 })?;
             }
-            match (checkpoint, feed) {
-                (None, _) => {}
-                (Some(cursor), Feed::All) => {
-                    file.set_meta(Meta::Cursor, Some(cursor))?;
-                    if complete {
-                        file.set_meta(Meta::Pulling, None)?;
-                        file.set_meta_json(Meta::CursorTables, &names)?;
-                    } else {
-                        file.set_meta_json(Meta::Pulling, &names)?;
-                    }
-                }
-                (Some(_), Feed::Table(number, _)) if complete => {
-                    set_backfill(file, *number, None)?;
-                    fresh::forget(file, *number)?;
-                }
-                (Some(cursor), Feed::Table(number, _)) => {
-                    set_backfill(file, *number, Some(cursor))?;
+            if let Some(cursor) = checkpoint {
+                file.set_meta(Meta::Cursor, Some(cursor))?;
+                if complete {
+                    file.set_meta(Meta::Pulling, None)?;
+                    file.set_meta_json(Meta::CursorTables, names)?;
+                    resync::unmark(file)?;
+                    fresh::forget_all(file, tables, names)?;
+                } else {
+                    file.set_meta_json(Meta::Pulling, names)?;
                 }
             }
             step::reach("page.before_commit");
             Ok(applied)
         })
     }
-}
-
-/// Where the pull of one table is; `None` at its beginning.
-fn backfill(file: &mut File, number: i64) -> Result<Option<String>, Error> {
-    let row = file.first(
-        "SELECT backfill FROM colsync_tables WHERE number = :?",
-        &[Stored::Int(number)],
-    )?;
-    let cursor = row.as_ref().and_then(|row| text(row.first()?));
-    Ok(cursor
-        .filter(|cursor| !cursor.is_empty())
-        .map(str::to_owned))
-}
-
-fn set_backfill(file: &mut File, number: i64, cursor: Option<&str>) -> Result<(), Error> {
-    let cursor = cursor.map_or(Stored::Null, |cursor| Stored::Text(cursor.to_owned()));
-    file.execute(
-        "UPDATE colsync_tables SET backfill = :? WHERE number = :?",
-        &[cursor, Stored::Int(number)],
-    )?;
-    Ok(())
 }
 
 /// Why a stream was not applied to its end.

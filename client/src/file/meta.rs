@@ -34,7 +34,7 @@ pub(crate) enum Meta {
     SyncedAt,
     /// The tables with which the pull under way starts over, by their numbers; a JSON list.
     Resync,
-    /// Whether it does so because the server's history is another.
+    /// Whether it does so because the server's history may be another.
     LostHistory,
     /// How edits go up.
     Mode,
@@ -124,7 +124,7 @@ impl File {
     }
 
     /// Keeps `value` under this name as JSON.
-    pub(crate) fn set_meta_json<T: Serialize>(
+    pub(crate) fn set_meta_json<T: Serialize + ?Sized>(
         &mut self,
         what: Meta,
         value: &T,

@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS colsync_meta (
 ) WITHOUT ROWID;
 
 -- The tracked tables. columns: the names of the captured columns, a JSON list. met: those that the server
--- has, too, as of the last pull. backfill: where a pull of this table from its beginning is, if one is needed.
+-- has, too, as of the last pull. backfill: not null while the cursor covers a table that is to come whole once more.
 CREATE TABLE IF NOT EXISTS colsync_tables (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE COLLATE NOCASE,

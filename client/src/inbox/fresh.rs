@@ -1,6 +1,6 @@
 //! Columns that have met the server's since their table's rows were pulled: the app has added them, or the server has.
 //!
-//! The table is pulled from its beginning once more. Until that has come down, nothing of such a column is in the app's
+//! The table comes whole once more. Until it has come down, nothing of such a column is in the app's
 //! view, whatever version of a row the file knows.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,24 @@ pub(crate) fn forget(file: &mut File, table: i64) -> Result<(), Error> {
         Some(_) => write(file, &fresh),
         None => Ok(()),
     }
+}
+
+/// The same of all these tables, by the server's names.
+pub(crate) fn forget_all(
+    file: &mut File,
+    tables: &[Paired],
+    names: &[String],
+) -> Result<(), Error> {
+    for paired in tables {
+        if paired
+            .server
+            .as_ref()
+            .is_ok_and(|name| names.contains(name))
+        {
+            forget(file, paired.local.number)?;
+        }
+    }
+    Ok(())
 }
 
 /// Tells the tables which of their columns these are.

@@ -16,22 +16,24 @@ use crate::file::{File, Meta, int, is_refusal};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
-/// Lets the next pull start over, with all tables.
+/// Lets the next pull start over, with all tables. Without the cursor nothing tells whether the server's history is still
+/// the one that the file knows: versions of rows that the pull has not brought yet mean nothing.
 pub(crate) fn begin(file: &mut File) -> Result<(), Error> {
     for what in [Meta::Cursor, Meta::Pulling, Meta::CursorTables] {
         file.set_meta(what, None)?;
     }
+    unmark(file)?;
     file.execute("DELETE FROM colsync_seen", &[])?;
     let numbers = file.load("SELECT number FROM colsync_tables", &[])?;
     let numbers = numbers.iter().filter_map(|row| row.first().and_then(int));
-    note(file, &numbers.collect())
+    note(file, &numbers.collect())?;
+    file.set_meta(Meta::LostHistory, Some("1"))
 }
 
-/// The same where the server's history is not the one that the file knows: versions of rows that the pull has not brought
-/// yet mean nothing.
-pub(crate) fn begin_in_another_history(file: &mut File) -> Result<(), Error> {
-    file.set_meta(Meta::LostHistory, Some("1"))?;
-    begin(file)
+/// Notes that the cursor covers no table any more that is to come whole once more.
+pub(crate) fn unmark(file: &mut File) -> Result<(), Error> {
+    file.execute("UPDATE colsync_tables SET backfill = NULL", &[])?;
+    Ok(())
 }
 
 /// Whether the pull under way starts over in another history.
@@ -39,17 +41,23 @@ pub(crate) fn in_another_history(file: &mut File) -> Result<bool, Error> {
     Ok(file.meta(Meta::LostHistory)?.is_some())
 }
 
-/// Lets the pull that begins now, which brings all rows of these tables, be one that starts over with them. What is noted
-/// of them came with an earlier one, or was pushed before this one, and may have been deleted since.
-pub(crate) fn begin_with(file: &mut File, numbers: &[i64]) -> Result<(), Error> {
+/// Lets a pull of the tables `pulled` that begins now be one that starts over with those of them that are `new` to it, of
+/// which it brings all rows, all by their numbers. What is noted of these came with an earlier one, or was pushed before
+/// this one, and may have been deleted since.
+pub(crate) fn begin_with(
+    file: &mut File,
+    pulled: &BTreeSet<i64>,
+    new: &[i64],
+) -> Result<(), Error> {
     let mut under_way = under_way(file)?;
-    for number in numbers {
+    under_way.retain(|number| pulled.contains(number));
+    for number in new {
         file.execute(
             "DELETE FROM colsync_seen WHERE table_number = :?",
             &[Stored::Int(*number)],
         )?;
     }
-    under_way.extend(numbers);
+    under_way.extend(new);
     note(file, &under_way)
 }
 
