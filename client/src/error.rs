@@ -42,6 +42,10 @@ pub enum Error {
     /// The table is being read anew from the server, and what its rows hold here may not be what they hold there.
     #[error("{0} is being read anew from the server: sync first")]
     StartsOver(String),
+    /// What the server has of a row of this table waits until the row's other edits are sent: it is not what the row holds
+    /// here.
+    #[error("{0}: what the server has of the row waits for its unpushed edits: sync first")]
+    RowWaits(String),
     /// No tracked table, row, or dead letter of this name.
     #[error("no {what} {name}")]
     Unknown {

@@ -134,12 +134,29 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
         }
         // The row may hold some of what was refused, if that was accepted once, in a history that the server has lost. That
         // is no edit then, and gone when the row comes anew.
-        let is_pending = is_pending(file, paired, &row, &columns)?;
-        if !is_pending && resync::under_way(file)?.contains(&row.table) {
-            return Err(Error::StartsOver(paired.local.name.clone()));
+        if !is_pending(file, paired, &row, &columns)? {
+            let name = || paired.local.name.clone();
+            if resync::under_way(file)?.contains(&row.table) {
+                return Err(Error::StartsOver(name()));
+            }
+            if is_to_change(file, paired, &row, &columns)? {
+                return Err(Error::RowWaits(name()));
+            }
         }
         drop_letter(file, number)
     })
+}
+
+/// Whether the server has something else, which waits, in place of one of these columns of a row.
+fn is_to_change(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+    columns: &[(usize, Stored)],
+) -> Result<bool, Error> {
+    let held = held::of(file, row)?;
+    let mut names = columns.iter().filter_map(|(at, _)| paired.column(*at));
+    Ok(held.removed || held.full || names.any(|there| held.columns.contains_key(&there.name)))
 }
 
 /// Whether all of an edit of a row waits to be sent.

@@ -1,7 +1,7 @@
 //! Columns that one side lacks, or gets later than the other: nothing of them is lost, and nothing replaced unseen.
 
 use colsync_client::Mode;
-use colsync_tests::tables::{TODOS, id};
+use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both};
 use serde_json::json;
 
@@ -257,26 +257,31 @@ fn a_table_is_not_left_with_an_edit_of_a_new_column(backend: Backend) {
 }
 
 fn a_column_that_the_app_lacks_is_ignored_and_fetched_once_it_has_it(backend: Backend) {
-    let server = one_todo(backend);
-    let a = with_titles(&server);
-    let title = || a.value("SELECT title FROM todos");
-    assert_eq!(title().as_deref(), Some("old"));
-    let other = server.client("other");
-    drop(
-        other
-            .patch(&todo(1), &json!({ "note": "seen by nobody here" }))
-            .expect(200),
-    );
-    a.client().sync().unwrap();
-    a.sql("UPDATE todos SET title = 'mine'");
-    a.client().sync().unwrap();
-    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
-    a.client().sync().unwrap();
-    let note = a.value("SELECT note FROM todos");
-    assert_eq!(note.as_deref(), Some("seen by nobody here"));
-    assert_eq!(title().as_deref(), Some("mine"));
-    let again = a.client().sync().unwrap();
-    assert_eq!((again.pulled, again.pushed), (0, 0));
+    for is_alone in [true, false] {
+        let server = Server::on(backend).table(TODOS).table(LABELS).start();
+        let _ = server
+            .anonymous()
+            .create_ago(60, "todos", &json!({ "id": id(1), "title": "old" }));
+        let mut a = with_titles(&server);
+        if !is_alone {
+            a = a.tracking(LABELS);
+            a.client().sync().unwrap();
+        }
+        let title = || a.value("SELECT title FROM todos");
+        assert_eq!(title().as_deref(), Some("old"));
+        let note = json!({ "note": "seen by nobody here" });
+        let _ = server.client("other").patch(&todo(1), &note).expect(200);
+        a.client().sync().unwrap();
+        a.sql("UPDATE todos SET title = 'mine'");
+        a.client().sync().unwrap();
+        a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+        a.client().sync().unwrap();
+        let note = a.value("SELECT note FROM todos");
+        assert_eq!(note.as_deref(), Some("seen by nobody here"));
+        assert_eq!(title().as_deref(), Some("mine"));
+        let again = a.client().sync().unwrap();
+        assert_eq!((again.pulled, again.pushed), (0, 0));
+    }
 }
 
 /// A device that has pulled the rows, and of their columns the titles alone.

@@ -1,5 +1,7 @@
 //! Pulls that are cut, and what happens before they go on.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
 use colsync_client::Progress;
 use colsync_tests::tables::{LABELS, TODOS, TableDef, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both, row_path};
@@ -19,9 +21,10 @@ on_both![
     nor_does_one_lose_it_that_gets_a_column_meanwhile,
     what_came_before_a_cut_is_not_taken_for_seen_where_the_server_has_lost_it,
     nor_is_what_had_come_before_it_went_back,
+    nor_is_what_had_come_before_a_pull_that_starts_over,
 ];
 
-const ROWS: usize = 300;
+const ROWS: u64 = 300;
 
 /// A server with so many rows in each of two tables, and answers of many pieces.
 fn full(backend: Backend) -> Server {
@@ -43,25 +46,28 @@ fn full(backend: Backend) -> Server {
     server
 }
 
-/// Syncs until some of the table's rows have come, and no more.
+/// Syncs until some of the rows that are to come have come, and no more.
 #[track_caller]
-fn sync_in_part(device: &Device, proxy: &Proxy, table: &str) {
-    let before = device.dump(table).len();
-    let mut rows = before;
-    while rows == before {
+fn sync_in_part(device: &Device, proxy: &Proxy) {
+    let came = AtomicU64::new(0);
+    while came.load(Relaxed) == 0 {
         // The pull breaks off somewhere, and no other is let through once something has come.
         proxy.plan(Plan::default().with(Fault::Truncate, 1000));
         let synced = device.client().sync_with(&|progress| {
-            if let Progress::Pulling { rows: 1.., .. } = progress {
+            if let Progress::Pulling {
+                rows: rows @ 1.., ..
+            } = progress
+            {
+                came.store(rows, Relaxed);
                 proxy.plan(Plan::default().with(Fault::Refuse, 1000));
             }
         });
         assert!(synced.is_err(), "{synced:?}");
-        rows = device.dump(table).len();
     }
+    let came = came.load(Relaxed);
     assert!(
-        rows < ROWS,
-        "{rows} of {table}: another seed of the proxy cuts earlier"
+        came < ROWS,
+        "{came}: another seed of the proxy cuts earlier"
     );
     proxy.faults_off();
 }
@@ -149,7 +155,7 @@ fn a_row_that_is_made_behind_a_cut_pull_stays(backend: Backend) {
     let late = Device::behind(&proxy).tracking(TODOS);
     // With a row of its own, the first pull starts over.
     insert(&late, 0x400, "made before");
-    sync_in_part(&late, &proxy, "todos");
+    sync_in_part(&late, &proxy);
     insert(&late, 0, "made behind it");
     let report = late.client().sync().unwrap();
     assert_eq!(report.removed, 0);
@@ -162,22 +168,30 @@ fn a_table_that_comes_later_keeps_what_came_before_the_cut(backend: Backend) {
     let late = Device::behind(&proxy).tracking(TODOS);
     late.client().sync().unwrap();
     let late = late.tracking(LABELS);
-    sync_in_part(&late, &proxy, "labels");
+    sync_in_part(&late, &proxy);
     assert_eq!(late.client().sync().unwrap().removed, 0);
     equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
 }
 
-/// The other table is pulled alone before it begins anew.
+/// The other table is pulled alone before it begins anew. That ends nothing of it.
 fn nor_does_one_lose_it_that_gets_a_column_meanwhile(backend: Backend) {
-    let mut server = full(backend);
-    let proxy = server.proxy(3);
-    let late = Device::behind(&proxy).tracking(TODOS);
-    late.client().sync().unwrap();
-    let late = late.tracking(LABELS);
-    sync_in_part(&late, &proxy, "labels");
-    get_a_column(&mut server, &late, "labels");
-    assert_eq!(late.client().sync().unwrap().removed, 0);
-    equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+    for is_taken_again in [false, true] {
+        let mut server = full(backend);
+        let proxy = server.proxy(3);
+        let late = Device::behind(&proxy).tracking(TODOS);
+        late.client().sync().unwrap();
+        let late = late.tracking(LABELS);
+        if is_taken_again {
+            late.client().sync().unwrap();
+            late.client().untrack("labels", false).unwrap();
+            late.client().sync().unwrap();
+            late.client().track("labels").unwrap();
+        }
+        sync_in_part(&late, &proxy);
+        get_a_column(&mut server, &late, "labels");
+        assert_eq!(late.client().sync().unwrap().removed, 0);
+        equal_after_a_sync(&late, &server, &[TODOS, LABELS]);
+    }
 }
 
 fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(backend: Backend) {
@@ -188,7 +202,7 @@ fn what_is_deleted_before_a_cut_pull_goes_on_with_more_tables_does_not_stay(back
         if starts_over {
             insert(&late, 0x400, "made before");
         }
-        sync_in_part(&late, &proxy, "todos");
+        sync_in_part(&late, &proxy);
         let first = late.value("SELECT min(id) FROM todos").unwrap();
         let path = row_path("todos", &first);
         let _ = server.anonymous().delete(&path).expect(200);
@@ -203,7 +217,7 @@ fn a_table_that_is_left_and_taken_again_while_its_pull_is_cut_comes_whole(backen
     let proxy = server.proxy(5);
     let late = Device::behind(&proxy).tracking(LABELS);
     late.sql("INSERT INTO labels (code, meaning) VALUES ('a', 'made here')");
-    sync_in_part(&late, &proxy, "labels");
+    sync_in_part(&late, &proxy);
     late.client().untrack("labels", false).unwrap();
     late.sql("DELETE FROM labels");
     late.client().track("labels").unwrap();
@@ -291,4 +305,37 @@ fn nor_is_what_had_come_before_it_went_back(backend: Backend) {
     get_a_column(&mut server, &late, "todos");
     sync_until_something_comes(&late, &proxy);
     both_are_in_the_ledger(&late, &server, &[TODOS, LABELS]);
+}
+
+/// The table with a new column is the only one, and its pull brings nothing. The app edits the row while the next one does.
+fn nor_is_what_had_come_before_a_pull_that_starts_over(backend: Backend) {
+    let mut server = Server::on(backend).table(TODOS).start();
+    let proxy = server.proxy(1);
+    let late = Device::behind(&proxy).tracking(TODOS);
+    make_todo(&server, 1);
+    server.terminate();
+    let backup = server.backup();
+    server.resume();
+    write(&server, "lost");
+    late.client().sync().unwrap();
+    get_a_column(&mut server, &late, "todos");
+    push_alone(&late, &proxy);
+    server.terminate();
+    server.restore(&backup);
+    server.resume();
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    server.restart();
+    write(&server, "of ben");
+    let is_edited = AtomicBool::new(false);
+    let synced = late.client().sync_with(&|progress| {
+        if let Progress::Pulling { .. } = progress
+            && !is_edited.swap(true, Relaxed)
+        {
+            late.sql("UPDATE todos SET title = 'mine'");
+        }
+    });
+    synced.unwrap();
+    equal_after_a_sync(&late, &server, &[TODOS]);
+    let ledger = ledger(&server, "");
+    assert_eq!(ledger.len(), 1, "{ledger:?}");
 }

@@ -17,6 +17,7 @@ on_both![
     what_is_made_while_a_file_starts_over_stays,
     a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go,
     nor_is_one_of_which_the_row_holds_a_part,
+    nor_is_one_of_a_row_that_goes_when_its_other_edits_are_sent,
     what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only,
     what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_successor,
     a_table_that_is_made_anew_is_of_another_history,
@@ -68,12 +69,13 @@ fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
 
 /// A server that has lost these edits of its row, which is deleted there, and a client that was refused them since, and
 /// has its rows as they were.
-fn refused_again(backend: Backend, edits: &[&str]) -> (Server, Proxy, Device) {
+fn refused_again(backend: Backend, before: &str, edits: &[&str]) -> (Server, Proxy, Device) {
     let mut server = one_todo(backend);
     let proxy = server.proxy(3);
     let a = Device::behind(&proxy);
     a.client().init(&[]).unwrap();
     a.client().sync().unwrap();
+    a.sql(before);
     server.terminate();
     let backup = server.backup();
     server.resume();
@@ -106,7 +108,7 @@ fn only_after_a_sync(a: &Device) {
 
 /// The row has the refused value still: it was accepted before the server was restored.
 fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backend) {
-    let (server, _proxy, a) = refused_again(backend, &["title = 'kept'"]);
+    let (server, _proxy, a) = refused_again(backend, "", &["title = 'kept'"]);
     only_after_a_sync(&a);
     converge(&server, &[&a]);
     assert_eq!(server.anonymous().row("todos", &id(1))["title"], "kept");
@@ -114,13 +116,38 @@ fn a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go(backend: Backen
 
 fn nor_is_one_of_which_the_row_holds_a_part(backend: Backend) {
     let edits = ["title = 'kept', note = 'kept, too'", "title = 'later'"];
-    let (server, _proxy, a) = refused_again(backend, &edits);
+    let (server, _proxy, a) = refused_again(backend, "", &edits);
     only_after_a_sync(&a);
     converge(&server, &[&a]);
     let row = server.anonymous().row("todos", &id(1));
     assert_eq!(
         (&row["title"], &row["note"]),
         (&json!("kept"), &json!("kept, too"))
+    );
+}
+
+/// The row stays here after the sync, for an edit of a column that the server lacks.
+fn nor_is_one_of_a_row_that_goes_when_its_other_edits_are_sent(backend: Backend) {
+    let column = "ALTER TABLE todos ADD COLUMN colour TEXT";
+    let edits = ["title = 'kept', colour = 'red'"];
+    let (mut server, _proxy, a) = refused_again(backend, column, &edits);
+    let retry = |at: usize| {
+        let letter = a.client().dead_letters().unwrap().remove(at).number;
+        a.client().retry_dead_letter(letter)
+    };
+    a.client().sync().unwrap();
+    let retried = retry(0);
+    assert!(matches!(retried, Err(Error::RowWaits(_))), "{retried:?}");
+    server.sql(column);
+    server.restart();
+    a.client().sync().unwrap();
+    retry(1).unwrap();
+    retry(0).unwrap();
+    converge(&server, &[&a]);
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["title"], &row["colour"]),
+        (&json!("kept"), &json!("red"))
     );
 }
 

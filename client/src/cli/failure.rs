@@ -116,6 +116,7 @@ fn client_code(error: &Error) -> &'static str {
         Error::Untrackable { .. } => "untrackable",
         Error::Unpushed { .. } => "unpushed",
         Error::StartsOver(_) => "starts_over",
+        Error::RowWaits(_) => "row_waits",
         Error::Unknown { .. } => "unknown",
         Error::NoServer => "no_server",
         Error::Url { .. } => "url",

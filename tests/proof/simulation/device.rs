@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use colsync_client::simulation::{Arrived, set_network};
-use colsync_client::{Client, Mode, Report, Settings, Time};
+use colsync_client::{Client, Error, Mode, Report, Settings, Time};
 use colsync_shared::simulation::{at, set_own_now};
 use serde_json::Value as Json;
 use ureq::http;
@@ -50,7 +50,7 @@ pub(super) enum Ended {
     Killed,
     Well(Report),
     /// The SDK's error.
-    Badly(colsync_client::Error),
+    Badly(Error),
 }
 
 /// A sync under way.
@@ -108,7 +108,7 @@ impl Device {
             return Ok(true);
         }
         match client.untrack(name, false) {
-            Err(colsync_client::Error::Unpushed { .. }) => return Ok(false),
+            Err(Error::Unpushed { .. }) => return Ok(false),
             done => done.map_err(|why| format!("untrack {name}: {why}"))?,
         }
         self.file.execute(&format!("DELETE FROM {name}"))?;
@@ -264,7 +264,7 @@ impl Device {
         let before = self.rows(table).remove(&id);
         match self.by_its_clock(|client| client.retry_dead_letter(letter.number)) {
             // It is to be tried after the next sync.
-            Err(colsync_client::Error::StartsOver(_)) => return Ok(false),
+            Err(Error::StartsOver(_) | Error::RowWaits(_)) => return Ok(false),
             done => done.map_err(|why| format!("retry of {id}: {why}"))?,
         }
         let now = before.unwrap_or_default();

@@ -241,8 +241,8 @@ impl Draw {
     fn rare(&mut self, device: usize, may_sync: bool) -> Step {
         let to = self.device();
         match self.random.u8(..4) {
-            0 if self.perils.restores && may_sync => Step::Backup,
-            1 if self.perils.restores && may_sync && self.random.bool() => Step::Restore,
+            0 if self.perils.restores => Step::Backup,
+            1 if self.perils.restores && self.random.bool() => Step::Restore,
             0 if self.perils.files && may_sync => Step::Keep { device },
             1 if self.perils.files && may_sync => Step::PutBack { device },
             2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },

@@ -52,7 +52,7 @@ impl World {
         let retry = |client: Client| client.retry_dead_letter(letter.number);
         match self.devices[device].by_its_clock(retry) {
             // It is to be tried after the next sync, or against what the app has by now.
-            Err(Error::StartsOver(_)) => return Ok(()),
+            Err(Error::StartsOver(_) | Error::RowWaits(_)) => return Ok(()),
             Err(refused) if is_by_the_file(&refused) => return Ok(()),
             done => done.map_err(|why| format!("retry of {} {}: {why}", kind.name(), letter.id))?,
         }
