@@ -1,5 +1,6 @@
 //! The suite: many seeds, in as many processes as there are processors.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -72,7 +73,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         })
         .collect();
     let mut outcome = Outcome::new("simulation", options.seed);
-    let mut counts = std::collections::BTreeMap::<String, u64>::new();
+    let mut counts = BTreeMap::<String, u64>::new();
     let mut done = 0;
     for child in children {
         let output = child.wait_with_output().unwrap();
@@ -237,17 +238,47 @@ fn said() -> String {
     SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
+/// The tables of rows that point to each other that a simulation begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kin {
+    /// None.
+    Without,
+    /// Plain ones.
+    Plain,
+    /// At a server whose counters of keys can be set.
+    Counting,
+    /// At one that does not check what they point to, either.
+    Unchecked,
+}
+
+impl Kin {
+    const ALL: [Kin; 4] = [Kin::Without, Kin::Plain, Kin::Counting, Kin::Unchecked];
+
+    fn of(perils: &Perils) -> Kin {
+        match (perils.kin, perils.forgets_rows(), perils.unchecked) {
+            (false, _, _) => Kin::Without,
+            (true, false, _) => Kin::Plain,
+            // What an operator does who puts a backup back needs counters, and so do rows that are removed for good.
+            (true, true, false) => Kin::Counting,
+            (true, true, true) => Kin::Unchecked,
+        }
+    }
+
+    /// Makes one of them at the server.
+    fn create(self) -> Option<fn(Kind) -> String> {
+        match self {
+            Kin::Without => None,
+            Kin::Plain => Some(Kind::create),
+            Kin::Counting => Some(Kind::create_counting),
+            Kin::Unchecked => Some(Kind::create_unchecked),
+        }
+    }
+}
+
 /// Where simulations are run: a folder in memory, and the files that they begin with.
 struct Ground {
-    plain: Seedlings,
-    /// Of tables that lack columns.
-    young: Seedlings,
-    /// With rows that point to each other.
-    kin: Seedlings,
-    /// With such rows, at a server whose counters of keys can be set.
-    counting: Seedlings,
-    /// At one that does not check what they point to, either.
-    unchecked: Seedlings,
+    /// By the tables of related rows, and whether the others lack columns.
+    seedlings: BTreeMap<(Kin, bool), Seedlings>,
     memory: PathBuf,
     _folder: TempDir,
 }
@@ -265,15 +296,15 @@ impl Ground {
         set_now(Time::from_micros(BEGINNING));
         // Their ids are in cursors, whose bytes may be cut.
         colsync_shared::simulation::seed(BEGINNING.unsigned_abs());
-        let with_kin = |name, create: fn(Kind) -> String| {
-            seedlings(&folder.path().join(name), Some(create), false)
-        };
+        let all = Kin::ALL
+            .iter()
+            .flat_map(|kin| [(*kin, false), (*kin, true)]);
+        let made = all.map(|(kin, is_young)| {
+            let folder = folder.path().join(format!("{kin:?}-{is_young}"));
+            ((kin, is_young), seedlings(&folder, kin.create(), is_young))
+        });
         Ground {
-            plain: seedlings(&folder.path().join("plain"), None, false),
-            young: seedlings(&folder.path().join("young"), None, true),
-            kin: with_kin("kin", Kind::create),
-            counting: with_kin("counting", Kind::create_counting),
-            unchecked: with_kin("unchecked", Kind::create_unchecked),
+            seedlings: made.collect(),
             memory,
             _folder: folder,
         }
@@ -281,14 +312,7 @@ impl Ground {
 
     fn world(&self, plan: &Plan) -> World {
         let perils = &plan.perils;
-        let seedlings = match (perils.kin, perils.forgets_rows(), perils.unchecked) {
-            (false, _, _) if perils.grows => &self.young,
-            (false, _, _) => &self.plain,
-            (true, false, _) => &self.kin,
-            // What an operator does who puts a backup back needs counters, and so do rows that are removed for good.
-            (true, true, false) => &self.counting,
-            (true, true, true) => &self.unchecked,
-        };
+        let seedlings = &self.seedlings[&(Kin::of(perils), perils.grows)];
         World::new(plan, seedlings, &self.memory)
     }
 

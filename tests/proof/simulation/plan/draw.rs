@@ -25,13 +25,8 @@ impl Plan {
             unchecked: random.bool(),
             hard_deletes: random.u8(..3) == 0,
             grouped: random.bool(),
-            grows: false,
-            tracks: false,
-        };
-        let perils = Perils {
-            grows: !perils.kin && random.u8(..3) == 0,
+            grows: random.u8(..3) == 0,
             tracks: random.u8(..4) == 0,
-            ..perils
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -91,10 +86,10 @@ impl Draw {
             return Step::Kin(self.act(may_sync));
         }
         match self.random.u8(..100) {
-            0..1 if self.perils.grows && may_sync => Step::Grow {
-                device: (self.random.u8(..3) > 0).then_some(device),
-            },
             // What the app does with its tables waits for the end of a sync.
+            0..1 if self.perils.grows => Step::Grow {
+                device: (may_sync && self.random.u8(..3) > 0).then_some(device),
+            },
             1..2 if self.perils.tracks && may_sync => Step::Track { device },
             0..3 => Step::Wait(self.wait()),
             3..6 => Step::Decide {
@@ -165,7 +160,7 @@ impl Draw {
                 ahead: self.ahead(),
             },
             90..92 if self.perils.network => Step::Deliver(place),
-            88..89 if self.perils.crashes && may_sync => Step::Restart,
+            88..89 if self.perils.crashes => Step::Restart,
             89..90 if self.perils.crashes && may_sync => Step::Kill {
                 step: self.random.usize(..64),
                 nth: self.random.u8(1..4),
@@ -246,7 +241,7 @@ impl Draw {
             0 if self.perils.files && may_sync => Step::Keep { device },
             1 if self.perils.files && may_sync => Step::PutBack { device },
             2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },
-            3 if self.perils.purges && may_sync => Step::Housekeeping,
+            3 if self.perils.purges => Step::Housekeeping,
             _ => Step::Wait(self.wait()),
         }
     }
