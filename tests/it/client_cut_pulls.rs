@@ -12,6 +12,7 @@ use crate::{ledger, make_todo, todo};
 
 on_both![
     a_first_sync_that_is_cut_goes_on_where_it_was,
+    what_came_after_the_last_checkpoint_is_not_kept,
     a_row_that_is_deleted_before_the_first_pull_does_not_stay,
     nor_does_one_that_is_pushed_while_a_pull_is_still_to_begin,
     a_row_that_is_made_behind_a_cut_pull_stays,
@@ -26,12 +27,15 @@ on_both![
 
 const ROWS: u64 = 300;
 
+/// Rows between two checkpoints.
+const PIECE: usize = 10;
+
 /// A server with so many rows in each of two tables, and answers of many pieces.
 fn full(backend: Backend) -> Server {
     let server = Server::on(backend)
         .table(TODOS)
         .table(LABELS)
-        .section("[limits]\npage_rows = 10")
+        .section(&format!("[limits]\npage_rows = {PIECE}"))
         .start();
     let maker = Device::new(&server).tracking(TODOS).tracking(LABELS);
     let numbers = format!(
@@ -105,6 +109,17 @@ fn a_first_sync_that_is_cut_goes_on_where_it_was(backend: Backend) {
     assert!(proxy.counts().total() > 0);
     proxy.faults_off();
     equal_after_a_sync(&a, &server, &[TODOS]);
+}
+
+/// Its cursor says nothing of it.
+fn what_came_after_the_last_checkpoint_is_not_kept(backend: Backend) {
+    let server = full(backend);
+    for seed in 1..9 {
+        let proxy = server.proxy(seed);
+        let late = Device::behind(&proxy).tracking(TODOS);
+        sync_in_part(&late, &proxy);
+        assert_eq!(late.dump("todos").len() % PIECE, 0, "seed {seed}");
+    }
 }
 
 fn a_row_that_is_deleted_before_the_first_pull_does_not_stay(backend: Backend) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use colsync_tests::edits::{insert, update};
 use colsync_tests::tables::{LISTS, TODOS, id};
-use colsync_tests::{Backend, Server, ago, on_both};
+use colsync_tests::{Backend, Pulled, Server, ago, on_both};
 use diesel::connection::SimpleConnection as _;
 use serde_json::{Value as Json, json};
 
@@ -12,6 +12,7 @@ use crate::{ledger, make_todo, todo, todos};
 
 on_both![
     a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows,
+    a_checkpoint_comes_after_a_mebibyte,
     a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_them,
 ];
 
@@ -27,6 +28,24 @@ fn a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows(backend: Backen
     )]);
     assert_eq!(ana.pull().row(&id(1))["full"], true);
     assert!(ana.pull().rows.is_empty(), "and only once");
+}
+
+fn a_checkpoint_comes_after_a_mebibyte(backend: Backend) {
+    let server = todos(backend);
+    let note = "n".repeat(400_000);
+    for number in 1..=7 {
+        let row = json!({ "id": id(number), "note": note });
+        let _ = server.anonymous().create_ago(60, "todos", &row);
+    }
+    let mut reader = server.client("reader");
+    let pulled = reader.pull();
+    // Three rows, three, one.
+    assert_eq!((pulled.rows.len(), pulled.checkpoints.len()), (7, 3));
+    assert!(reader.pull().rows.is_empty());
+    let again = reader
+        .try_pull(Some(&pulled.checkpoints[0]), "")
+        .expect(200);
+    assert_eq!(Pulled::read(&again).rows.len(), 4);
 }
 
 /// Its anchor is from before the point to which the server goes back, and its last piece from after it.

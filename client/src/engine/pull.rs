@@ -207,8 +207,8 @@ impl Session<'_> {
                 Ok(true) if !page.is_full() => continue,
                 Ok(true) => {}
                 ended => {
-                    // What came after the last checkpoint comes again.
                     if page.checkpoint.is_some() {
+                        page.cut();
                         *progress = true;
                         self.take_page(names, pending, &mut page, &resync, total)?;
                     }

@@ -7,21 +7,24 @@ use crate::error::Error;
 
 /// A page is written at the first checkpoint after so many rows,
 const ROWS: usize = 5_000;
-/// or with so many of them,
-const MOST_ROWS: usize = 10_000;
-/// or so many bytes, with or without a checkpoint.
-const MOST_BYTES: usize = 4 << 20;
+/// or so many bytes,
+const BYTES: usize = 4 << 20;
+/// or with so many rows,
+const MOST_ROWS: usize = 100_000;
+/// or bytes, without a checkpoint: more than a server sends between two, unless a row is larger than it takes.
+const MOST_BYTES: usize = 32 << 20;
 
 /// Lines of a pull that have come and are not written yet.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
     text: Vec<u8>,
     rows: usize,
-    /// Where to resume when the page is written. Rows that came after it come again.
+    /// Where to resume when the page is written.
     pub(crate) checkpoint: Option<String>,
+    /// The text and the rows up to there.
+    checked: (usize, usize),
     /// Whether nothing comes after it.
     pub(crate) complete: bool,
-    ends_at_checkpoint: bool,
 }
 
 impl Page {
@@ -59,22 +62,29 @@ impl Page {
         {
             self.checkpoint = Some(cursor);
             self.complete = complete;
-            self.ends_at_checkpoint = true;
+            self.checked = (start, self.rows);
             return Ok(false);
         }
         self.rows += 1;
-        self.ends_at_checkpoint = false;
         Ok(true)
     }
 
     /// Whether it is to be written before more is added.
     pub(crate) fn is_full(&self) -> bool {
-        let rows = if self.ends_at_checkpoint {
-            ROWS
+        let ends_at_checkpoint = self.checkpoint.is_some() && self.checked.1 == self.rows;
+        let (rows, bytes) = if ends_at_checkpoint {
+            (ROWS, BYTES)
         } else {
-            MOST_ROWS
+            (MOST_ROWS, MOST_BYTES)
         };
-        self.complete || self.rows >= rows || self.text.len() >= MOST_BYTES
+        self.complete || self.rows >= rows || self.text.len() >= bytes
+    }
+
+    /// Leaves out the rows after the last checkpoint, which come again. Of what is visible there, the cursor says nothing.
+    pub(crate) fn cut(&mut self) {
+        let (text, rows) = self.checked;
+        self.text.truncate(text);
+        self.rows = rows;
     }
 
     /// The rows, in the order in which they came.
@@ -138,6 +148,27 @@ mod tests {
             rows += 1;
         }
         assert_eq!((rows, page.checkpoint), (MOST_ROWS, None));
+    }
+
+    #[test]
+    fn a_page_of_many_bytes_ends_at_a_checkpoint() {
+        let mut page = Page::default();
+        let row = [ROW, vec![b' '; BYTES].as_slice()].concat();
+        add(&mut page, &row).unwrap();
+        assert!(!page.is_full());
+        add(&mut page, CHECKPOINT).unwrap();
+        assert!(page.is_full());
+    }
+
+    #[test]
+    fn what_comes_after_the_last_checkpoint_is_not_in_a_page_that_is_cut() {
+        let mut page = Page::default();
+        for line in [ROW, CHECKPOINT, ROW, b" ", CHECKPOINT, ROW, ROW] {
+            add(&mut page, line).unwrap();
+        }
+        assert_eq!(page.changes().unwrap().len(), 4);
+        page.cut();
+        assert_eq!(page.changes().unwrap().len(), 2);
     }
 
     #[test]

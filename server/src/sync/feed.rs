@@ -20,6 +20,9 @@ use crate::store::horizon::Horizon;
 use crate::store::internal;
 use crate::store::model::{Schema, TableInfo};
 
+/// A chunk ends after so many bytes, whatever rows it may hold: clients write what came with its checkpoint.
+const CHUNK_BYTES: usize = 1 << 20;
+
 /// What a pull asks for.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
@@ -230,7 +233,7 @@ impl Pull {
             rows: 0,
             complete: self.is_idle(),
         };
-        while !chunk.complete && chunk.rows < limit {
+        while !chunk.complete && chunk.rows < limit && chunk.lines.len() < CHUNK_BYTES {
             let room = limit - chunk.rows;
             let table = self
                 .schema
@@ -346,18 +349,23 @@ impl Pull {
         };
         let view = self.view(table);
         let lines = Lines::of(table);
+        let mut taken = 0;
         for row in &rows {
             lines.row(row, &view, &mut chunk.lines);
+            taken += 1;
+            if chunk.lines.len() >= CHUNK_BYTES {
+                break;
+            }
         }
-        chunk.rows += rows.len();
-        if let Some(row) = rows.last() {
+        chunk.rows += taken;
+        if let Some(row) = rows.get(..taken).and_then(<[_]>::last) {
             let id = row.key.to_string();
             self.pass.last = Some(match self.known(table) {
                 Some(_) => Last::Change(row.txid, id),
                 None => Last::Row(id),
             });
         }
-        Ok(rows.len() < limit)
+        Ok(rows.len() < limit && taken == rows.len())
     }
 
     fn graves(
