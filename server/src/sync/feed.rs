@@ -64,6 +64,8 @@ pub(crate) struct Pull {
     torn: bool,
     /// Then: the anchor at which what was read last is visible, where that is not the one where the pass leads.
     seen: Option<String>,
+    /// Bytes of a row, as they were in the last chunk.
+    row_bytes: usize,
 }
 
 /// An anchor at which all that is visible now is visible; with its horizon, where it is still to be recorded.
@@ -208,6 +210,7 @@ impl Pull {
             pass,
             torn,
             seen: None,
+            row_bytes: 1,
         };
         pull.note_seen(&here);
         Ok((pull, here))
@@ -234,7 +237,9 @@ impl Pull {
             complete: self.is_idle(),
         };
         while !chunk.complete && chunk.rows < limit && chunk.lines.len() < CHUNK_BYTES {
-            let room = limit - chunk.rows;
+            // Rows that are read and do not fit are read again for the next chunk.
+            let fit = (CHUNK_BYTES - chunk.lines.len()) / self.row_bytes + 1;
+            let room = fit.min(limit - chunk.rows);
             let table = self
                 .schema
                 .tables
@@ -250,6 +255,7 @@ impl Pull {
                 chunk.complete = !self.step();
             }
         }
+        self.row_bytes = (chunk.lines.len() / chunk.rows.max(1)).max(1);
         self.checkpoint(&mut chunk);
         Ok(chunk)
     }
