@@ -301,6 +301,8 @@ impl World {
 
     /// What an operator does who puts a backup back: numbers that were given since it was made are not given again.
     pub(super) fn skip_given_numbers(&mut self) -> Result<(), String> {
+        // Those that were given since it was last done, too, though nothing else was written.
+        self.written += 1;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_numbered()) {
             let next = self.number(NUMBERS);
             let table = literal(&json!(kind.name()));
