@@ -225,6 +225,8 @@ pub(super) struct Meant {
     pub(super) pointers: HashSet<String>,
     /// Where the server's database may have rows no more: what it ever gave its numbers to. It gives none twice then.
     numbers: Option<View>,
+    /// Otherwise: new rows that were given up. Others of their device go on pointing to them.
+    given_up: View,
     /// Rows that were made, and rows that were deleted.
     made: BTreeSet<(Kind, String)>,
     deleted: BTreeSet<(Kind, String)>,
@@ -246,7 +248,7 @@ impl Meant {
                 numbers.remember(&there);
                 there.beside(numbers.clone())
             }
-            None => there,
+            None => there.beside(self.given_up.clone()),
         }
     }
 
@@ -257,12 +259,10 @@ impl Meant {
         }
     }
 
-    /// A new row was given up under a number that no server made. Where nothing checks that, others may go on pointing
-    /// to it.
+    /// A new row was given up under a number that no server made.
     pub(super) fn give_up(&mut self, kind: Kind, number: i64, row: &str) {
-        if let Some(numbers) = &mut self.numbers {
-            numbers.remember_gone(kind, number, row);
-        }
+        let known = self.numbers.as_mut().unwrap_or(&mut self.given_up);
+        known.remember_gone(kind, number, row);
     }
 
     pub(super) fn make(&mut self, kind: Kind, row: &str) {
