@@ -262,7 +262,8 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
     server.terminate();
     // Years go by.
     server.sql(
-        "UPDATE colsync_tombstones SET deleted_at = 0; UPDATE colsync_anchors SET recorded_at = 0",
+        "UPDATE colsync_tombstones SET deleted_at = 0; UPDATE colsync_anchors SET recorded_at = 0;
+         UPDATE colsync_clients SET pulled_at = 0",
     );
     server.resume();
     colsync_tests::device::until("the house is kept", || {

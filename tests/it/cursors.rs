@@ -13,6 +13,7 @@ on_both![
     a_cursor_outlives_a_restart,
     a_cursor_from_after_the_point_of_a_restore_has_expired,
     what_is_no_cursor_is_refused,
+    who_pulls_now_and_then_is_never_too_late,
 ];
 
 fn a_cursor_outlives_a_restart(backend: Backend) {
@@ -72,6 +73,29 @@ fn a_cursor_from_after_the_point_of_a_restore_has_expired(backend: Backend) {
         reader.pull().row(&id(1))["columns"],
         json!({ "title": "new" })
     );
+}
+
+/// Nothing has changed since for longer than anything is remembered.
+fn who_pulls_now_and_then_is_never_too_late(backend: Backend) {
+    let mut server = one_todo(backend);
+    let mut gone = server.client("gone");
+    gone.pull();
+    make_todo(&server, 2);
+    let mut reader = reader(&server);
+    server.sql(&format!(
+        "UPDATE colsync_anchors SET recorded_at = 0; \
+         UPDATE colsync_clients SET pulled_at = 0 WHERE id = '{}'",
+        gone.id()
+    ));
+    // A server forgets when it starts, and has done so when it ends.
+    server.restart();
+    server.restart();
+    let _ = gone
+        .try_pull(gone.cursor(), "")
+        .problem(410, "cursor_expired");
+    assert!(reader.pull().rows.is_empty());
+    make_todo(&server, 3);
+    assert_eq!(reader.pull().ids(), [id(3)]);
 }
 
 fn what_is_no_cursor_is_refused(backend: Backend) {
