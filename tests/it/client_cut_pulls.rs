@@ -285,18 +285,14 @@ fn what_came_before_a_cut_is_not_taken_for_seen_where_the_server_has_lost_it(bac
         make_todo(&server, 1);
         late.client().sync().unwrap();
         get_a_column(&mut server, &late, "todos");
-        server.terminate();
-        let backup = server.backup();
-        server.resume();
+        let backup = server.back_up();
         write(&server, "lost");
         sync_until_something_comes(&late, &proxy);
         assert_eq!(
             late.value("SELECT title FROM todos").as_deref(),
             Some("lost")
         );
-        server.terminate();
-        server.restore(&backup);
-        server.resume();
+        server.go_back(&backup);
         both_are_in_the_ledger(&late, &server, &tables);
     }
 }
@@ -309,14 +305,10 @@ fn nor_is_what_had_come_before_it_went_back(backend: Backend) {
     make_todo(&server, 1);
     let label = json!({ "code": "a", "meaning": "A" });
     let _ = server.client("ben").create_ago(60, "labels", &label);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     write(&server, "lost");
     late.client().sync().unwrap();
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     get_a_column(&mut server, &late, "todos");
     sync_until_something_comes(&late, &proxy);
     both_are_in_the_ledger(&late, &server, &[TODOS, LABELS]);
@@ -328,16 +320,12 @@ fn nor_is_what_had_come_before_a_pull_that_starts_over(backend: Backend) {
     let proxy = server.proxy(1);
     let late = Device::behind(&proxy).tracking(TODOS);
     make_todo(&server, 1);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     write(&server, "lost");
     late.client().sync().unwrap();
     get_a_column(&mut server, &late, "todos");
     push_alone(&late, &proxy);
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
     server.restart();
     write(&server, "of ben");

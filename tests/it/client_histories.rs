@@ -128,9 +128,7 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
     insert(&a, 2, "before the backup");
     a.client().sync().unwrap();
     b.client().sync().unwrap();
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     insert(&a, 3, "lost");
     a.sql(&format!(
         "UPDATE todos SET title = 'lost, too' WHERE id = '{}'",
@@ -143,9 +141,7 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
         id(1)
     ));
     a.client().sync().unwrap();
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     insert(&a, 4, "after the restore");
     converge(&server, &[&a, &b]);
     assert_eq!(a.dump("todos").len(), 4);
@@ -159,9 +155,7 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
 fn what_is_sent_again_has_seen_nothing_of_what_came_before_it(backend: Backend) {
     let mut server = one_todo(backend);
     let (a, b, c) = (device(&server), device(&server), device(&server));
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     let write = |device: &Device, title: &str| {
         device.sql(&format!(
             "UPDATE todos SET title = '{title}' WHERE id = '{}'",
@@ -175,9 +169,7 @@ fn what_is_sent_again_has_seen_nothing_of_what_came_before_it(backend: Backend) 
     // From the second version of the row, which will be another one.
     write(&c, "of c over b");
     c.client().sync().unwrap();
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     converge(&server, &[&a, &c, &b]);
     let row = server.anonymous().row("todos", &id(1));
     assert_eq!(row["title"], "of c over b");
@@ -198,17 +190,13 @@ fn what_a_restored_server_makes_of_pushes_sent_again_comes_down(backend: Backend
     let proxy = server.proxy(1);
     let (a, b) = (Device::behind(&proxy).tracking(TODOS), device(&server));
     a.client().sync().unwrap();
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     // The push gets through and no pull does: the cursor is one that the restored server knows.
     proxy.plan(Plan::default().with(Fault::Truncate, 1000));
     a.sql("UPDATE todos SET priority = priority + 1");
     assert!(a.client().sync().is_err());
     proxy.faults_off();
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     b.sql("UPDATE todos SET priority = priority + 5");
     b.client().sync().unwrap();
     // Sent again, it meets what it had not met.
@@ -218,32 +206,24 @@ fn what_a_restored_server_makes_of_pushes_sent_again_comes_down(backend: Backend
 
 fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {
     let mut server = one_todo(backend);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     let a = device(&server);
     for number in 2..6 {
         insert(&a, number, "made");
         a.client().sync().unwrap();
     }
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     converge(&server, &[&a]);
     assert_eq!(a.dump("todos").len(), 5);
 }
 
 fn a_version_of_a_lost_history_does_not_make_another_value_look_seen(backend: Backend) {
     let mut server = todos(backend);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     make_todo(&server, 1);
     let (a, b) = (device(&server), device(&server));
     a.sql("UPDATE todos SET title = 'made of the lost row'");
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     b.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
     b.client().sync().unwrap();
     // Both the lost row and this one are at version 1.

@@ -76,16 +76,12 @@ fn refused_again(backend: Backend, before: &str, edits: &[&str]) -> (Server, Pro
     a.client().init(&[]).unwrap();
     a.client().sync().unwrap();
     a.sql(before);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     for set in edits {
         a.sql(&format!("UPDATE todos SET {set} WHERE id = '{}'", id(1)));
         a.client().sync().unwrap();
     }
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
     // They are sent again and refused. Pushes get through, and no pull does.
     proxy.plan(Plan::default().with(Fault::Truncate, 1000));
@@ -154,9 +150,7 @@ fn nor_is_one_of_a_row_that_goes_when_its_other_edits_are_sent(backend: Backend)
 /// The restored server has another value at the version that the edit was made from.
 fn what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only(backend: Backend) {
     let mut server = one_todo(backend);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     let set_title = |server: &Server, writer: &str, title: &str| {
         let edit = update("todos", &id(1), 1, &ago(60), &json!({ "title": title }));
         let receipt = server.client(writer).push_one(edit);
@@ -164,9 +158,7 @@ fn what_is_edited_while_a_file_starts_over_has_seen_the_lost_history_only(backen
     };
     set_title(&server, "ana", "of the lost history");
     let a = device(&server);
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     set_title(&server, "ben", "of the new history");
     sync_while(&a, pulling, || a.sql("UPDATE todos SET title = 'of a'"));
     converge(&server, &[&a]);
@@ -177,14 +169,10 @@ fn what_is_edited_of_a_row_that_only_the_lost_history_had_has_not_seen_its_succe
     backend: Backend,
 ) {
     let mut server = todos(backend);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     make_todo(&server, 1);
     let a = device(&server);
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     sync_while(&a, pulling, || a.sql("UPDATE todos SET title = 'of a'"));
     // At version 1, as the lost row was.
     let row = json!({ "id": id(1), "title": "of the new history" });

@@ -36,15 +36,11 @@ fn a_cursor_from_after_the_point_of_a_restore_has_expired(backend: Backend) {
     let mut server = one_todo(backend);
     let mut reader = reader(&server);
     let before = reader.cursor().unwrap().to_owned();
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     make_todo(&server, 2);
     assert_eq!(reader.pull().ids(), [id(2)]);
     let after = reader.cursor().unwrap().to_owned();
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     let _ = reader
         .try_pull(Some(&after), "")
         .problem(410, "cursor_expired");

@@ -59,9 +59,7 @@ fn a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_th
         }
         let mut reader = server.client("reader");
         assert_eq!(reader.pull_with("limit=1").rows.len(), 1);
-        server.terminate();
-        let backup = server.backup();
-        server.resume();
+        let backup = server.back_up();
         let writer = server.client("writer");
         for number in [2, 3] {
             let _ = writer
@@ -72,9 +70,7 @@ fn a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_th
         assert_eq!(piece.complete, goes_on);
         let lost = reader.cursor().unwrap().to_owned();
         let _ = reader.try_pull(Some(&lost), "").expect(200);
-        server.terminate();
-        server.restore(&backup);
-        server.resume();
+        server.go_back(&backup);
         let _ = reader
             .try_pull(Some(&lost), "")
             .problem(410, "cursor_expired");

@@ -172,9 +172,7 @@ fn a_restored_server_gets_the_rows_under_the_ids_that_it_had_given(backend: Back
     let a = device(&server);
     person(&a, "kept", "");
     a.client().sync().unwrap();
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     server
         .client("other")
         .create_ago(9, "people", &json!({ "name": "forgotten" }));
@@ -182,9 +180,7 @@ fn a_restored_server_gets_the_rows_under_the_ids_that_it_had_given(backend: Back
     invoice(&a, "of lost", "lost");
     a.client().sync().unwrap();
     let before = (a.dump("invoices"), a.dump("lines"));
-    server.terminate();
-    server.restore(&backup);
-    server.resume();
+    server.go_back(&backup);
     a.sql("UPDATE people SET name = 'found' WHERE name = 'lost'");
     settle(&server, &[&a], &OFFICE);
     assert_eq!(before, (a.dump("invoices"), a.dump("lines")));
@@ -210,9 +206,7 @@ fn a_restored_server_whose_counters_are_moved_on_gives_no_number_twice(backend: 
     let (a, b) = (device(&server), device(&server));
     person(&a, "kept", "");
     settle(&server, &[&a, &b], &["people"]);
-    server.terminate();
-    let backup = server.backup();
-    server.resume();
+    let backup = server.back_up();
     person(&a, "lost", "kept");
     a.client().sync().unwrap();
     server.terminate();
