@@ -1,7 +1,8 @@
 //! Files and servers that go back in time: copies and restored backups.
 
+use colsync_tests::edits::update;
 use colsync_tests::tables::{TODOS, id};
-use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, ago, on_both};
 use serde_json::{Value as Json, json};
 
 use crate::client_sync::device;
@@ -255,6 +256,11 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
     make_todo(&server, 1);
     device.client().sync().unwrap();
     the_ledger_has_both(&server, "old", "made of the removed row");
+    // Nor does that of a client that does not say where it was.
+    let note = json!({ "note": "made of the removed row" });
+    let edit = update("todos", &id(1), 1, &ago(-1), &note);
+    assert_eq!(server.client("late").push_one(edit)["status"], "ok");
+    assert_eq!(ledger(&server, "column=note").len(), 1);
 }
 
 fn a_tracked_table_with_rows_is_sent_whole(backend: Backend) {
