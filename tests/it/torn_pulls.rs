@@ -13,6 +13,7 @@ use crate::{ledger, make_todo, todo, todos};
 on_both![
     a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows,
     a_checkpoint_comes_after_a_mebibyte,
+    a_pull_of_changes_is_resumed_from_each_of_its_checkpoints,
     a_pull_in_pieces_has_expired_where_the_server_goes_back_to_a_point_between_them,
 ];
 
@@ -28,6 +29,23 @@ fn a_table_that_is_new_to_the_cursor_brings_the_clients_own_rows(backend: Backen
     )]);
     assert_eq!(ana.pull().row(&id(1))["full"], true);
     assert!(ana.pull().rows.is_empty(), "and only once");
+}
+
+fn a_pull_of_changes_is_resumed_from_each_of_its_checkpoints(backend: Backend) {
+    let server = todos(backend);
+    let mut reader = server.client("reader");
+    reader.pull();
+    for number in 1..=4 {
+        make_todo(&server, number);
+    }
+    let mut came = Vec::new();
+    for _piece in 0..4 {
+        let piece = reader.pull_with("limit=1");
+        came.extend(piece.ids().into_iter().map(str::to_owned));
+    }
+    came.sort_unstable();
+    assert_eq!(came, [id(1), id(2), id(3), id(4)]);
+    assert!(reader.pull().rows.is_empty());
 }
 
 fn a_checkpoint_comes_after_a_mebibyte(backend: Backend) {

@@ -24,6 +24,11 @@ const MADE_AGAIN: &str = "
     WHERE m.table_number = :? AND m.op = 1 AND g.row_id = m.row_id AND g.seq < m.seq
     GROUP BY m.row_id";
 
+/// Rows of a table that were made before a line, and not since.
+const MADE_BEFORE: &str = "
+    SELECT row_id FROM colsync_log WHERE table_number = :? AND op = 1
+    GROUP BY row_id HAVING max(seq) < :?";
+
 /// Takes lines out of the sight of whoever goes by a table's number.
 const HIDE: &str = "
     UPDATE colsync_log SET table_number = -table_number
@@ -198,7 +203,8 @@ fn hide(file: &mut File, table: i64, row: Stored, made_at: i64) -> Result<(), Er
     file.execute(HIDE, &binds).map(drop)
 }
 
-/// Rows whose key contains the number, and that were deleted and made again under it, are two as well.
+/// Rows whose key contains the number, and that were deleted and made again under it, are two as well. Those that were made
+/// before `made_at` alone are the row's that was there then.
 fn hide_parts(
     file: &mut File,
     links: &Links,
@@ -211,12 +217,20 @@ fn hide_parts(
     if !local.key.iter().any(is_part) {
         return Ok(());
     }
-    for (row, child_made_at) in made_again(file, local.number)? {
-        let parts = local.parts(&row);
+    let names_it = |row: &RowId| {
+        let parts = local.parts(row);
         let mut parts = local.key.iter().zip(&parts);
-        let names_it = parts.any(|(at, part)| is_part(at) && number(part) == Some(id));
-        if names_it && child_made_at > made_at {
+        parts.any(|(at, part)| is_part(at) && number(part) == Some(id))
+    };
+    for (row, child_made_at) in made_again(file, local.number)? {
+        if names_it(&row) && child_made_at > made_at {
             hide(file, local.number, row.0, child_made_at)?;
+        }
+    }
+    let before = [Stored::Int(local.number), Stored::Int(made_at)];
+    for row in file.load(MADE_BEFORE, &before)? {
+        if let Some(row) = row.into_iter().next().map(RowId).filter(names_it) {
+            hide(file, local.number, row.0, i64::MAX)?;
         }
     }
     Ok(())

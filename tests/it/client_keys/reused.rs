@@ -3,7 +3,7 @@
 
 use colsync_client::{Client, Mode, Settings};
 use colsync_tests::tables::TableDef;
-use colsync_tests::{Backend, Device, Server, on_both};
+use colsync_tests::{Backend, Device, Fault, Plan, Server, on_both};
 
 use super::{ENTRIES, OFFICE, PEOPLE, TRACKS, bosses, invoice, office, person, settle, told};
 use crate::client_modes::{MODES, sync};
@@ -13,6 +13,7 @@ on_both![
     a_new_row_under_the_number_of_a_deleted_one_is_another_row,
     it_is_another_row_too_if_a_higher_number_comes_first,
     a_key_of_such_numbers_is_another_row_too,
+    what_had_the_deleted_number_in_its_key_does_not_get_the_new_ones,
     what_was_written_to_the_new_row_stays_its_own,
     a_row_that_is_put_back_is_the_row_that_it_was,
     a_number_that_the_app_has_named_is_the_row_that_it_had_deleted,
@@ -123,6 +124,30 @@ fn a_key_of_such_numbers_is_another_row_too(backend: Backend) {
             format!("new of new {}", alive(true)),
         ];
         assert_eq!(told, expected, "{mode:?}");
+    }
+}
+
+/// Its making is in a push without an answer, and its end is not.
+fn what_had_the_deleted_number_in_its_key_does_not_get_the_new_ones(backend: Backend) {
+    for mode in MODES {
+        let tables = [PEOPLE, TRACKS, ENTRIES];
+        let server = Server::on(backend);
+        let server = tables.into_iter().fold(server, |s, t| s.table(t)).start();
+        let proxy = server.proxy(1);
+        let a = Device::behind(&proxy);
+        a.client().init(&[]).unwrap();
+        a.sql("INSERT INTO people (name) VALUES ('p'); INSERT INTO tracks (name) VALUES ('old')");
+        a.client().sync().unwrap();
+        a.sql("INSERT INTO entries (person_id, track_id, note) VALUES (1, 1, 'made')");
+        proxy.plan(Plan::default().with(Fault::Refuse, 1000));
+        assert!(a.client().sync().is_err());
+        proxy.faults_off();
+        a.sql("DELETE FROM entries; DELETE FROM tracks; INSERT INTO tracks (name) VALUES ('new')");
+        assert_eq!(a.value("SELECT id FROM tracks").as_deref(), Some("1"));
+        sync(&a, mode);
+        settle(&server, &[&a], &["people", "tracks", "entries"]);
+        let there = "SELECT count(*) FROM entries WHERE sync_deleted_at IS NULL";
+        assert_eq!(server.value(there).as_deref(), Some("0"), "{mode:?}");
     }
 }
 
