@@ -405,19 +405,26 @@ fn a_column_that_both_get_comes_down_although_nothing_is_pushed(backend: Backend
 }
 
 fn a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see(backend: Backend) {
-    let server = one_todo(backend);
-    let a = with_titles(&server);
-    a.sql("DELETE FROM todos");
-    a.client().sync().unwrap();
-    a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
-    a.client().sync().unwrap();
-    a.sql(&format!(
-        "INSERT INTO todos (id, title, note) VALUES ('{}', 'anew', 'mine')",
-        id(1)
-    ));
-    a.client().sync().unwrap();
-    assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
-    let entries = ledger(&server, "");
-    let is_kept = |entry: &serde_json::Value| entry["lost"]["value"] == "old";
-    assert!(entries.iter().any(is_kept), "{entries:?}");
+    for is_alone in [true, false] {
+        let server = Server::on(backend).table(TODOS).table(LABELS).start();
+        make_todo(&server, 1);
+        let mut a = with_titles(&server);
+        if !is_alone {
+            a = a.tracking(LABELS);
+            a.client().sync().unwrap();
+        }
+        a.sql("DELETE FROM todos");
+        a.client().sync().unwrap();
+        a.sql("ALTER TABLE todos ADD COLUMN note TEXT");
+        a.client().sync().unwrap();
+        a.sql(&format!(
+            "INSERT INTO todos (id, title, note) VALUES ('{}', 'anew', 'mine')",
+            id(1)
+        ));
+        a.client().sync().unwrap();
+        assert_eq!(server.anonymous().row("todos", &id(1))["note"], "mine");
+        let entries = ledger(&server, "");
+        let is_kept = |entry: &serde_json::Value| entry["lost"]["value"] == "old";
+        assert!(entries.iter().any(is_kept), "{entries:?}");
+    }
 }
