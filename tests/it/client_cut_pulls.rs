@@ -1,6 +1,6 @@
 //! Pulls that are cut, and what happens before they go on.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use colsync_client::Progress;
 use colsync_tests::tables::{LABELS, TODOS, TableDef, id};
@@ -8,6 +8,7 @@ use colsync_tests::{Backend, Device, Fault, Plan, Proxy, Server, on_both, row_pa
 use serde_json::json;
 
 use crate::client_histories::insert;
+use crate::client_sync::{pulling, sync_while};
 use crate::{ledger, make_todo, todo};
 
 on_both![
@@ -329,15 +330,9 @@ fn nor_is_what_had_come_before_a_pull_that_starts_over(backend: Backend) {
     server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
     server.restart();
     write(&server, "of ben");
-    let is_edited = AtomicBool::new(false);
-    let synced = late.client().sync_with(&|progress| {
-        if let Progress::Pulling { .. } = progress
-            && !is_edited.swap(true, Relaxed)
-        {
-            late.sql("UPDATE todos SET title = 'mine'");
-        }
+    sync_while(&late, pulling, || {
+        late.sql("UPDATE todos SET title = 'mine'");
     });
-    synced.unwrap();
     equal_after_a_sync(&late, &server, &[TODOS]);
     let ledger = ledger(&server, "");
     assert_eq!(ledger.len(), 1, "{ledger:?}");

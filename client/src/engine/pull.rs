@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 
-use colsync_shared::sqlite::Stored;
 use colsync_shared::step;
 
 use super::report::Progress;
@@ -58,17 +57,12 @@ impl Session<'_> {
 
     /// Paired tables that are to come whole once more, while the cursor covers them, by the server's names.
     fn marked(&mut self) -> Result<BTreeSet<String>, Error> {
-        let mut found = BTreeSet::new();
-        for paired in &self.tables {
-            let is_marked = self.file.int(
-                "SELECT count(*) FROM colsync_tables WHERE number = :? AND backfill IS NOT NULL",
-                &[Stored::Int(paired.local.number)],
-            )?;
-            if let (1, Ok(name)) = (is_marked, &paired.server) {
-                found.insert(name.clone());
-            }
-        }
-        Ok(found)
+        let marked = resync::marked(&mut self.file)?;
+        let tables = self.tables.iter();
+        let tables = tables.filter(|paired| marked.contains(&paired.local.number));
+        Ok(tables
+            .filter_map(|paired| paired.server.clone().ok())
+            .collect())
     }
 
     /// The tables of the next pull, by the server's names. A cursor brings every row of the tables that are new to it: it
@@ -277,7 +271,11 @@ impl Session<'_> {
                     file.set_meta(Meta::Pulling, None)?;
                     file.set_meta_json(Meta::CursorTables, names)?;
                     resync::unmark(file)?;
-                    fresh::forget_all(file, tables, names)?;
+                    let pulled = tables.iter().filter(|paired| {
+                        let name = paired.server.as_ref();
+                        name.is_ok_and(|name| names.contains(name))
+                    });
+                    fresh::forget(file, pulled.map(|paired| paired.local.number))?;
                 } else {
                     file.set_meta_json(Meta::Pulling, names)?;
                 }

@@ -15,7 +15,7 @@ use crate::client::Settings;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, text};
-use crate::inbox::{fresh, versions};
+use crate::inbox::{fresh, resync, versions};
 use crate::keys;
 use crate::outbox::mode::Mode;
 use crate::outbox::{freeze, history};
@@ -266,10 +266,10 @@ impl Session<'_> {
             self.file.write(|file| {
                 file.execute(
                     "UPDATE colsync_tables SET met = :? WHERE number = :?",
-                    &[Stored::Text(json), number.clone()],
+                    &[Stored::Text(json), number],
                 )?;
                 match before {
-                    None => fresh::forget(file, paired.local.number)?,
+                    None => fresh::forget(file, std::iter::once(paired.local.number))?,
                     Some(_) if more.is_empty() => {}
                     Some(_) => {
                         fresh::note(file, paired.local.number, &more)?;
@@ -277,10 +277,7 @@ impl Session<'_> {
                     }
                 }
                 if begin {
-                    file.execute(
-                        "UPDATE colsync_tables SET backfill = '' WHERE number = :?",
-                        &[number],
-                    )?;
+                    resync::mark(file, paired.local.number)?;
                 }
                 Ok(())
             })?;

@@ -1,7 +1,6 @@
 //! Columns that have met the server's since their table's rows were pulled: the app has added them, or the server has.
 //!
-//! The table comes whole once more. Until it has come down, nothing of such a column is in the app's
-//! view, whatever version of a row the file knows.
+//! The table comes whole once more. Until it has come down, nothing of such a column is in the app's view, whatever version of a row the file knows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,31 +19,17 @@ pub(crate) fn note(file: &mut File, table: i64, names: &[String]) -> Result<(), 
     write(file, &fresh)
 }
 
-/// All of a table's columns have come down.
-pub(crate) fn forget(file: &mut File, table: i64) -> Result<(), Error> {
+/// All of these tables' columns have come down.
+pub(crate) fn forget(file: &mut File, tables: impl Iterator<Item = i64>) -> Result<(), Error> {
     let mut fresh: Fresh = file.meta_json(Meta::Fresh)?;
-    match fresh.remove(&table) {
-        Some(_) => write(file, &fresh),
-        None => Ok(()),
+    let before = fresh.len();
+    for table in tables {
+        fresh.remove(&table);
     }
-}
-
-/// The same of all these tables, by the server's names.
-pub(crate) fn forget_all(
-    file: &mut File,
-    tables: &[Paired],
-    names: &[String],
-) -> Result<(), Error> {
-    for paired in tables {
-        if paired
-            .server
-            .as_ref()
-            .is_ok_and(|name| names.contains(name))
-        {
-            forget(file, paired.local.number)?;
-        }
+    if fresh.len() == before {
+        return Ok(());
     }
-    Ok(())
+    write(file, &fresh)
 }
 
 /// Tells the tables which of their columns these are.

@@ -24,16 +24,33 @@ pub(crate) fn begin(file: &mut File) -> Result<(), Error> {
     }
     unmark(file)?;
     file.execute("DELETE FROM colsync_seen", &[])?;
-    let numbers = file.load("SELECT number FROM colsync_tables", &[])?;
-    let numbers = numbers.iter().filter_map(|row| row.first().and_then(int));
-    note(file, &numbers.collect())?;
+    let all = numbers(file, "SELECT number FROM colsync_tables")?;
+    note(file, &all)?;
     file.set_meta(Meta::LostHistory, Some("1"))
 }
 
-/// Notes that the cursor covers no table any more that is to come whole once more.
+/// Notes that a table is to come whole once more.
+pub(crate) fn mark(file: &mut File, number: i64) -> Result<(), Error> {
+    let sql = "UPDATE colsync_tables SET backfill = '' WHERE number = :?";
+    file.execute(sql, &[Stored::Int(number)]).map(drop)
+}
+
+/// The tables that are to come whole once more, while the cursor covers them, by their numbers.
+pub(crate) fn marked(file: &mut File) -> Result<BTreeSet<i64>, Error> {
+    let sql = "SELECT number FROM colsync_tables WHERE backfill IS NOT NULL";
+    numbers(file, sql)
+}
+
+fn numbers(file: &mut File, sql: &str) -> Result<BTreeSet<i64>, Error> {
+    let found = file.load(sql, &[])?;
+    let found = found.iter().filter_map(|row| row.first().and_then(int));
+    Ok(found.collect())
+}
+
+/// Notes that the cursor covers no such table any more.
 pub(crate) fn unmark(file: &mut File) -> Result<(), Error> {
-    file.execute("UPDATE colsync_tables SET backfill = NULL", &[])?;
-    Ok(())
+    let sql = "UPDATE colsync_tables SET backfill = NULL WHERE backfill IS NOT NULL";
+    file.execute(sql, &[]).map(drop)
 }
 
 /// Whether the pull under way starts over in another history.

@@ -8,8 +8,9 @@ use super::statement::{Bind, Statement};
 
 impl Conn {
     /// Forgets anchors and remembered answers from before `cutoff`. A cursor of an anchor forgotten here expires, but no
-    /// client is at it that has pulled since, and was told that nothing had changed; the last push of a client stays repeatable for ever. Tombstones and the ledger are never touched: a tombstone
-    /// holds the version at which a later row of its key goes on (ADR 0020).
+    /// client is at it that has pulled since, and was told that nothing had changed; the last push of a client stays
+    /// repeatable for ever. Tombstones and the ledger are never touched: a tombstone holds the version at which a later row
+    /// of its key goes on (ADR 0020).
     pub(crate) fn purge(&mut self, cutoff: Time) -> Result<(), StoreError> {
         self.begin_write()?;
         let cutoff = Bind::Int(cutoff.micros());
