@@ -97,6 +97,15 @@ enum On {
     Postgres,
 }
 
+impl From<On> for Backend {
+    fn from(on: On) -> Backend {
+        match on {
+            On::Sqlite => Backend::Sqlite,
+            On::Postgres => Backend::Postgres,
+        }
+    }
+}
+
 /// How a suite is run.
 struct Options {
     long: bool,
@@ -110,7 +119,8 @@ struct Options {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(part) = &arguments.simulate {
-        simulation::part(part);
+        let backend = arguments.on.map_or(Backend::Sqlite, Backend::from);
+        simulation::part(part, backend);
         return ExitCode::SUCCESS;
     }
     let options = Options {
@@ -119,8 +129,7 @@ fn main() -> ExitCode {
         long: arguments.long,
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..)),
         backends: match arguments.on {
-            Some(On::Postgres) => vec![Backend::Postgres],
-            Some(On::Sqlite) => vec![Backend::Sqlite],
+            Some(on) => vec![on.into()],
             None => vec![Backend::Sqlite, Backend::Postgres],
         },
         mutants: Wanted {
@@ -153,7 +162,7 @@ fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
         Suite::Model => vec![model::run(options)],
         Suite::Mutants => vec![mutants::run(options)],
         Suite::Hostile => hostile::run(options),
-        Suite::Simulation => vec![simulation::run(options)],
+        Suite::Simulation => simulation::run(options),
         Suite::Crashes => crashes::run(options),
         Suite::CommitOrder => commit_order::run(options),
         Suite::DiskFull => disk_full::run(options),

@@ -206,6 +206,26 @@ impl Cluster {
         self.url(&name)
     }
 
+    /// A copy of the database at `url`, to which nobody is connected; gives its URL.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    #[must_use]
+    pub fn database_like(&self, url: &str) -> String {
+        let name = format!("colsync_{}", DATABASES.fetch_add(1, Ordering::Relaxed));
+        let like = name_in(url);
+        self.maintain(&format!("CREATE DATABASE {name} TEMPLATE {like}"));
+        self.url(&name)
+    }
+
+    /// Removes the database at `url`, and ends whoever is connected to it.
+    ///
+    /// # Panics
+    /// If PostgreSQL refuses it.
+    pub fn drop_database(&self, url: &str) {
+        self.maintain(&format!("DROP DATABASE {} WITH (FORCE)", name_in(url)));
+    }
+
     /// Runs `sql` beside all test databases, in the database `postgres`.
     ///
     /// # Panics
@@ -262,6 +282,11 @@ impl Cluster {
         command.arg("-D").arg(self.folder.join("data"));
         command
     }
+}
+
+/// The name of the database at `url`.
+fn name_in(url: &str) -> &str {
+    url.rsplit('/').next().unwrap_or_default()
 }
 
 fn succeed(command: &mut Command) {

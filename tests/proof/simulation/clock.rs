@@ -9,6 +9,11 @@ use diesel::SqliteConnection;
 /// A clock, in µs since 1970.
 pub(super) type Clock = Arc<AtomicI64>;
 
+/// What a clock says.
+pub(super) fn now(clock: &Clock) -> i64 {
+    clock.load(Ordering::SeqCst)
+}
+
 mod sql {
     use diesel::sql_types::Text;
 

@@ -16,7 +16,7 @@ use ureq::http;
 
 use super::clock::Clock;
 use super::crash::{self, Death};
-use super::file::{Columns, File};
+use super::database::{Columns, Database};
 use super::journal::{Journal, Writer};
 use super::plan::{Sync, Table, Way};
 use super::tables::literal;
@@ -24,7 +24,8 @@ use super::tables::literal;
 /// A client's file, its clock, and copies of it.
 pub(super) struct Device {
     pub(super) number: usize,
-    pub(super) file: File,
+    path: PathBuf,
+    pub(super) file: Database,
     pub(super) clock: Clock,
     /// How far its clock is ahead of the true time, µs.
     pub(super) ahead: i64,
@@ -69,7 +70,8 @@ impl Device {
         let clock = Clock::default();
         Device {
             number,
-            file: File::open(path, &clock),
+            file: Database::file(path.clone(), &clock),
+            path,
             clock,
             ahead: 0,
             kept: None,
@@ -333,7 +335,7 @@ impl Device {
         let used = (sync.batch, sync.compress, mode);
         let open = self.open.iter().find(|(settings, _)| *settings == used);
         let open = open.map(|(_, client)| client.clone());
-        let (path, clock) = (self.file.path.clone(), self.clock.clone());
+        let (path, clock) = (self.path.clone(), self.clock.clone());
         let thread = std::thread::spawn(move || {
             crash::in_client(death);
             set_own_now(Time::from_micros(clock.load(Ordering::SeqCst)));
@@ -390,7 +392,7 @@ impl Device {
 
     /// What the SDK still has to do, and what it was refused.
     pub(super) fn client(&self) -> Client {
-        Client::open(&self.file.path, Settings::default()).unwrap()
+        Client::open(&self.path, Settings::default()).unwrap()
     }
 
     /// Has the SDK do something by this device's clock.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use serde_json::Value as Json;
 
-use super::file::Columns;
+use super::database::Columns;
 use super::plan::Table;
 use super::tables::Rule;
 

@@ -1,4 +1,5 @@
-//! Many clients and the server in one process, with virtual time and a virtual network, on real SQLite in memory.
+//! Many clients and the server in one process, with virtual time and a virtual network, on real SQLite in
+//! memory; the server on PostgreSQL, too.
 //!
 //! A seed gives a plan: edits, deletes, direct SQL, syncs, and all that goes wrong. Every write is held against a
 //! reference of the server that shares no code with it; at the end everything must come to rest, alike on all sides,
@@ -6,8 +7,8 @@
 
 mod clock;
 mod crash;
+mod database;
 mod device;
-mod file;
 mod journal;
 mod kin;
 mod plan;

@@ -17,7 +17,7 @@ use serde_json::Value as Json;
 
 use super::clock::Clock;
 use super::crash;
-use super::file::{Columns, File};
+use super::database::{Columns, Database, Seedling};
 use super::kin::Kind;
 use super::plan::{Perils, Table};
 use super::reference::{Expected, Reference, Row};
@@ -65,7 +65,7 @@ pub(super) struct Server {
     answers: u64,
     config: Config,
     perils: Perils,
-    pub(super) file: File,
+    pub(super) database: Database,
     clock: Clock,
     pub(super) reference: Reference,
     /// A copy of the database, the reference as it was, and how much was written then.
@@ -98,8 +98,8 @@ pub(super) struct Answer {
 /// What administrators say to be let in.
 pub(super) const ADMIN_TOKEN: &str = "the-administrators-own-token";
 
-/// The server's configuration for the database at `path`.
-pub(super) fn configuration(path: &std::path::Path, perils: &Perils, is_young: bool) -> Config {
+/// The server's configuration for the database at `url`.
+pub(super) fn configuration(url: &str, perils: &Perils, is_young: bool) -> Config {
     let tables = Table::ALL.iter();
     let tables = tables.map(|table| table.configuration(perils, is_young));
     let kin = Kind::ALL.iter().filter(|_| perils.kin);
@@ -107,23 +107,24 @@ pub(super) fn configuration(path: &std::path::Path, perils: &Perils, is_young: b
         .chain(kin.map(|kind| kind.configuration(perils)))
         .collect();
     let text = format!(
-        "database_url = 'sqlite://{}'\nadmin_token = '{ADMIN_TOKEN}'\n{tables}[limits]\npage_rows = 3\n\
-         [database]\nconnections = 3\n",
-        path.display()
+        "database_url = '{url}'\nadmin_token = '{ADMIN_TOKEN}'\n{tables}[limits]\npage_rows = 3\n\
+         [database]\nconnections = 3\n"
     );
     Config::parse(&text, &Overrides::default()).unwrap()
 }
 
 impl Server {
-    pub(super) fn new(path: PathBuf, perils: &Perils) -> Server {
+    /// On a copy of `seedling`; if that is a file, it is made at `path`.
+    pub(super) fn new(seedling: &Seedling, path: PathBuf, perils: &Perils) -> Server {
         let clock = Clock::default();
+        let database = seedling.copy(path, &clock);
         let mut server = Server {
             node: None,
             open: HashMap::new(),
             answers: 0,
-            config: configuration(&path, perils, perils.grows),
+            config: configuration(&database.url(), perils, perils.grows),
             perils: *perils,
-            file: File::open(path, &clock),
+            database,
             clock,
             reference: Reference::of_adopted(adopted(perils.grows), BEGINNING),
             backup: None,
@@ -155,12 +156,12 @@ impl Server {
 
     /// Its tables get the columns that they lack, if they are young, and it is configured for them; whether they were.
     pub(super) fn grow(&mut self) -> bool {
-        if !self.file.is_young() {
+        if !self.database.is_young() {
             return false;
         }
         self.stop();
-        self.file.grow();
-        self.config = configuration(&self.file.path, &self.perils, false);
+        self.database.grow();
+        self.config = configuration(&self.database.url(), &self.perils, false);
         self.start();
         true
     }
@@ -292,7 +293,10 @@ impl Server {
                 let sql = "SELECT client FROM colsync_pushes \
                            WHERE client = :? AND number = CAST(:? AS INTEGER)";
                 let number = request.body["push"].to_string();
-                !self.file.texts(sql, &[&request.client, &number]).is_empty()
+                !self
+                    .database
+                    .texts(sql, &[&request.client, &number])
+                    .is_empty()
             }
             // One that loses changes nothing but the ledger.
             Write::Alone(_) => {
@@ -330,12 +334,12 @@ impl Server {
 
     fn last_entry(&mut self) -> i64 {
         let sql = "SELECT json_array(coalesce(max(rowid), 0)) FROM colsync_conflicts";
-        self.file.lines(sql, &[])[0][0].as_i64().unwrap()
+        self.database.lines(sql, &[])[0][0].as_i64().unwrap()
     }
 
     /// Makes a copy of the database, to go back to.
     pub(super) fn back_up(&mut self, folder: &std::path::Path, written: usize) {
-        let copy = self.file.copy(folder);
+        let copy = self.database.copy(folder);
         self.backup = Some((copy, self.reference.clone(), written));
     }
 
@@ -343,11 +347,12 @@ impl Server {
     pub(super) fn restore(&mut self) -> Option<usize> {
         let (copy, reference, written) = self.backup.clone()?;
         self.stop();
-        let is_young = self.file.is_young();
-        self.file.replace(&copy);
+        let is_young = self.database.is_young();
+        self.database.replace(&copy);
+        self.config = configuration(&self.database.url(), &self.perils, is_young);
         if !is_young {
             // What has been done to its tables since is done again, before anybody comes.
-            self.file.grow();
+            self.database.grow();
         }
         self.reference = reference;
         self.start();

@@ -4,27 +4,29 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use colsync_client::{Client, Settings, Time};
 use colsync_server::simulation::Node;
 use colsync_shared::simulation::set_now;
+use colsync_tests::{Backend, Cluster};
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
 use super::clock::Clock;
 use super::crash;
+use super::database::{Database, cluster};
 use super::device::insertion;
-use super::file::File;
 use super::kin::{self, Kind};
 use super::plan::{Perils, Plan, Table};
 use super::server::configuration;
 use super::shrink::shrink;
 use super::tables::adopted;
 use super::world::{BEGINNING, Counts, Seedlings, World};
-use crate::Options;
 use crate::report::Outcome;
+use crate::{Options, name_of};
 
 /// Seeds and steps of the short form.
 const SHORT: (u64, usize) = (60, 200);
@@ -34,16 +36,13 @@ const LONG: (u64, usize) = (100_000, 500);
 /// One of so many seeds is run again, to see that a seed always comes to the same.
 const REPEATED: u64 = 50;
 
-/// A range of seeds, for one process.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
-    pub(crate) first: u64,
-    pub(crate) seeds: u64,
-    pub(crate) steps: usize,
+/// Runs the suite with the server on each database.
+pub(crate) fn run(options: &Options) -> Vec<Outcome> {
+    let backends = options.backends.iter();
+    backends.map(|&backend| on(backend, options)).collect()
 }
 
-/// Runs the suite.
-pub(crate) fn run(options: &Options) -> Outcome {
+fn on(backend: Backend, options: &Options) -> Outcome {
     let (seeds, steps) = if options.long { LONG } else { SHORT };
     let (seeds, steps) = (
         options.seeds.unwrap_or(seeds),
@@ -57,14 +56,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
         .map(|number| {
             let share = seeds / processes + u64::from(number < seeds % processes);
             let before = (0..number).map(|n| seeds / processes + u64::from(n < seeds % processes));
-            let part = Part {
-                first: options.seed.wrapping_add(before.sum()),
-                seeds: share,
-                steps,
-            };
-            let text = format!("{},{},{},{number}", part.first, part.seeds, part.steps);
+            let first = options.seed.wrapping_add(before.sum());
+            let part = format!("{first},{share},{steps},{number}");
             Command::new(std::env::current_exe().unwrap())
-                .args(["--simulate", &text])
+                .args(["--simulate", &part, "--on", name_of(backend)])
                 // Its threads come and go, and hardly ever work at once: none needs memory of its own.
                 .env("MALLOC_ARENA_MAX", "1")
                 .stdout(Stdio::piped())
@@ -91,6 +86,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
             *counts.entry(name.clone()).or_default() += many.as_u64().unwrap();
         }
     }
+    outcome.size("backend", name_of(backend));
     outcome.size("seeds", done);
     outcome.size("steps", steps);
     for name in [
@@ -184,7 +180,7 @@ const RARE: &[&str] = &[
 ];
 
 /// Runs a range of seeds in this process, and prints what came of it.
-pub(crate) fn part(text: &str) {
+pub(crate) fn part(text: &str, backend: Backend) {
     let numbers: Vec<u64> = text.split(',').map(|n| n.parse().unwrap()).collect();
     let [first, seeds, steps, processor] = numbers[..] else {
         panic!("{text}");
@@ -198,7 +194,7 @@ pub(crate) fn part(text: &str) {
     std::panic::set_hook(Box::new(|panic| {
         *SAID.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
     }));
-    let ground = Ground::new();
+    let ground = Ground::new(backend);
     let mut counts = Counts::new();
     let mut found = None;
     let mut done = 0;
@@ -216,7 +212,9 @@ pub(crate) fn part(text: &str) {
             found = Some(format!("seed {seed}: {broken}\n{:?}\n{told}", plan.perils));
             break;
         }
-        if number.is_multiple_of(REPEATED)
+        // What PostgreSQL calls its transactions is another number each time.
+        if backend == Backend::Sqlite
+            && number.is_multiple_of(REPEATED)
             && let Some(apart) = ground.apart(&plan)
         {
             found = Some(format!(
@@ -264,14 +262,20 @@ impl Kin {
         }
     }
 
-    /// Makes one of them at the server.
-    fn create(self) -> Option<fn(Kind) -> String> {
-        match self {
-            Kin::Without => None,
-            Kin::Plain => Some(Kind::create),
-            Kin::Counting => Some(Kind::create_counting),
-            Kin::Unchecked => Some(Kind::create_unchecked),
-        }
+    /// What makes them at the server.
+    fn creation(self, backend: Backend) -> Vec<String> {
+        let create = match (self, backend) {
+            (Kin::Without, _) => return Vec::new(),
+            // There numbers are counted, always.
+            (_, Backend::Postgres) => Kind::create_served,
+            (Kin::Plain, _) => Kind::create,
+            (Kin::Counting, _) => Kind::create_counting,
+            (Kin::Unchecked, _) => Kind::create_unchecked,
+        };
+        let is_checked_after = backend == Backend::Postgres && self != Kin::Unchecked;
+        let checks = Kind::ALL.into_iter().filter(|_| is_checked_after);
+        let tables = Kind::ALL.map(create).into_iter();
+        tables.chain(checks.flat_map(Kind::checks)).collect()
     }
 }
 
@@ -284,7 +288,7 @@ struct Ground {
 }
 
 impl Ground {
-    fn new() -> Ground {
+    fn new(backend: Backend) -> Ground {
         crash::listen();
         let memory = Path::new("/dev/shm");
         let memory = if memory.is_dir() {
@@ -296,12 +300,14 @@ impl Ground {
         set_now(Time::from_micros(BEGINNING));
         // Their ids are in cursors, whose bytes may be cut.
         colsync_shared::simulation::seed(BEGINNING.unsigned_abs());
-        let all = Kin::ALL
-            .iter()
-            .flat_map(|kin| [(*kin, false), (*kin, true)]);
+        let cluster = (backend == Backend::Postgres).then(|| Rc::new(cluster(folder.path())));
+        let all = Kin::ALL.iter();
+        let all = all.flat_map(|kin| [(*kin, false), (*kin, true)]);
         let made = all.map(|(kin, is_young)| {
             let folder = folder.path().join(format!("{kin:?}-{is_young}"));
-            ((kin, is_young), seedlings(&folder, kin.create(), is_young))
+            let kin_there = kin.creation(backend);
+            let seedlings = seedlings(&folder, cluster.as_ref(), &kin_there, is_young);
+            ((kin, is_young), seedlings)
         });
         Ground {
             seedlings: made.collect(),
@@ -361,20 +367,25 @@ impl Ground {
     }
 }
 
-/// Makes the files to begin with, of young tables or not; `kin` makes the server's tables of rows that point to each other.
-fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>, is_young: bool) -> Seedlings {
-    let has_kin = kin.is_some();
+/// Makes what is begun with, of young tables or not; `kin` makes the server's tables of rows that point to each other.
+fn seedlings(
+    folder: &Path,
+    cluster: Option<&Rc<Cluster>>,
+    kin: &[String],
+    is_young: bool,
+) -> Seedlings {
+    let has_kin = !kin.is_empty();
     std::fs::create_dir_all(folder).unwrap();
-    let seedlings = Seedlings {
-        server: folder.join("server.db"),
-        client: folder.join("client.db"),
-    };
     let clock = Clock::default();
-    let mut server = File::open(seedlings.server.clone(), &clock);
+    let mut server = match cluster {
+        Some(cluster) => Database::served(cluster, &clock),
+        None => Database::file(folder.join("server.db"), &clock),
+    };
     let bounded = Table::ALL.iter();
-    let bounded = bounded.map(|table| table.create_bounded(is_young));
-    for create in bounded.chain(kin.into_iter().flat_map(|create| Kind::ALL.map(create))) {
-        server.execute(&create).unwrap();
+    let bounded = bounded.map(|table| table.create_bounded(is_young, server.is_served()));
+    let bounded: Vec<String> = bounded.collect();
+    for create in bounded.iter().chain(kin) {
+        server.execute(create).unwrap();
     }
     for (table, id, values) in adopted(is_young) {
         server.execute(&insertion(table, &id, &values)).unwrap();
@@ -384,27 +395,33 @@ fn seedlings(folder: &Path, kin: Option<fn(Kind) -> String>, is_young: bool) -> 
         kin: has_kin,
         ..Perils::default()
     };
-    let config = configuration(&seedlings.server, &perils, is_young);
+    let config = configuration(&server.url(), &perils, is_young);
     colsync_server::serve::adopt(&config, &names, false).unwrap();
     Node::open(config).unwrap().close();
-    drop(server);
-    let mut client = File::open(seedlings.client.clone(), &clock);
+    Seedlings {
+        server: server.into_seedling(),
+        client: tracking(folder.join("client.db"), &names, is_young),
+    }
+}
+
+/// Makes a client's file at `path` that has all tables and tracks those of `names`; gives the path.
+fn tracking(path: PathBuf, names: &[String], is_young: bool) -> PathBuf {
+    let mut client = Database::file(path.clone(), &Clock::default());
     client
         .execute("PRAGMA journal_mode = WAL")
         .unwrap_or_default();
-    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let kin = Kind::ALL.iter();
+    let kin = kin.filter(|kind| names.iter().any(|name| name == kind.name()));
     let kin = kin.map(|kind| kind.create());
     let tables = Table::ALL.iter().map(|table| table.create(is_young));
     for create in tables.chain(kin) {
         client.execute(&create).unwrap();
     }
-    let tracking = Client::open(&seedlings.client, Settings::default()).unwrap();
-    names
-        .iter()
-        .for_each(|name| drop(tracking.track(name).unwrap()));
+    let sdk = Client::open(&path, Settings::default()).unwrap();
+    names.iter().for_each(|name| drop(sdk.track(name).unwrap()));
     // Each device makes an identity of its own.
     client
         .execute("DELETE FROM colsync_meta WHERE name = 'client_id'")
         .unwrap();
-    seedlings
+    path
 }

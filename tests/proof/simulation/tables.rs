@@ -173,11 +173,16 @@ impl Table {
         self.create_with(is_young, "")
     }
 
-    /// As the server has it.
-    pub(super) fn create_bounded(self, is_young: bool) -> String {
+    /// As the server has it, on PostgreSQL or not.
+    pub(super) fn create_bounded(self, is_young: bool, is_served: bool) -> String {
         let bound = self.bounded();
         let check = bound.map(|(name, bound)| format!(", CHECK ({name} < {bound})"));
-        self.create_with(is_young, &check.unwrap_or_default())
+        let create = self.create_with(is_young, &check.unwrap_or_default());
+        if is_served {
+            of_postgres(&create)
+        } else {
+            create
+        }
     }
 
     fn create_with(self, is_young: bool, check: &str) -> String {
@@ -220,6 +225,11 @@ impl Table {
         let table = self as u8;
         format!("018f0000-0000-7000-8000-0000{table:04x}{row:04x}")
     }
+}
+
+/// A statement about columns as PostgreSQL calls their types.
+pub(super) fn of_postgres(sql: &str) -> String {
+    sql.replace(" JSON", " JSONB")
 }
 
 impl Column {

@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::crash::{self, Death};
+use super::database::Seedling;
 use super::device::Device;
 use super::journal::Journal;
 use super::kin::Meant;
@@ -58,7 +59,7 @@ pub(super) struct World {
 
 /// Files to begin with: a server's database, and a client's file.
 pub(super) struct Seedlings {
-    pub(super) server: PathBuf,
+    pub(super) server: Seedling,
     pub(super) client: PathBuf,
 }
 
@@ -69,7 +70,6 @@ impl World {
         crash::in_server(None);
         crash::server_died();
         let database = folder.path().join("server.db");
-        std::fs::copy(&seedlings.server, &database).unwrap();
         colsync_shared::simulation::set_now(colsync_client::Time::from_micros(BEGINNING));
         let devices = (0..plan.devices).map(|number| {
             let path = folder.path().join(format!("device-{number}.db"));
@@ -79,7 +79,7 @@ impl World {
         let mut world = World {
             devices: devices.collect(),
             now: BEGINNING,
-            server: Server::new(database, &plan.perils),
+            server: Server::new(&seedlings.server, database, &plan.perils),
             folder,
             journal: Journal::default(),
             kin: Meant::new(plan.perils.forgets_rows()),
@@ -231,7 +231,7 @@ impl World {
             }
             Step::Restore => {
                 if self.has_kin {
-                    self.kin.there(&mut self.server.file);
+                    self.kin.there(&mut self.server.database);
                 }
                 if let Some(written) = self.server.restore() {
                     self.journal.restore(written);
@@ -302,7 +302,7 @@ impl World {
         // As far as there was none made under the same key again.
         let sql = "SELECT json_array(count(*)) FROM colsync_tombstones \
                    WHERE client <> :? AND table_name NOT IN ('notes', 'tasks')";
-        let removed = &self.server.file.lines(sql, &[DIRECT])[0][0];
+        let removed = &self.server.database.lines(sql, &[DIRECT])[0][0];
         let told = [
             (
                 "related row removed for good",
@@ -315,6 +315,7 @@ impl World {
         ];
         self.counts.extend(told);
         self.counts.append(&mut self.server.events);
+        self.server.database.remove();
         self.counts
     }
 }

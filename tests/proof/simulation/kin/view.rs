@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value as Json, json};
 
 use super::{Column, Kind};
-use crate::simulation::file::File;
+use crate::simulation::database::Database;
 use crate::simulation::tables::literal;
 
 /// A row by its columns' names.
@@ -21,7 +21,7 @@ pub(crate) struct View {
 
 impl View {
     /// Those of which `is_alive` holds.
-    pub(crate) fn read(file: &mut File, is_alive: &str) -> View {
+    pub(crate) fn read(file: &mut Database, is_alive: &str) -> View {
         let rows = Kind::ALL.into_iter().map(|kind| {
             let columns = kind.columns();
             let names: Vec<&str> = columns.iter().map(|column| column.name).collect();

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde_json::{Value as Json, json};
 
 use super::{Answer, Server, Write};
-use crate::simulation::file::by_name;
+use crate::simulation::database::by_name;
 use crate::simulation::plan::Table;
 use crate::simulation::reference::{
     BROKEN, Cell, Expected, Ledgered, NOBODY, ROLLED_BACK, Receipt, Row, canonical, is_known,
@@ -80,7 +80,7 @@ impl Server {
                     if told_receipts.len() != expected.len() {
                         return unlike("a receipt for each edit");
                     }
-                    let is_young = self.file.is_young();
+                    let is_young = self.database.is_young();
                     for (told, expected) in told_receipts.iter().zip(expected) {
                         differs(told, expected, is_young).or_else(|why| unlike(&why))?;
                     }
@@ -167,7 +167,7 @@ impl Server {
                    FROM colsync_conflicts WHERE rowid > CAST(:? AS INTEGER) ORDER BY rowid";
         let since = self.looked_at.to_string();
         let mut found = Vec::new();
-        for line in self.file.lines(sql, &[&since]) {
+        for line in self.database.lines(sql, &[&since]) {
             self.looked_at = line[0].as_i64().unwrap();
             self.conflicts += 1;
             let Some(table) = line[1].as_str().and_then(Table::of_name) else {
@@ -205,7 +205,7 @@ impl Server {
     fn has_refused(&mut self, entry: &Ledgered) -> bool {
         let sql = "SELECT lost FROM colsync_conflicts \
                    WHERE kind = 'constraint' AND state <> 'resolved' AND table_name = :? AND row_id = :?";
-        let known = self.file.lines(sql, &[entry.table, &entry.row]);
+        let known = self.database.lines(sql, &[entry.table, &entry.row]);
         known
             .iter()
             .any(|lost| entry.lost.as_ref() == Some(&canonical(lost)))
@@ -215,13 +215,14 @@ impl Server {
     fn stored(&mut self) {
         let mut before = std::mem::take(&mut self.read);
         for table in Table::ALL {
-            let values = self.file.columns(table);
+            let values = self.database.columns(table);
             let sql = format!(
-                "SELECT json_array(id, sync_version, sync_deleted_at, sync_client_last_updated, \
+                "SELECT json_array(id, sync_version, sync_deleted_at, {}, \
                  lower(hex(sync_client_id)), json(sync_stamps){values}) FROM {}",
+                self.database.micros("sync_client_last_updated"),
                 table.name()
             );
-            for line in self.file.texts(&sql, &[]) {
+            for line in self.database.texts(&sql, &[]) {
                 let line = (table, line);
                 let row = before.remove(&line);
                 let row = row.unwrap_or_else(|| {

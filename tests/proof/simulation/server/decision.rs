@@ -10,7 +10,7 @@ impl Server {
     pub(super) fn decided(&mut self, id: &str, decision: &Json) -> Json {
         let sql = "SELECT json_array(table_name, row_id, kind, column_name, version, json(kept), json(lost)) \
                    FROM colsync_conflicts WHERE id = :?";
-        let entry = self.file.lines(sql, &[id]).remove(0);
+        let entry = self.database.lines(sql, &[id]).remove(0);
         let (table, row) = (entry[0].as_str().unwrap(), entry[1].as_str().unwrap());
         let (kind, kept) = (entry[2].as_str().unwrap(), &entry[5]);
         let value = match decision["decision"].as_str().unwrap() {

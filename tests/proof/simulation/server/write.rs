@@ -32,7 +32,7 @@ impl Server {
         let named: Vec<&str> = named.filter(|anchor| !anchor.is_empty()).collect();
         named.iter().all(|anchor| {
             let sql = "SELECT id FROM colsync_anchors WHERE id = :?";
-            !self.file.texts(sql, &[anchor]).is_empty()
+            !self.database.texts(sql, &[anchor]).is_empty()
         })
     }
 
@@ -112,7 +112,7 @@ impl Server {
             "PUT" => {
                 let columns: Map<String, Json> = serde_json::from_slice(&sent.body).unwrap();
                 let table = Table::of_name(table).unwrap();
-                let all = table.columns_of(self.file.is_young());
+                let all = table.columns_of(self.database.is_young());
                 let all = all.map(|column| column.name);
                 let all = all.map(|name| {
                     let value = columns.get(name).unwrap_or(&Json::Null);
@@ -130,7 +130,7 @@ impl Server {
     /// The entries of the ledger that have an administrator's decision.
     pub(super) fn resolved(&mut self) -> BTreeSet<String> {
         let sql = "SELECT id FROM colsync_conflicts WHERE state = 'resolved'";
-        self.file.texts(sql, &[]).into_iter().collect()
+        self.database.texts(sql, &[]).into_iter().collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::World;
-use crate::simulation::file::Columns;
+use crate::simulation::database::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::Table;
 use crate::simulation::server::{ADMIN_TOKEN, Sent, plain};
@@ -15,7 +15,7 @@ const ENTRIES: &str = "SELECT json_array(id, table_name, row_id, kind, column_na
 impl World {
     /// An administrator decides about an entry, mostly one that has no decision yet.
     pub(super) fn decide(&mut self, which: u8, how: u8) -> Result<(), String> {
-        let mut entries = self.server.file.lines(ENTRIES, &[]);
+        let mut entries = self.server.database.lines(ENTRIES, &[]);
         if !(how / 4).is_multiple_of(4) {
             entries.retain(|entry| entry[5] != "resolved");
         }

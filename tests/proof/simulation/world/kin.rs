@@ -6,10 +6,9 @@ use serde_json::{Value as Json, json};
 use super::World;
 use super::kin_write::Change;
 use super::there::IS_ALIVE;
-use crate::simulation::file::File;
+use crate::simulation::database::Database;
 use crate::simulation::journal::Writer;
 use crate::simulation::kin::{Act, Kind, Row, View, What};
-use crate::simulation::tables::literal;
 
 /// Keys that labels may have.
 const CODES: u8 = 12;
@@ -17,16 +16,16 @@ const CODES: u8 = 12;
 const NUMBERS: u64 = 10_000_000;
 
 impl World {
-    pub(super) fn kin_file(&mut self, by: Option<usize>) -> (&mut File, &'static str) {
+    pub(super) fn kin_file(&mut self, by: Option<usize>) -> (&mut Database, &'static str) {
         match by {
             Some(device) => (&mut self.devices[device].file, "true"),
-            None => (&mut self.server.file, IS_ALIVE),
+            None => (&mut self.server.database, IS_ALIVE),
         }
     }
 
     /// What a writer has in view, beside what the server has, its tombstones, too, and what it was refused.
     pub(super) fn view(&mut self, by: Option<usize>) -> View {
-        let mut there = self.kin.there(&mut self.server.file);
+        let mut there = self.kin.there(&mut self.server.database);
         let (file, is_alive) = self.kin_file(by);
         if by.is_some() {
             let sql = "SELECT json_array(table_name, id, edit -> '$.columns.mark.value') FROM colsync_dead_letters";
@@ -305,12 +304,7 @@ impl World {
         self.written += 1;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_numbered()) {
             let next = self.number(NUMBERS);
-            let table = literal(&json!(kind.name()));
-            let file = &mut self.server.file;
-            file.execute(&format!("DELETE FROM sqlite_sequence WHERE name = {table}"))?;
-            file.execute(&format!(
-                "INSERT INTO sqlite_sequence VALUES ({table}, {next})"
-            ))?;
+            self.server.database.count_from(kind.name(), next)?;
         }
         Ok(())
     }

@@ -25,7 +25,7 @@ impl World {
             of.split('+').any(is_kept)
         });
         places.extend(kept.cloned());
-        let view = self.kin.there(&mut self.server.file);
+        let view = self.kin.there(&mut self.server.database);
         places.extend(self.refused_pointers(&view));
         for kind in Kind::ALL {
             for row in view.of(kind) {
@@ -37,7 +37,7 @@ impl World {
         }
         let sql = "SELECT json_array(table_name, row_id, column_name, json(lost), json(kept)) \
                    FROM colsync_conflicts";
-        for entry in self.server.file.lines(sql, &[]) {
+        for entry in self.server.database.lines(sql, &[]) {
             let kind = entry[0].as_str().and_then(Kind::of_name);
             let identity = kind.and_then(|kind| view.named(kind, entry[1].as_str()?));
             let (Some(kind), Some(identity)) = (kind, identity) else {
@@ -96,7 +96,7 @@ impl World {
 
     /// What must hold of them when everything has come to rest.
     pub(super) fn check_kin(&mut self) -> Result<(), String> {
-        let alive = View::read(&mut self.server.file, IS_ALIVE);
+        let alive = View::read(&mut self.server.database, IS_ALIVE);
         for device in &mut self.devices {
             let here = View::read(&mut device.file, "true");
             for kind in Kind::ALL {
@@ -112,7 +112,7 @@ impl World {
             }
         }
         let refused = self.refused();
-        let all = self.kin.there(&mut self.server.file);
+        let all = self.kin.there(&mut self.server.database);
         for kind in Kind::ALL {
             let mut known = HashSet::new();
             for row in all.of(kind) {

@@ -15,6 +15,9 @@ pub(super) enum Change<'a> {
     End(&'a Row),
 }
 
+/// What databases say of a row that points to one that is not there, or whose tag another has.
+const REFUSALS: [&str; 4] = ["FOREIGN KEY", ".tag", "foreign key constraint", "_tag_key"];
+
 impl World {
     /// Does it; whether the database took it. A row can point to one that others have deleted, and an app that has
     /// foreign keys checked cannot write such a row; nor one whose tag another row has.
@@ -30,13 +33,7 @@ impl World {
             return Ok(taken.unwrap_or_else(|| self.is_done(kind, &change)));
         }
         match self.kin_file(act.by).0.execute(&sql(kind, &change)) {
-            Err(refused)
-                if ["FOREIGN KEY", ".tag"]
-                    .iter()
-                    .any(|why| refused.contains(why)) =>
-            {
-                return Ok(false);
-            }
+            Err(refused) if REFUSALS.iter().any(|why| refused.contains(why)) => return Ok(false),
             done => done?,
         }
         self.count(match act.by {

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value as Json, json};
 
 use super::World;
-use crate::simulation::file::Columns;
+use crate::simulation::database::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Load, Loaded, Loading, Table};
 use crate::simulation::reference::Row;

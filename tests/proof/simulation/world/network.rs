@@ -29,7 +29,7 @@ impl World {
         }
         let answer = answer?;
         if self.has_kin && sent.method == "POST" {
-            self.kin.note(&mut self.server.file);
+            self.kin.note(&mut self.server.database);
         }
         if answer.is_none() {
             self.count("server killed");

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::World;
 use super::there::IS_ALIVE;
 use crate::simulation::crash;
-use crate::simulation::file::Columns;
+use crate::simulation::database::Columns;
 use crate::simulation::journal::texts;
 use crate::simulation::plan::{Sync, Table, Way};
 
@@ -75,7 +75,7 @@ impl World {
             self.check_kin()?;
         }
         for table in Table::ALL {
-            let there = self.server.file.rows(table, IS_ALIVE);
+            let there = self.server.database.rows(table, IS_ALIVE);
             for device in &mut self.devices {
                 let here = device.rows(table);
                 if here != there {
@@ -129,7 +129,7 @@ impl World {
         if self.put_back || self.replaced {
             return Ok(());
         }
-        let rows = self.server.file.rows(Table::Notes, "true");
+        let rows = self.server.database.rows(Table::Notes, "true");
         for (id, sum) in self.journal.counts() {
             let Some(row) = rows.get(id).filter(|_| !refused.contains(id)) else {
                 continue;
@@ -148,13 +148,13 @@ impl World {
     fn everywhere(&mut self) -> HashSet<String> {
         let mut places = HashSet::new();
         for table in Table::ALL {
-            for row in self.server.file.rows(table, "true").values() {
+            for row in self.server.database.rows(table, "true").values() {
                 row.values().for_each(|value| texts(value, &mut places));
             }
         }
         let sql = "SELECT json_array(json(lost), json(kept)) \
                    FROM colsync_conflicts";
-        let entries = self.server.file.lines(sql, &[]);
+        let entries = self.server.database.lines(sql, &[]);
         entries.iter().for_each(|entry| texts(entry, &mut places));
         if self.has_kin {
             self.kin_everywhere(&mut places);

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json};
 
 use super::World;
+use crate::simulation::database::Columns;
 use crate::simulation::device;
-use crate::simulation::file::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Based, Table};
 use crate::simulation::reference::{NOBODY, is_by};
@@ -38,7 +38,7 @@ impl World {
         now: &Columns,
     ) -> Vec<(&'static str, Json)> {
         let columns = table.columns().iter().enumerate();
-        let is_young = self.server.file.is_young();
+        let is_young = self.server.database.is_young();
         let named = columns.filter(|(at, column)| mask & (1 << at) != 0 && column.name != "stock");
         let named = named.filter(|(_, column)| !is_young || !table.gets_later(column.name));
         let values = named.map(|(_, column)| {
@@ -51,7 +51,7 @@ impl World {
 
     /// A row that is not deleted, as it is now, and new values of some of its columns.
     fn chosen(&mut self, table: Table, place: u8, mask: u8) -> Option<Chosen> {
-        let (id, now) = self.server.file.at(table, IS_ALIVE, place)?;
+        let (id, now) = self.server.database.at(table, IS_ALIVE, place)?;
         let values = self.new_values(table, mask, &now);
         (!values.is_empty()).then_some((id, now, values))
     }
@@ -64,7 +64,7 @@ impl World {
         let mut values = self.new_values(table, mask, &Columns::new());
         values.retain(|value| is_taken(table, value));
         self.server
-            .file
+            .database
             .execute(&device::insertion(table, &key.1, &values))?;
         self.server
             .reference
@@ -91,7 +91,7 @@ impl World {
             return Ok(());
         }
         self.server
-            .file
+            .database
             .execute(&device::update(table, &id, &values))?;
         self.journal
             .write_row(Writer::There, (table, &id), &now, &values);
@@ -104,12 +104,12 @@ impl World {
     }
 
     pub(super) fn direct_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let Some((id, now)) = self.server.file.at(table, "true", place) else {
+        let Some((id, now)) = self.server.database.at(table, "true", place) else {
             return Ok(());
         };
         let name = table.name();
         self.server
-            .file
+            .database
             .execute(&format!("DELETE FROM {name} WHERE id = '{id}'"))?;
         now.values().for_each(|value| self.journal.see(value));
         self.journal.delete(table, &id);
@@ -160,7 +160,7 @@ impl World {
     }
 
     pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let Some((id, _)) = self.server.file.at(table, IS_ALIVE, place) else {
+        let Some((id, _)) = self.server.database.at(table, IS_ALIVE, place) else {
             return Ok(());
         };
         self.journal.delete(table, &id);

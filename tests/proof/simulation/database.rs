@@ -1,107 +1,107 @@
-//! An SQLite file as other programs see it: rows, copies.
+//! A database as other programs see it: rows, copies.
+
+mod asked;
+mod file;
+mod served;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
-use diesel::connection::SimpleConnection as _;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
-use diesel::sql_types::Text;
-use diesel::sqlite::Sqlite;
-use diesel::{Connection as _, QueryResult, RunQueryDsl, SqliteConnection};
+use colsync_tests::Cluster;
 use serde_json::Value as Json;
 
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::plan::Table;
+use super::tables::of_postgres;
+use file::File;
+use served::Served;
+pub(super) use served::cluster;
 
 /// A row's columns by name.
 pub(super) type Columns = BTreeMap<&'static str, Json>;
 
-/// A file, and a connection of a program that is not colsync.
-pub(super) struct File {
-    pub(super) path: PathBuf,
-    clock: Clock,
-    conn: Option<SqliteConnection>,
+/// A database, and a connection of a program that is not colsync.
+pub(super) struct Database {
+    place: Place,
     /// Whether its tables are young, as far as that was asked.
     young: Option<bool>,
 }
 
-/// A query, which is prepared once a connection, and texts for its placeholders.
-struct Asked<'a> {
-    /// The text, between its placeholders.
-    pieces: Vec<&'a str>,
-    given: &'a [&'a str],
+enum Place {
+    File(File),
+    Served(Box<Served>),
 }
 
-impl QueryId for Asked<'_> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
+/// What a simulation's server begins with.
+pub(super) enum Seedling {
+    File(PathBuf),
+    /// A database of a PostgreSQL.
+    Served(Rc<Cluster>, String),
 }
 
-impl Query for Asked<'_> {
-    type SqlType = Text;
+impl From<Place> for Database {
+    fn from(place: Place) -> Database {
+        Database { place, young: None }
+    }
 }
 
-impl RunQueryDsl<SqliteConnection> for Asked<'_> {}
-
-impl QueryFragment<Sqlite> for Asked<'_> {
-    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        let mut given = self.given.iter();
-        for (at, piece) in self.pieces.iter().enumerate() {
-            if at > 0 {
-                out.push_bind_param::<Text, _>(given.next().unwrap())?;
+impl Seedling {
+    /// A copy of its own; a file is made at `path`.
+    pub(super) fn copy(&self, path: PathBuf, clock: &Clock) -> Database {
+        match self {
+            Seedling::File(from) => {
+                std::fs::copy(from, &path).unwrap();
+                Database::file(path, clock)
             }
-            out.push_sql(piece);
+            Seedling::Served(cluster, url) => {
+                Database::from(Place::Served(Box::new(Served::like(cluster, url, clock))))
+            }
         }
-        Ok(())
     }
 }
 
-const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
-
-impl File {
-    pub(super) fn open(path: PathBuf, clock: &Clock) -> File {
-        let mut file = File {
-            path,
-            clock: clock.clone(),
-            conn: None,
-            young: None,
-        };
-        file.reopen();
-        file
+impl Database {
+    /// An SQLite file, which is made if it is not there.
+    pub(super) fn file(path: PathBuf, clock: &Clock) -> Database {
+        Database::from(Place::File(File::open(path, clock)))
     }
 
-    fn reopen(&mut self) {
-        let mut conn = SqliteConnection::establish(self.path.to_str().unwrap()).unwrap();
-        clock::read_by(&mut conn, &self.clock);
-        // Nothing here outlives the process, so nothing waits for a disk.
-        conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 5000")
-            .unwrap();
-        self.conn = Some(conn);
-        self.young = None;
+    /// A new one of a PostgreSQL.
+    pub(super) fn served(cluster: &Rc<Cluster>, clock: &Clock) -> Database {
+        Database::from(Place::Served(Box::new(Served::new(cluster, clock))))
     }
 
-    fn conn(&mut self) -> &mut SqliteConnection {
-        self.conn.as_mut().unwrap()
+    pub(super) fn is_served(&self) -> bool {
+        matches!(self.place, Place::Served(_))
+    }
+
+    /// Its URL, as the server takes it.
+    pub(super) fn url(&self) -> String {
+        match &self.place {
+            Place::File(file) => file.url(),
+            Place::Served(served) => served.url().to_owned(),
+        }
     }
 
     /// Runs a statement; whether the database took it.
     pub(super) fn execute(&mut self, sql: &str) -> Result<(), String> {
-        self.conn()
-            .batch_execute(sql)
-            .map_err(|refused| format!("{sql}: {refused}"))
+        match &mut self.place {
+            Place::File(file) => file.execute(sql),
+            Place::Served(served) => served.execute(sql),
+        }
     }
 
     /// What a query of one column gives, as text; `:?` stands for each text that is given. It stays prepared, so its
     /// own text should come again.
     pub(super) fn texts(&mut self, sql: &str, given: &[&str]) -> Vec<String> {
-        let pieces = sql.split(":?").collect();
-        let asked = Asked { pieces, given };
-        asked
-            .load(self.conn())
-            .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
+        match &mut self.place {
+            Place::File(file) => file.texts(sql, given),
+            Place::Served(served) => served.texts(sql, given),
+        }
     }
 
-    /// As [`File::texts`], of JSON.
+    /// As [`Database::texts`], of JSON.
     pub(super) fn lines(&mut self, sql: &str, given: &[&str]) -> Vec<Json> {
         let texts = self.texts(sql, given);
         texts
@@ -113,7 +113,13 @@ impl File {
     /// Whether its tables lack the columns that come later.
     pub(super) fn is_young(&mut self) -> bool {
         if self.young.is_none() {
-            let sql = "SELECT name FROM pragma_table_info('notes')";
+            let sql = match self.place {
+                Place::File(_) => "SELECT name FROM pragma_table_info('notes')",
+                Place::Served(_) => {
+                    "SELECT CAST(attname AS TEXT) FROM pg_attribute \
+                     WHERE attrelid = CAST('notes' AS regclass) AND NOT attisdropped"
+                }
+            };
             let names = self.texts(sql, &[]);
             self.young = Some(!names.iter().any(|name| Table::Notes.gets_later(name)));
         }
@@ -124,7 +130,10 @@ impl File {
     pub(super) fn grow(&mut self) -> bool {
         let was_young = self.is_young();
         if was_young {
-            let growth: String = Table::ALL.iter().map(|table| table.growth()).collect();
+            let mut growth: String = Table::ALL.iter().map(|table| table.growth()).collect();
+            if self.is_served() {
+                growth = of_postgres(&growth);
+            }
             self.execute(&growth).unwrap();
             self.young = Some(false);
         }
@@ -189,18 +198,63 @@ impl File {
         !self.texts(&sql, &[id]).is_empty()
     }
 
-    /// Copies the file as it is to `folder`.
+    /// A time of the server's metadata as a query has it, in µs.
+    pub(super) fn micros(&self, column: &str) -> String {
+        match self.place {
+            Place::File(_) => column.to_owned(),
+            Place::Served(_) => {
+                format!("CAST(extract(epoch FROM {column}) * 1000000 AS BIGINT)")
+            }
+        }
+    }
+
+    /// The next number that a table of a server's gives is after `last`.
+    pub(super) fn count_from(&mut self, table: &str, last: u64) -> Result<(), String> {
+        let sql = match self.place {
+            Place::File(_) => format!(
+                "DELETE FROM sqlite_sequence WHERE name = '{table}'; \
+                 INSERT INTO sqlite_sequence VALUES ('{table}', {last})"
+            ),
+            Place::Served(_) => {
+                format!("SELECT setval(pg_get_serial_sequence('{table}', 'id'), {last})")
+            }
+        };
+        self.execute(&sql)
+    }
+
+    /// Copies it as it is to `folder`.
     pub(super) fn copy(&self, folder: &Path) -> PathBuf {
         let to = folder.join("copy");
-        copy(&self.path, &to);
+        match &self.place {
+            Place::File(file) => file.copy(&to),
+            Place::Served(served) => served.copy(&to),
+        }
         to
     }
 
-    /// Puts a copy in the place of the file. Nobody else may have it open.
+    /// Puts a copy in its place. Nobody else may have it open.
     pub(super) fn replace(&mut self, copied: &Path) {
-        self.conn = None;
-        copy(copied, &self.path);
-        self.reopen();
+        match &mut self.place {
+            Place::File(file) => file.replace(copied),
+            Place::Served(served) => served.replace(copied),
+        }
+        self.young = None;
+    }
+
+    /// Makes it one to begin with, of which copies can be made.
+    pub(super) fn into_seedling(self) -> Seedling {
+        match self.place {
+            Place::File(file) => Seedling::File(file.close()),
+            Place::Served(served) => served.close(),
+        }
+    }
+
+    /// Removes it, but for a file, which goes with its folder.
+    pub(super) fn remove(self) {
+        match self.place {
+            Place::File(_) => {}
+            Place::Served(served) => served.remove(),
+        }
     }
 }
 
@@ -228,17 +282,4 @@ pub(super) fn by_name(table: Table, values: impl Iterator<Item = Json>) -> Colum
         (column.name, value)
     });
     named.collect()
-}
-
-fn copy(from: &Path, to: &Path) {
-    let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    for suffix in SUFFIXES {
-        drop(std::fs::remove_file(with(to, suffix)));
-    }
-    for suffix in &SUFFIXES[..2] {
-        let from = with(from, suffix);
-        if from.exists() {
-            std::fs::copy(from, with(to, suffix)).unwrap();
-        }
-    }
 }

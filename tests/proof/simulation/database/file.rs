@@ -1,0 +1,82 @@
+//! An SQLite file.
+
+use std::path::{Path, PathBuf};
+
+use diesel::connection::SimpleConnection as _;
+use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
+
+use super::asked::Asked;
+use crate::simulation::clock::{self, Clock};
+
+/// A file, and a connection of a program that is not colsync.
+pub(super) struct File {
+    path: PathBuf,
+    clock: Clock,
+    conn: SqliteConnection,
+}
+
+/// What a database in WAL mode is made of.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+impl File {
+    pub(super) fn open(path: PathBuf, clock: &Clock) -> File {
+        File {
+            conn: connected(&path, clock),
+            path,
+            clock: clock.clone(),
+        }
+    }
+
+    pub(super) fn url(&self) -> String {
+        format!("sqlite://{}", self.path.display())
+    }
+
+    pub(super) fn close(self) -> PathBuf {
+        self.path
+    }
+
+    pub(super) fn execute(&mut self, sql: &str) -> Result<(), String> {
+        self.conn
+            .batch_execute(sql)
+            .map_err(|refused| format!("{sql}: {refused}"))
+    }
+
+    pub(super) fn texts(&mut self, sql: &str, given: &[&str]) -> Vec<String> {
+        Asked::new(sql, given)
+            .load(&mut self.conn)
+            .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
+    }
+
+    pub(super) fn copy(&self, to: &Path) {
+        copy(&self.path, to);
+    }
+
+    pub(super) fn replace(&mut self, copied: &Path) {
+        // Nobody has the file open while it is replaced.
+        self.conn = SqliteConnection::establish(":memory:").unwrap();
+        copy(copied, &self.path);
+        self.conn = connected(&self.path, &self.clock);
+    }
+}
+
+fn connected(path: &Path, clock: &Clock) -> SqliteConnection {
+    let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+    clock::read_by(&mut conn, clock);
+    // Nothing here outlives the process, so nothing waits for a disk.
+    conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 5000")
+        .unwrap();
+    conn
+}
+
+fn copy(from: &Path, to: &Path) {
+    let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in SUFFIXES {
+        drop(std::fs::remove_file(with(to, suffix)));
+    }
+    for suffix in &SUFFIXES[..2] {
+        let from = with(from, suffix);
+        if from.exists() {
+            std::fs::copy(from, with(to, suffix)).unwrap();
+        }
+    }
+}
