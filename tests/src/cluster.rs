@@ -262,6 +262,34 @@ impl Cluster {
         succeed(restore.args(["--dbname", url]).arg(from));
     }
 
+    /// Makes a base backup of all databases, in the place of the last one; gives its folder.
+    ///
+    /// # Panics
+    /// If `pg_basebackup` fails.
+    #[must_use]
+    pub fn base_backup(&self) -> PathBuf {
+        let to = self.folder.join("base");
+        drop(std::fs::remove_dir_all(&to));
+        let mut backup = as_user(&self.bin.join("pg_basebackup"));
+        backup.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync"]);
+        backup.args(["--host=127.0.0.1", "--username=postgres"]);
+        backup.arg(format!("--port={}", self.port));
+        run(backup.arg("--pgdata").arg(&to));
+        to
+    }
+
+    /// Goes back to a base backup, with all databases.
+    ///
+    /// # Panics
+    /// If PostgreSQL does not start with it.
+    pub fn go_back(&self, base: &Path) {
+        self.stop();
+        let data = self.folder.join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        run(Command::new("cp").arg("-a").arg(base).arg(&data));
+        self.resume();
+    }
+
     /// A program of the same version.
     fn program(&self, name: &str) -> Command {
         Command::new(self.bin.join(name))

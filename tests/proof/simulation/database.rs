@@ -16,7 +16,7 @@ use super::plan::Table;
 use super::tables::of_postgres;
 use file::File;
 use served::Served;
-pub(super) use served::cluster;
+pub(super) use served::{Opened, cluster};
 
 /// A row's columns by name.
 pub(super) type Columns = BTreeMap<&'static str, Json>;
@@ -89,6 +89,14 @@ impl Database {
         match &mut self.place {
             Place::File(file) => file.execute(sql),
             Place::Served(served) => served.execute(sql),
+        }
+    }
+
+    /// Runs a statement in a transaction of its own, which stays open, at a server's database.
+    pub(super) fn open(&mut self, sql: &str) -> Result<Opened, String> {
+        match &mut self.place {
+            Place::File(_) => Err("a file has one writer at a time".to_owned()),
+            Place::Served(served) => served.open(sql),
         }
     }
 
@@ -222,14 +230,20 @@ impl Database {
         self.execute(&sql)
     }
 
-    /// Copies it as it is to `folder`.
+    /// Has copies made of all files where a server has them, in place of dumps.
+    pub(super) fn copy_files(&mut self) {
+        if let Place::Served(served) = &mut self.place {
+            served.copy_files();
+        }
+    }
+
+    /// Copies it as it is, to `folder` if it can be chosen; gives where the copy is.
     pub(super) fn copy(&self, folder: &Path) -> PathBuf {
         let to = folder.join("copy");
         match &self.place {
-            Place::File(file) => file.copy(&to),
-            Place::Served(served) => served.copy(&to),
+            Place::File(file) => file.copy(to),
+            Place::Served(served) => served.copy(to),
         }
-        to
     }
 
     /// Puts a copy in its place. Nobody else may have it open.

@@ -31,6 +31,8 @@ pub(super) struct Perils {
     pub(super) files: bool,
     /// The server's database is put back.
     pub(super) restores: bool,
+    /// Backups of a PostgreSQL are base backups, not dumps: of all its files, its counter of transactions among them.
+    pub(super) bases: bool,
     /// Months go by, and the server forgets.
     pub(super) purges: bool,
     /// Clients and programs write whole rows, too. One that wins replaces what others have counted.
@@ -45,6 +47,8 @@ pub(super) struct Perils {
     pub(super) grouped: bool,
     /// Tables lack columns, which the server and each app add some time.
     pub(super) grows: bool,
+    /// Programs leave transactions open while others commit.
+    pub(super) holds: bool,
     /// Apps begin without the tasks, take them some time, and leave them again.
     pub(super) tracks: bool,
 }
@@ -105,16 +109,12 @@ pub(super) enum Step {
         table: Table,
         place: u8,
     },
-    /// Another program makes a row at the server.
-    DirectInsert { table: Table, row: u8, columns: u8 },
-    /// Another program changes a row at the server.
-    DirectUpdate {
-        table: Table,
-        place: u8,
-        columns: u8,
-    },
-    /// Another program deletes a row at the server.
-    DirectDelete { table: Table, place: u8 },
+    /// Another program writes with SQL at the server.
+    Direct(Direct),
+    /// The same, in a transaction that it leaves open.
+    Hold(Direct),
+    /// One of these comes to its end.
+    LetGo { which: u8, commits: bool },
     /// A program sends a bare PATCH, which may name a version that it saw.
     Patch {
         table: Table,
@@ -163,6 +163,21 @@ pub(super) enum Step {
     Grow { device: Option<usize> },
     /// An app takes the tasks, or leaves them if it has them and nothing of them waits.
     Track { device: usize },
+}
+
+/// What a program does with SQL.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Direct {
+    /// Makes a row, of this id.
+    Insert { table: Table, row: u8, columns: u8 },
+    /// Changes the row at a place of its table.
+    Update {
+        table: Table,
+        place: u8,
+        columns: u8,
+    },
+    /// Deletes it.
+    Delete { table: Table, place: u8 },
 }
 
 /// What a program names as the version that it saw: none, or the one so many before the one that the row has.

@@ -117,7 +117,10 @@ impl Server {
     /// On a copy of `seedling`; if that is a file, it is made at `path`.
     pub(super) fn new(seedling: &Seedling, path: PathBuf, perils: &Perils) -> Server {
         let clock = Clock::default();
-        let database = seedling.copy(path, &clock);
+        let mut database = seedling.copy(path, &clock);
+        if perils.bases {
+            database.copy_files();
+        }
         let mut server = Server {
             node: None,
             open: HashMap::new(),

@@ -98,7 +98,9 @@ fn on(backend: Backend, options: &Options) -> Outcome {
     ] {
         outcome.figure(name, counts.remove(name).unwrap_or(0));
     }
-    for name in FAULTS {
+    let beside = BESIDE_EACH_OTHER.iter();
+    let beside = beside.filter(|_| backend == Backend::Postgres);
+    for name in FAULTS.iter().chain(beside) {
         let injected = counts.remove(*name).unwrap_or(0);
         // Where hardly any seeds were asked for, not every fault can have its turn.
         let enough = if RARE.contains(name) {
@@ -171,6 +173,9 @@ const FAULTS: &[&str] = &[
     "table taken or left",
     "unique value written",
 ];
+
+/// What only a database has that several can write to at once.
+const BESIDE_EACH_OTHER: &[&str] = &["transaction left open", "transaction rolled back"];
 
 /// Of these the short form has a few, and may have none.
 const RARE: &[&str] = &[

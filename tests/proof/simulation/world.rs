@@ -4,6 +4,7 @@
 //! server works only while it is asked. So a plan comes to the same whenever it is run.
 
 mod admin;
+mod direct;
 mod kin;
 mod kin_letters;
 mod kin_rest;
@@ -27,6 +28,7 @@ use super::plan::{Plan, Step, Table};
 use super::reference::DIRECT;
 use super::server::{Sent, Server};
 use super::tables::adopted;
+use direct::Held;
 use load::Program;
 
 /// 2026-11-22T10:00:00Z, when every simulation begins.
@@ -43,6 +45,8 @@ pub(super) struct World {
     journal: Journal,
     kin: Meant,
     has_kin: bool,
+    /// Transactions of other programs at the server.
+    held: Vec<Held>,
     /// Requests that are still on their way.
     late: Vec<Sent>,
     program: Program,
@@ -84,6 +88,7 @@ impl World {
             journal: Journal::default(),
             kin: Meant::new(plan.perils.forgets_rows()),
             has_kin: plan.perils.kin,
+            held: Vec::new(),
             late: Vec::new(),
             program: Program::default(),
             hard_deletes: plan.perils.hard_deletes,
@@ -184,17 +189,9 @@ impl World {
                 table,
                 place,
             } => self.devices[*device].delete(&mut self.journal, *table, *place)?,
-            Step::DirectInsert {
-                table,
-                row,
-                columns,
-            } => self.direct_insert(*table, *row, *columns)?,
-            Step::DirectUpdate {
-                table,
-                place,
-                columns,
-            } => self.direct_update(*table, *place, *columns)?,
-            Step::DirectDelete { table, place } => self.direct_delete(*table, *place)?,
+            Step::Direct(direct) => self.direct(*direct)?,
+            Step::Hold(direct) => self.hold(*direct)?,
+            Step::LetGo { which, commits } => self.let_go(*which, *commits)?,
             Step::Patch {
                 table,
                 place,
@@ -208,9 +205,15 @@ impl World {
                 based,
             } => self.put(*table, *place, *columns, *based)?,
             Step::RestDelete { table, place } => self.rest_delete(*table, *place)?,
-            Step::Load(load) => self.load(load)?,
+            Step::Load(load) => {
+                self.let_all_go()?;
+                self.load(load)?;
+            }
             Step::Kin(act) => self.act(*act)?,
-            Step::Decide { which, how } => self.decide(*which, *how)?,
+            Step::Decide { which, how } => {
+                self.let_all_go()?;
+                self.decide(*which, *how)?;
+            }
             Step::Sync(sync) => drop(self.sync(sync)?),
             Step::Clock { device, ahead } => {
                 self.devices[*device].ahead = *ahead;
@@ -232,6 +235,10 @@ impl World {
             Step::Restore => {
                 if self.has_kin {
                     self.kin.there(&mut self.server.database);
+                }
+                // What is not committed goes with the database.
+                if self.server.backup.is_some() {
+                    self.held.clear();
                 }
                 if let Some(written) = self.server.restore() {
                     self.journal.restore(written);
@@ -267,7 +274,7 @@ impl World {
                 self.put_back = true;
                 self.count("file cloned");
             }
-            Step::Grow { device: None } => self.grow_there(),
+            Step::Grow { device: None } => self.grow_there()?,
             Step::Grow {
                 device: Some(device),
             } => self.grow(*device),
@@ -284,10 +291,12 @@ impl World {
         Ok(())
     }
 
-    fn grow_there(&mut self) {
+    fn grow_there(&mut self) -> Result<(), String> {
+        self.let_all_go()?;
         if self.server.grow() {
             self.count("column added there");
         }
+        Ok(())
     }
 
     fn grow(&mut self, device: usize) {
@@ -298,6 +307,7 @@ impl World {
 
     /// Ends the server, and tells what was done.
     pub(super) fn end(mut self) -> Counts {
+        self.held.clear();
         self.server.stop();
         // As far as there was none made under the same key again.
         let sql = "SELECT json_array(count(*)) FROM colsync_tombstones \

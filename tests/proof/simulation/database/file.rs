@@ -47,8 +47,9 @@ impl File {
             .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
     }
 
-    pub(super) fn copy(&self, to: &Path) {
-        copy(&self.path, to);
+    pub(super) fn copy(&self, to: PathBuf) -> PathBuf {
+        copy(&self.path, &to);
+        to
     }
 
     pub(super) fn replace(&mut self, copied: &Path) {

@@ -3,7 +3,7 @@
 //! Its clock is the simulation's: a row, which a function reads that stands before PostgreSQL's own. Queries come in
 //! SQLite's words.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use colsync_tests::Cluster;
@@ -19,6 +19,14 @@ pub(super) struct Served {
     cluster: Rc<Cluster>,
     url: String,
     clock: Clock,
+    /// Ended while PostgreSQL is stopped.
+    conn: Option<PgConnection>,
+    /// Whether copies are of all its cluster's files, in place of dumps.
+    copies_files: bool,
+}
+
+/// A transaction of another program. Where it is dropped, it is rolled back.
+pub(crate) struct Opened {
     conn: PgConnection,
 }
 
@@ -48,11 +56,17 @@ pub(crate) fn cluster(within: &Path) -> Cluster {
     cluster
 }
 
+impl Opened {
+    pub(crate) fn commit(mut self) {
+        self.conn.batch_execute("COMMIT").unwrap();
+    }
+}
+
 impl Served {
     /// A new database, without tables.
     pub(super) fn new(cluster: &Rc<Cluster>, clock: &Clock) -> Served {
         let mut served = Served::at(cluster, cluster.database(), clock);
-        served.conn.batch_execute(SET_UP).unwrap();
+        served.conn().batch_execute(SET_UP).unwrap();
         served
     }
 
@@ -64,10 +78,20 @@ impl Served {
     fn at(cluster: &Rc<Cluster>, url: String, clock: &Clock) -> Served {
         Served {
             cluster: cluster.clone(),
-            conn: PgConnection::establish(&url).unwrap(),
+            conn: Some(PgConnection::establish(&url).unwrap()),
             url,
             clock: clock.clone(),
+            copies_files: false,
         }
+    }
+
+    /// Backs up and goes back by files from now on.
+    pub(super) fn copy_files(&mut self) {
+        self.copies_files = true;
+    }
+
+    fn conn(&mut self) -> &mut PgConnection {
+        self.conn.as_mut().unwrap()
     }
 
     pub(super) fn url(&self) -> &str {
@@ -75,13 +99,26 @@ impl Served {
     }
 
     pub(super) fn execute(&mut self, sql: &str) -> Result<(), String> {
-        // As SQLite has it, in ms.
-        let micros = clock::now(&self.clock) / 1_000 * 1_000;
-        self.conn
-            .batch_execute(&format!(
-                "UPDATE simulated_clock SET micros = {micros}; {sql}"
-            ))
+        let set = self.set_clock();
+        self.conn()
+            .batch_execute(&format!("{set}; {sql}"))
             .map_err(|refused| format!("{sql}: {refused}"))
+    }
+
+    /// Sets the database's clock to what the simulation's says: in ms, as SQLite has it.
+    fn set_clock(&self) -> String {
+        let micros = clock::now(&self.clock) / 1_000 * 1_000;
+        format!("UPDATE simulated_clock SET micros = {micros}")
+    }
+
+    pub(super) fn open(&mut self, sql: &str) -> Result<Opened, String> {
+        // The clock is not part of the transaction: others set it meanwhile.
+        let set = self.set_clock();
+        self.conn().batch_execute(&set).unwrap();
+        let mut conn = PgConnection::establish(&self.url).unwrap();
+        conn.batch_execute(&format!("BEGIN; {sql}"))
+            .map_err(|refused| format!("{sql}: {refused}"))?;
+        Ok(Opened { conn })
     }
 
     pub(super) fn texts(&mut self, sql: &str, given: &[&str]) -> Vec<String> {
@@ -89,27 +126,37 @@ impl Served {
             .replace("json_array(", "json_build_array(")
             .replace("json(", "simulated_json(");
         Asked::new(&sql, given)
-            .load(&mut self.conn)
+            .load(self.conn())
             .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
     }
 
-    /// Dumps it, while others may write.
-    pub(super) fn copy(&self, to: &Path) {
-        self.cluster.dump(&self.url, &[], to);
+    /// Copies it, while others may write; a dump is made at `to`.
+    pub(super) fn copy(&self, to: PathBuf) -> PathBuf {
+        if self.copies_files {
+            return self.cluster.base_backup();
+        }
+        self.cluster.dump(&self.url, &[], &to);
+        to
     }
 
-    /// Puts a new database in its place, as a dump has it.
+    /// Goes back to a copy: with the whole cluster, or in a new database.
     pub(super) fn replace(&mut self, copied: &Path) {
-        let url = self.cluster.database();
-        self.cluster
-            .restore(&url, &["--no-owner", "--single-transaction"], copied);
-        self.cluster.drop_database(&self.url);
-        *self = Served::at(&self.cluster, url, &self.clock);
+        self.conn = None;
+        if self.copies_files {
+            self.cluster.go_back(copied);
+        } else {
+            let url = self.cluster.database();
+            self.cluster
+                .restore(&url, &["--no-owner", "--single-transaction"], copied);
+            self.cluster.drop_database(&self.url);
+            self.url = url;
+        }
+        self.conn = Some(PgConnection::establish(&self.url).unwrap());
     }
 
     /// Counts the ledger's entries, and ends the connection.
     pub(super) fn close(mut self) -> Seedling {
-        self.conn.batch_execute(ROWIDS).unwrap();
+        self.conn().batch_execute(ROWIDS).unwrap();
         Seedling::Served(self.cluster, self.url)
     }
 

@@ -2,7 +2,9 @@
 
 use fastrand::Rng;
 
-use super::{Based, Fault, Load, Loaded, Loading, Moment, Perils, Plan, Step, Sync, Table, Way};
+use super::{
+    Based, Direct, Fault, Load, Loaded, Loading, Moment, Perils, Plan, Step, Sync, Table, Way,
+};
 use crate::simulation::kin::{Act, Kind, What};
 
 const DAY: i64 = 86_400_000_000;
@@ -27,6 +29,8 @@ impl Plan {
             grouped: random.bool(),
             grows: random.u8(..3) == 0,
             tracks: random.u8(..4) == 0,
+            holds: random.u8(..3) == 0,
+            bases: random.bool(),
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {
@@ -85,6 +89,12 @@ impl Draw {
         if self.perils.kin && self.random.u8(..3) == 0 {
             return Step::Kin(self.act(may_sync));
         }
+        if self.perils.holds && self.random.u8(..16) == 0 {
+            return Step::LetGo {
+                which: place,
+                commits: self.random.u8(..4) > 0,
+            };
+        }
         match self.random.u8(..100) {
             // What the app does with its tables waits for the end of a sync.
             0..1 if self.perils.grows => Step::Grow {
@@ -130,17 +140,14 @@ impl Draw {
                 table,
                 place,
             },
-            47..49 => Step::DirectInsert {
-                table,
-                row,
-                columns: self.random.u8(..),
-            },
-            49..53 => Step::DirectUpdate {
-                table,
-                place,
-                columns,
-            },
-            53..54 => Step::DirectDelete { table, place },
+            direct @ 47..54 => {
+                let direct = self.direct(direct, table);
+                if self.perils.holds && self.random.bool() {
+                    Step::Hold(direct)
+                } else {
+                    Step::Direct(direct)
+                }
+            }
             54..58 => Step::Patch {
                 table,
                 place,
@@ -167,6 +174,25 @@ impl Draw {
             },
             92..100 => self.rare(device, may_sync),
             _ => Step::Wait(self.random.i64(0..2_000_000)),
+        }
+    }
+
+    fn direct(&mut self, which: u8, table: Table) -> Direct {
+        match which {
+            47..49 => Direct::Insert {
+                table,
+                row: self.random.u8(..24),
+                columns: self.random.u8(..),
+            },
+            49..53 => Direct::Update {
+                table,
+                place: self.random.u8(..),
+                columns: self.columns(),
+            },
+            _ => Direct::Delete {
+                table,
+                place: self.random.u8(..),
+            },
         }
     }
 

@@ -16,6 +16,7 @@ use crate::simulation::server::{Answer, Sent, plain};
 impl World {
     /// The server answers a request; none if it died of it.
     pub(super) fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
+        self.let_go_for(sent)?;
         let journal = &mut self.journal;
         let answer = self.server.answer(sent, &mut |body| journal.accept(body));
         let answer = answer.and_then(|answer| self.mixed().map(|()| answer));

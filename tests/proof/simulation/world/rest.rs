@@ -21,7 +21,7 @@ impl World {
     /// A promise that was broken.
     pub(crate) fn come_to_rest(&mut self) -> Result<(), String> {
         crash::in_server(None);
-        self.grow_there();
+        self.grow_there()?;
         (0..self.devices.len()).for_each(|device| self.grow(device));
         for device in &mut self.devices {
             device.take_all()?;

@@ -1,10 +1,9 @@
-//! What other programs do at the server: plain SQL on its database, and bare requests.
+//! What other programs ask the server for: bare requests.
 
 use serde_json::{Map, Value as Json};
 
 use super::World;
 use crate::simulation::database::Columns;
-use crate::simulation::device;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Based, Table};
 use crate::simulation::reference::{NOBODY, is_by};
@@ -12,14 +11,6 @@ use crate::simulation::server::Sent;
 
 /// Of rows at the server: that they are not deleted.
 pub(super) const IS_ALIVE: &str = "sync_deleted_at IS NULL";
-
-type Chosen = (String, Columns, Vec<(&'static str, Json)>);
-
-/// Whether the database takes a value.
-fn is_taken(table: Table, (name, value): &(&'static str, Json)) -> bool {
-    let bound = table.bounded().filter(|(bounded, _)| bounded == name);
-    bound.is_none_or(|(_, bound)| value.as_i64().is_none_or(|value| value < bound))
-}
 
 /// An object of these columns, as a body.
 fn document(values: &[(&'static str, Json)]) -> Vec<u8> {
@@ -49,76 +40,6 @@ impl World {
         values.collect()
     }
 
-    /// A row that is not deleted, as it is now, and new values of some of its columns.
-    fn chosen(&mut self, table: Table, place: u8, mask: u8) -> Option<Chosen> {
-        let (id, now) = self.server.database.at(table, IS_ALIVE, place)?;
-        let values = self.new_values(table, mask, &now);
-        (!values.is_empty()).then_some((id, now, values))
-    }
-
-    pub(super) fn direct_insert(&mut self, table: Table, row: u8, mask: u8) -> Result<(), String> {
-        let key = (table, table.id(row));
-        if self.server.reference.rows.contains_key(&key) {
-            return Ok(());
-        }
-        let mut values = self.new_values(table, mask, &Columns::new());
-        values.retain(|value| is_taken(table, value));
-        self.server
-            .database
-            .execute(&device::insertion(table, &key.1, &values))?;
-        self.server
-            .reference
-            .direct_insert(&key, &values, self.millis());
-        self.journal.make(table, &key.1);
-        self.journal
-            .write_row(Writer::There, (table, &key.1), &Columns::new(), &values);
-        self.count("direct write");
-        self.compare()
-            .map_err(|why| format!("direct insert: {why}"))
-    }
-
-    pub(super) fn direct_update(
-        &mut self,
-        table: Table,
-        place: u8,
-        mask: u8,
-    ) -> Result<(), String> {
-        let Some((id, now, mut values)) = self.chosen(table, place, mask) else {
-            return Ok(());
-        };
-        values.retain(|value| is_taken(table, value));
-        if values.is_empty() {
-            return Ok(());
-        }
-        self.server
-            .database
-            .execute(&device::update(table, &id, &values))?;
-        self.journal
-            .write_row(Writer::There, (table, &id), &now, &values);
-        self.server
-            .reference
-            .direct_update(&(table, id), &values, self.millis());
-        self.count("direct write");
-        self.compare()
-            .map_err(|why| format!("direct update: {why}"))
-    }
-
-    pub(super) fn direct_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let Some((id, now)) = self.server.database.at(table, "true", place) else {
-            return Ok(());
-        };
-        let name = table.name();
-        self.server
-            .database
-            .execute(&format!("DELETE FROM {name} WHERE id = '{id}'"))?;
-        now.values().for_each(|value| self.journal.see(value));
-        self.journal.delete(table, &id);
-        self.server.reference.direct_delete(&(table, id));
-        self.count("direct write");
-        self.compare()
-            .map_err(|why| format!("direct delete: {why}"))
-    }
-
     pub(super) fn patch(
         &mut self,
         table: Table,
@@ -126,7 +47,7 @@ impl World {
         mask: u8,
         based: Based,
     ) -> Result<(), String> {
-        let Some((id, now, values)) = self.chosen(table, place, mask) else {
+        let Some((id, now, values)) = self.chosen(table, place, mask)? else {
             return Ok(());
         };
         let body = document(&values);
@@ -142,7 +63,7 @@ impl World {
         mask: u8,
         based: Based,
     ) -> Result<(), String> {
-        let Some((id, now, named)) = self.chosen(table, place, mask) else {
+        let Some((id, now, named)) = self.chosen(table, place, mask)? else {
             return Ok(());
         };
         let body = document(&named);
@@ -160,7 +81,7 @@ impl World {
     }
 
     pub(super) fn rest_delete(&mut self, table: Table, place: u8) -> Result<(), String> {
-        let Some((id, _)) = self.server.database.at(table, IS_ALIVE, place) else {
+        let Some((id, _)) = self.free_row(table, IS_ALIVE, place)? else {
             return Ok(());
         };
         self.journal.delete(table, &id);
