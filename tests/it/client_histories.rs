@@ -1,5 +1,6 @@
 //! Files and servers that go back in time: copies and restored backups.
 
+use colsync_tests::device::until;
 use colsync_tests::edits::update;
 use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Fault, Plan, Server, ago, on_both};
@@ -15,6 +16,7 @@ on_both![
     pushes_that_a_restored_server_lost_are_sent_again,
     what_is_sent_again_has_seen_nothing_of_what_came_before_it,
     what_a_restored_server_makes_of_pushes_sent_again_comes_down,
+    what_is_refused_of_a_push_sent_again_is_told_though_its_answer_was_lost,
     a_server_restored_to_before_the_client_gets_the_clients_edits_again,
     a_version_of_a_lost_history_does_not_make_another_value_look_seen,
     a_version_from_before_a_row_was_removed_never_means_its_successor,
@@ -205,6 +207,27 @@ fn what_a_restored_server_makes_of_pushes_sent_again_comes_down(backend: Backend
     assert_eq!(server.anonymous().row("todos", &id(1))["priority"], 16);
 }
 
+fn what_is_refused_of_a_push_sent_again_is_told_though_its_answer_was_lost(backend: Backend) {
+    let mut server = todos(backend);
+    let backup = server.back_up();
+    make_todo(&server, 1);
+    let a = device(&server);
+    a.client().sync().unwrap();
+    a.sql("UPDATE todos SET title = 'of a lost row'");
+    a.client().sync().unwrap();
+    server.terminate();
+    server.restore(&backup);
+    server.resume_until("push.committed", 1);
+    a.client().sync().unwrap_err();
+    until("the server is killed", || server.ended().is_some());
+    server.resume();
+    a.client().sync().unwrap();
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let title = &letters[0].edit["columns"]["title"]["value"];
+    assert_eq!(title, "of a lost row");
+}
+
 fn a_server_restored_to_before_the_client_gets_the_clients_edits_again(backend: Backend) {
     let mut server = one_todo(backend);
     let backup = server.back_up();
@@ -247,7 +270,7 @@ fn a_version_from_before_a_row_was_removed_never_means_its_successor(backend: Ba
          UPDATE colsync_clients SET pulled_at = 0",
     );
     server.resume();
-    colsync_tests::device::until("the house is kept", || {
+    until("the house is kept", || {
         server
             .value("SELECT CAST(count(*) AS TEXT) FROM colsync_anchors")
             .as_deref()

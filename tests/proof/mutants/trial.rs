@@ -179,7 +179,9 @@ impl Verdict {
         });
         let found = report
             .as_ref()
-            .and_then(|report| Some(report["found"].as_array()?.first()?.to_string()));
+            .and_then(|report| report["found"].as_array()?.first()?.as_str());
+        // A schedule follows, which is in the log.
+        let found = found.and_then(|found| Some(found.lines().next()?.to_owned()));
         let panicked = || lines().find(|line| line.contains("panicked at"));
         Verdict::Failed {
             how: test
