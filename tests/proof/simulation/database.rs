@@ -237,6 +237,11 @@ impl Database {
         }
     }
 
+    /// Whether copies are made so.
+    pub(super) fn copies_files(&self) -> bool {
+        matches!(&self.place, Place::Served(served) if served.copies_files)
+    }
+
     /// Copies it as it is, to `folder` if it can be chosen; gives where the copy is.
     pub(super) fn copy(&self, folder: &Path) -> PathBuf {
         let to = folder.join("copy");

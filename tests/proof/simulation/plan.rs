@@ -33,6 +33,8 @@ pub(super) struct Perils {
     pub(super) restores: bool,
     /// Backups of a PostgreSQL are base backups, not dumps: of all its files, its counter of transactions among them.
     pub(super) bases: bool,
+    /// Such a one is put back while the server goes on, as where a replica takes over that lacks the last transactions.
+    pub(super) fails_over: bool,
     /// Months go by, and the server forgets.
     pub(super) purges: bool,
     /// Clients and programs write whole rows, too. One that wins replaces what others have counted.

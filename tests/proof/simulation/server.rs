@@ -77,6 +77,8 @@ pub(super) struct Server {
     /// Entries of the ledger that were looked at, by their place in their table.
     looked_at: i64,
     pub(super) deaths: u64,
+    /// How many refusals for want of a database are no failure, after it has failed over.
+    pub(super) excused: u8,
     pub(super) pushes: u64,
     pub(super) conflicts: u64,
     pub(super) repeats: u64,
@@ -135,6 +137,7 @@ impl Server {
             changed: Vec::new(),
             looked_at: 0,
             deaths: 0,
+            excused: 0,
             pushes: 0,
             conflicts: 0,
             repeats: 0,
@@ -184,7 +187,7 @@ impl Server {
     }
 
     /// Has a request answered, and holds the answer and the database against the reference; what is to be read of a
-    /// pull is made by [`Server::go_on`]. None if the server died of it.
+    /// pull is made by [`Server::go_on`]. None if the server died of it, or has lost its database.
     ///
     /// # Errors
     /// If they differ.
@@ -200,7 +203,8 @@ impl Server {
         let write = self.write_of(sent);
         let may_die = write.is_some() && crash::is_awaited();
         let names_others = write.as_ref().is_some_and(Write::names_others);
-        let before = (may_die || names_others).then(|| self.reference.clone());
+        let may_be_refused = self.excused > 0;
+        let before = (may_die || names_others || may_be_refused).then(|| self.reference.clone());
         let expected = write.as_ref().map(|write| match write {
             Write::Push(request) => self.reference.push(request),
             Write::Alone(request) => {
@@ -235,6 +239,14 @@ impl Server {
             Ok(Err(refused)) => return Err(format!("{sent:?} is answered {refused}")),
             Err(_panic) => return Err(format!("{sent:?} makes the server panic")),
         };
+        if answer.status == 503 && may_be_refused {
+            self.excused -= 1;
+            if let Some(before) = before {
+                self.reference = before;
+            }
+            *self.events.entry("refused after a failover").or_default() += 1;
+            return self.compare().map(|()| None);
+        }
         if answer.status >= 500 {
             let body = String::from_utf8_lossy(&answer.body);
             return Err(format!("{sent:?} is answered {}: {body}", answer.status));
@@ -349,20 +361,34 @@ impl Server {
     /// Goes back to the copy; gives how much was written when it was made.
     pub(super) fn restore(&mut self) -> Option<usize> {
         let (copy, reference, written) = self.backup.clone()?;
-        self.stop();
-        let is_young = self.database.is_young();
+        let fails_over = self.perils.fails_over && self.database.copies_files();
+        if fails_over {
+            self.excused = EXCUSED;
+        } else {
+            self.stop();
+        }
+        let was_young = self.database.is_young();
         self.database.replace(&copy);
-        self.config = configuration(&self.database.url(), &self.perils, is_young);
-        if !is_young {
+        let is_young = self.database.is_young();
+        if is_young && !was_young {
             // What has been done to its tables since is done again, before anybody comes.
+            self.stop();
             self.database.grow();
         }
+        self.config = configuration(&self.database.url(), &self.perils, was_young);
         self.reference = reference;
-        self.start();
+        if self.node.is_none() {
+            self.start();
+        } else {
+            *self.events.entry("database failed over").or_default() += 1;
+        }
         self.looked_at = self.last_entry();
         Some(written)
     }
 }
+
+/// Connections that break, and clients that the database knows no more, which are noted again by and by.
+const EXCUSED: u8 = 50;
 
 fn begun(answer: &simulation::Answer) -> Answer {
     Answer {

@@ -175,7 +175,12 @@ const FAULTS: &[&str] = &[
 ];
 
 /// What only a database has that several can write to at once.
-const BESIDE_EACH_OTHER: &[&str] = &["transaction left open", "transaction rolled back"];
+const BESIDE_EACH_OTHER: &[&str] = &[
+    "transaction left open",
+    "transaction rolled back",
+    "database failed over",
+    "refused after a failover",
+];
 
 /// Of these the short form has a few, and may have none.
 const RARE: &[&str] = &[

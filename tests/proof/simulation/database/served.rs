@@ -22,7 +22,7 @@ pub(super) struct Served {
     /// Ended while PostgreSQL is stopped.
     conn: Option<PgConnection>,
     /// Whether copies are of all its cluster's files, in place of dumps.
-    copies_files: bool,
+    pub(super) copies_files: bool,
 }
 
 /// A transaction of another program. Where it is dropped, it is rolled back.

@@ -31,6 +31,7 @@ impl Plan {
             tracks: random.u8(..4) == 0,
             holds: random.u8(..3) == 0,
             bases: random.bool(),
+            fails_over: random.bool(),
         };
         let devices = random.usize(2..=4);
         let mut draw = Draw {

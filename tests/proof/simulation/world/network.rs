@@ -14,16 +14,17 @@ use crate::simulation::plan::{Fault, Moment, Sync};
 use crate::simulation::server::{Answer, Sent, plain};
 
 impl World {
-    /// The server answers a request; none if it died of it.
+    /// The server answers a request; none if it died of it, or has lost its database.
     pub(super) fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
         self.let_go_for(sent)?;
+        let deaths = self.server.deaths;
         let journal = &mut self.journal;
         let answer = self.server.answer(sent, &mut |body| journal.accept(body));
         let answer = answer.and_then(|answer| self.mixed().map(|()| answer));
         if self.trace.is_some() {
             let told = match &answer {
                 Ok(Some(answer)) => format!("{} {}", answer.status, plain(answer)),
-                Ok(None) => "the server dies".to_owned(),
+                Ok(None) => "the server dies, or has lost its database".to_owned(),
                 Err(why) => why.clone(),
             };
             self.tell(|| format!("  {}\n    {told}", sent.told()));
@@ -32,7 +33,7 @@ impl World {
         if self.has_kin && sent.method == "POST" {
             self.kin.note(&mut self.server.database);
         }
-        if answer.is_none() {
+        if self.server.deaths > deaths {
             self.count("server killed");
         }
         Ok(answer)
