@@ -58,6 +58,9 @@ struct Arguments {
     /// Run a part of a simulation; what the suite starts
     #[arg(long, hide = true)]
     simulate: Option<String>,
+    /// What that is of
+    #[arg(long, hide = true, value_enum, default_value = "sqlite")]
+    of: simulation::Subject,
     /// Only what runs on this database
     #[arg(long, value_enum)]
     on: Option<On>,
@@ -73,6 +76,8 @@ struct Arguments {
 enum Suite {
     /// Many clients and the server in one process, with virtual time and a virtual network
     Simulation,
+    /// The same with an API that knows no sync in place of the server
+    Plain,
     /// A server or a client killed at each named step, while others go on
     Crashes,
     /// Many who write and many who pull by cursor, on PostgreSQL, which is stopped, killed and restored
@@ -119,8 +124,7 @@ struct Options {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(part) = &arguments.simulate {
-        let backend = arguments.on.map_or(Backend::Sqlite, Backend::from);
-        simulation::part(part, backend);
+        simulation::part(part, arguments.of);
         return ExitCode::SUCCESS;
     }
     let options = Options {
@@ -163,6 +167,7 @@ fn run(suite: Suite, options: &Options) -> Vec<Outcome> {
         Suite::Mutants => vec![mutants::run(options)],
         Suite::Hostile => hostile::run(options),
         Suite::Simulation => simulation::run(options),
+        Suite::Plain => vec![simulation::run_plain(options)],
         Suite::Crashes => crashes::run(options),
         Suite::CommitOrder => commit_order::run(options),
         Suite::DiskFull => disk_full::run(options),

@@ -31,6 +31,8 @@ pub(super) struct Device {
     pub(super) ahead: i64,
     /// A copy, and how much was written when it was made.
     pub(super) kept: Option<(PathBuf, usize)>,
+    /// The description of the API that it syncs with, if that is none of colsync's servers.
+    pub(super) remote: Option<String>,
     written: u64,
     /// What the app has open, until it ends: the SDK with each of the settings that it was used with.
     open: Vec<(Used, Client)>,
@@ -75,6 +77,7 @@ impl Device {
             clock,
             ahead: 0,
             kept: None,
+            remote: None,
             written: 0,
             open: Vec::new(),
         }
@@ -323,7 +326,11 @@ impl Device {
             Way::Rows => Mode::WholeRow,
         };
         let settings = Settings {
-            server: Some("http://server.test".to_owned()),
+            server: self
+                .remote
+                .is_none()
+                .then(|| "http://server.test".to_owned()),
+            remote: self.remote.clone(),
             batch: sync.batch,
             compress: sync.compress,
             mode: Some(mode),
@@ -414,6 +421,19 @@ impl Call {
     pub(super) fn answer(self, reply: Reply, now: i64) {
         drop(self.reply.send((reply, now)));
     }
+}
+
+pub(super) fn reply(
+    status: u16,
+    headers: &[(String, Vec<u8>)],
+    bytes: Vec<u8>,
+    cut: bool,
+) -> http::Response<Arrived> {
+    let mut response = http::Response::builder().status(status);
+    for (name, value) in headers {
+        response = response.header(name, value.as_slice());
+    }
+    response.body(Arrived { bytes, cut }).unwrap()
 }
 
 pub(super) fn insertion(table: Table, id: &str, values: &[(&str, Json)]) -> String {

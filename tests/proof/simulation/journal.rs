@@ -232,3 +232,24 @@ pub(super) fn texts(json: &Json, into: &mut HashSet<String>) {
         Json::Null | Json::Bool(_) | Json::Number(_) => {}
     }
 }
+
+/// What a device has otherwise than the other side.
+pub(super) fn unlike(
+    number: usize,
+    table: Table,
+    here: &BTreeMap<String, Columns>,
+    there: &BTreeMap<String, Columns>,
+) -> String {
+    let ids: HashSet<&String> = here.keys().chain(there.keys()).collect();
+    let rows = ids.into_iter().filter(|id| here.get(*id) != there.get(*id));
+    let rows = rows.map(|id| {
+        let (here, there) = (here.get(id), there.get(id));
+        format!("{id}\n  here {here:?}\n  there {there:?}")
+    });
+    let rows: Vec<String> = rows.collect();
+    format!(
+        "device {number} has other {} than the server:\n{}",
+        table.name(),
+        rows.join("\n")
+    )
+}

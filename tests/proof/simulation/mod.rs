@@ -9,8 +9,11 @@ mod clock;
 mod crash;
 mod database;
 mod device;
+mod faults;
+mod ground;
 mod journal;
 mod kin;
+mod plain;
 mod plan;
 mod reference;
 mod server;
@@ -19,4 +22,4 @@ mod suite;
 mod tables;
 mod world;
 
-pub(crate) use suite::{part, run};
+pub(crate) use suite::{Subject, part, run, run_plain};

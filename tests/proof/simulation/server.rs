@@ -14,6 +14,7 @@ use colsync_server::simulation::{self, Node, Piece};
 use colsync_shared::Time;
 use colsync_shared::simulation::set_now;
 use serde_json::Value as Json;
+use ureq::http;
 
 use super::clock::Clock;
 use super::crash;
@@ -37,6 +38,20 @@ pub(super) use check::plain;
 use write::Write;
 
 impl Sent {
+    /// A client's request.
+    pub(super) fn of(request: &http::Request<Vec<u8>>) -> Sent {
+        let headers = request
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()));
+        Sent {
+            method: request.method().to_string(),
+            path: request.uri().path_and_query().unwrap().to_string(),
+            headers: headers.collect(),
+            body: request.body().clone(),
+        }
+    }
+
     /// The request for people.
     pub(super) fn told(&self) -> String {
         let is_told = |name: &str| name.starts_with("client-") || name.starts_with("if-");

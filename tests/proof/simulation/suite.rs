@@ -4,29 +4,20 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::rc::Rc;
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use colsync_client::{Client, Settings, Time};
-use colsync_server::simulation::Node;
-use colsync_shared::simulation::set_now;
-use colsync_tests::{Backend, Cluster};
+use clap::ValueEnum;
+use colsync_tests::Backend;
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
 
-use super::clock::Clock;
-use super::crash;
-use super::database::{Database, cluster};
-use super::device::insertion;
-use super::kin::{self, Kind};
-use super::plan::{Perils, Plan, Table};
-use super::server::configuration;
+use super::ground::Ground;
+use super::plan::Plan;
 use super::shrink::shrink;
-use super::tables::adopted;
-use super::world::{BEGINNING, Counts, Seedlings, World};
+use super::world::Counts;
+use super::{faults, plain};
+use crate::Options;
 use crate::report::Outcome;
-use crate::{Options, name_of};
 
 /// Seeds and steps of the short form.
 const SHORT: (u64, usize) = (60, 200);
@@ -36,13 +27,110 @@ const LONG: (u64, usize) = (100_000, 500);
 /// One of so many seeds is run again, to see that a seed always comes to the same.
 const REPEATED: u64 = 50;
 
+/// What clients sync with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Subject {
+    /// The server, on a file
+    Sqlite,
+    /// The server, on a PostgreSQL
+    Postgres,
+    /// An API that knows no sync
+    Plain,
+}
+
+/// Where simulations are run.
+pub(super) trait Stage {
+    /// The plan of a seed, of so many steps.
+    fn draw(&self, seed: u64, steps: usize) -> Plan;
+
+    /// What a plan breaks, if anything, and what it did.
+    fn play(&self, plan: &Plan) -> (Option<String>, Counts);
+
+    /// What is asked and answered in a plan, step by step.
+    fn trace(&self, plan: &Plan) -> Vec<String>;
+
+    /// Whether a plan comes to the same, call by call, whenever it is run.
+    fn comes_again(&self) -> bool;
+
+    /// What is asked and answered otherwise when a plan is run again, if anything.
+    fn apart(&self, plan: &Plan) -> Option<String> {
+        let (once, again) = (self.trace(plan), self.trace(plan));
+        let mut both = once.iter().zip(&again);
+        let first = both.find(|(once, again)| once != again);
+        first
+            .map(|(once, again)| format!("{once}\n{again}"))
+            .or_else(|| (once.len() != again.len()).then(|| "more or less of it".to_owned()))
+    }
+}
+
 /// Runs the suite with the server on each database.
 pub(crate) fn run(options: &Options) -> Vec<Outcome> {
     let backends = options.backends.iter();
-    backends.map(|&backend| on(backend, options)).collect()
+    let subjects = backends.map(|backend| match backend {
+        Backend::Sqlite => Subject::Sqlite,
+        Backend::Postgres => Subject::Postgres,
+    });
+    subjects.map(|subject| of(subject, options)).collect()
 }
 
-fn on(backend: Backend, options: &Options) -> Outcome {
+/// Runs it with an API that knows no sync.
+pub(crate) fn run_plain(options: &Options) -> Outcome {
+    of(Subject::Plain, options)
+}
+
+impl Subject {
+    fn suite(self) -> &'static str {
+        match self {
+            Subject::Sqlite | Subject::Postgres => "simulation",
+            Subject::Plain => "plain",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Subject::Sqlite => "sqlite",
+            Subject::Postgres => "postgres",
+            Subject::Plain => "plain",
+        }
+    }
+
+    /// The faults that it is to have, as they are counted.
+    fn faults(self) -> Vec<&'static str> {
+        match self {
+            Subject::Sqlite => faults::OF_ALL.to_vec(),
+            Subject::Postgres => [faults::OF_ALL, faults::OF_POSTGRES].concat(),
+            Subject::Plain => faults::OF_PLAIN.to_vec(),
+        }
+    }
+
+    fn stage(self) -> Box<dyn Stage> {
+        match self {
+            Subject::Sqlite => Box::new(Ground::new(Backend::Sqlite)),
+            Subject::Postgres => Box::new(Ground::new(Backend::Postgres)),
+            Subject::Plain => Box::new(plain::Ground::new()),
+        }
+    }
+}
+
+/// A folder in memory, where there is one.
+pub(super) fn memory() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
+}
+
+/// What `play` says, or a panic within it.
+pub(super) fn caught(play: impl FnOnce() -> Result<(), String>) -> Option<String> {
+    match catch_unwind(AssertUnwindSafe(play)) {
+        Ok(done) => done.err(),
+        Err(_panic) => Some(format!("a panic: {}", said())),
+    }
+}
+
+fn of(subject: Subject, options: &Options) -> Outcome {
     let (seeds, steps) = if options.long { LONG } else { SHORT };
     let (seeds, steps) = (
         options.seeds.unwrap_or(seeds),
@@ -59,7 +147,7 @@ fn on(backend: Backend, options: &Options) -> Outcome {
             let first = options.seed.wrapping_add(before.sum());
             let part = format!("{first},{share},{steps},{number}");
             Command::new(std::env::current_exe().unwrap())
-                .args(["--simulate", &part, "--on", name_of(backend)])
+                .args(["--simulate", &part, "--of", subject.name()])
                 // Its threads come and go, and hardly ever work at once: none needs memory of its own.
                 .env("MALLOC_ARENA_MAX", "1")
                 .stdout(Stdio::piped())
@@ -67,7 +155,7 @@ fn on(backend: Backend, options: &Options) -> Outcome {
                 .unwrap()
         })
         .collect();
-    let mut outcome = Outcome::new("simulation", options.seed);
+    let mut outcome = Outcome::new(subject.suite(), options.seed);
     let mut counts = BTreeMap::<String, u64>::new();
     let mut done = 0;
     for child in children {
@@ -86,7 +174,9 @@ fn on(backend: Backend, options: &Options) -> Outcome {
             *counts.entry(name.clone()).or_default() += many.as_u64().unwrap();
         }
     }
-    outcome.size("backend", name_of(backend));
+    if subject != Subject::Plain {
+        outcome.size("backend", subject.name());
+    }
     outcome.size("seeds", done);
     outcome.size("steps", steps);
     for name in [
@@ -98,12 +188,10 @@ fn on(backend: Backend, options: &Options) -> Outcome {
     ] {
         outcome.figure(name, counts.remove(name).unwrap_or(0));
     }
-    let beside = BESIDE_EACH_OTHER.iter();
-    let beside = beside.filter(|_| backend == Backend::Postgres);
-    for name in FAULTS.iter().chain(beside) {
-        let injected = counts.remove(*name).unwrap_or(0);
+    for name in subject.faults() {
+        let injected = counts.remove(name).unwrap_or(0);
         // Where hardly any seeds were asked for, not every fault can have its turn.
-        let enough = if RARE.contains(name) {
+        let enough = if faults::RARE.contains(&name) {
             10 * SHORT.0
         } else {
             SHORT.0
@@ -118,79 +206,8 @@ fn on(backend: Backend, options: &Options) -> Outcome {
     outcome
 }
 
-/// What goes wrong or needs a decision, as it is counted.
-const FAULTS: &[&str] = &[
-    "request lost",
-    "request late",
-    "request arrived late",
-    "request twice",
-    "request again",
-    "answer lost",
-    "answer cut",
-    "502",
-    "client killed",
-    "server killed",
-    "server restarted",
-    "clock set",
-    "file put back",
-    "file cloned",
-    "database put back",
-    "house kept",
-    "direct write",
-    "bare write",
-    "blind write recorded",
-    "push of a program",
-    "push rolled back",
-    "log pushed",
-    "row removed for good",
-    "whole rows pushed",
-    "whole row put",
-    "whole rows in conflict",
-    "texts merged",
-    "texts in conflict",
-    "documents merged",
-    "documents in conflict",
-    "groups in conflict",
-    "groups edited in part",
-    "refused by a constraint",
-    "refused edit retried",
-    "edit undone",
-    "decision: kept",
-    "decision: promoted",
-    "decision: another value",
-    "decision over a change",
-    "decision repeated",
-    "related row written",
-    "related row written there",
-    "related row asked for",
-    "related row undone",
-    "related row removed for good",
-    "refused related edit retried",
-    "refused related edit given up",
-    "key changed",
-    "column added",
-    "column added there",
-    "table taken or left",
-    "unique value written",
-];
-
-/// What only a database has that several can write to at once.
-const BESIDE_EACH_OTHER: &[&str] = &[
-    "transaction left open",
-    "transaction rolled back",
-    "database failed over",
-    "refused after a failover",
-];
-
-/// Of these the short form has a few, and may have none.
-const RARE: &[&str] = &[
-    "related row removed for good",
-    "refused related edit retried",
-    "refused related edit given up",
-];
-
 /// Runs a range of seeds in this process, and prints what came of it.
-pub(crate) fn part(text: &str, backend: Backend) {
+pub(crate) fn part(text: &str, subject: Subject) {
     let numbers: Vec<u64> = text.split(',').map(|n| n.parse().unwrap()).collect();
     let [first, seeds, steps, processor] = numbers[..] else {
         panic!("{text}");
@@ -204,28 +221,27 @@ pub(crate) fn part(text: &str, backend: Backend) {
     std::panic::set_hook(Box::new(|panic| {
         *SAID.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
     }));
-    let ground = Ground::new(backend);
+    let stage = subject.stage();
     let mut counts = Counts::new();
     let mut found = None;
     let mut done = 0;
     for number in 0..seeds {
         let seed = first.wrapping_add(number);
-        let plan = Plan::draw(seed, steps as usize);
+        let plan = stage.draw(seed, steps as usize);
         done += 1;
-        let (broken, of_plan) = ground.play(&plan);
+        let (broken, of_plan) = stage.play(&plan);
         for (name, many) in of_plan {
             *counts.entry(name).or_default() += many;
         }
         if let Some(broken) = broken {
-            let (plan, broken) = shrink(plan, broken, |plan| ground.play(plan).0);
-            let told = ground.trace(&plan).join("\n");
+            let (plan, broken) = shrink(plan, broken, |plan| stage.play(plan).0);
+            let told = stage.trace(&plan).join("\n");
             found = Some(format!("seed {seed}: {broken}\n{:?}\n{told}", plan.perils));
             break;
         }
-        // What PostgreSQL calls its transactions is another number each time.
-        if backend == Backend::Sqlite
+        if stage.comes_again()
             && number.is_multiple_of(REPEATED)
-            && let Some(apart) = ground.apart(&plan)
+            && let Some(apart) = stage.apart(&plan)
         {
             found = Some(format!(
                 "seed {seed} comes out otherwise when it is run again:\n{apart}"
@@ -244,194 +260,4 @@ static SAID: Mutex<String> = Mutex::new(String::new());
 /// What the last panic said.
 fn said() -> String {
     SAID.lock().unwrap_or_else(PoisonError::into_inner).clone()
-}
-
-/// The tables of rows that point to each other that a simulation begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kin {
-    /// None.
-    Without,
-    /// Plain ones.
-    Plain,
-    /// At a server whose counters of keys can be set.
-    Counting,
-    /// At one that does not check what they point to, either.
-    Unchecked,
-}
-
-impl Kin {
-    const ALL: [Kin; 4] = [Kin::Without, Kin::Plain, Kin::Counting, Kin::Unchecked];
-
-    fn of(perils: &Perils) -> Kin {
-        match (perils.kin, perils.forgets_rows(), perils.unchecked) {
-            (false, _, _) => Kin::Without,
-            (true, false, _) => Kin::Plain,
-            // What an operator does who puts a backup back needs counters, and so do rows that are removed for good.
-            (true, true, false) => Kin::Counting,
-            (true, true, true) => Kin::Unchecked,
-        }
-    }
-
-    /// What makes them at the server.
-    fn creation(self, backend: Backend) -> Vec<String> {
-        let create = match (self, backend) {
-            (Kin::Without, _) => return Vec::new(),
-            // There numbers are counted, always.
-            (_, Backend::Postgres) => Kind::create_served,
-            (Kin::Plain, _) => Kind::create,
-            (Kin::Counting, _) => Kind::create_counting,
-            (Kin::Unchecked, _) => Kind::create_unchecked,
-        };
-        let is_checked_after = backend == Backend::Postgres && self != Kin::Unchecked;
-        let checks = Kind::ALL.into_iter().filter(|_| is_checked_after);
-        let tables = Kind::ALL.map(create).into_iter();
-        tables.chain(checks.flat_map(Kind::checks)).collect()
-    }
-}
-
-/// Where simulations are run: a folder in memory, and the files that they begin with.
-struct Ground {
-    /// By the tables of related rows, and whether the others lack columns.
-    seedlings: BTreeMap<(Kin, bool), Seedlings>,
-    memory: PathBuf,
-    _folder: TempDir,
-}
-
-impl Ground {
-    fn new(backend: Backend) -> Ground {
-        crash::listen();
-        let memory = Path::new("/dev/shm");
-        let memory = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
-        let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
-        set_now(Time::from_micros(BEGINNING));
-        // Their ids are in cursors, whose bytes may be cut.
-        colsync_shared::simulation::seed(BEGINNING.unsigned_abs());
-        let cluster = (backend == Backend::Postgres).then(|| Rc::new(cluster(folder.path())));
-        let all = Kin::ALL.iter();
-        let all = all.flat_map(|kin| [(*kin, false), (*kin, true)]);
-        let made = all.map(|(kin, is_young)| {
-            let folder = folder.path().join(format!("{kin:?}-{is_young}"));
-            let kin_there = kin.creation(backend);
-            let seedlings = seedlings(&folder, cluster.as_ref(), &kin_there, is_young);
-            ((kin, is_young), seedlings)
-        });
-        Ground {
-            seedlings: made.collect(),
-            memory,
-            _folder: folder,
-        }
-    }
-
-    fn world(&self, plan: &Plan) -> World {
-        let perils = &plan.perils;
-        let seedlings = &self.seedlings[&(Kin::of(perils), perils.grows)];
-        World::new(plan, seedlings, &self.memory)
-    }
-
-    /// What a plan breaks, if anything, and what it did.
-    fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
-        let mut world = self.world(plan);
-        let broken = self.through(plan, &mut world);
-        (broken, world.end())
-    }
-
-    /// What is asked and answered in a plan, step by step.
-    fn trace(&self, plan: &Plan) -> Vec<String> {
-        let mut world = self.world(plan);
-        world.trace = Some(Vec::new());
-        self.through(plan, &mut world);
-        let told = world.trace.take().unwrap_or_default();
-        world.end();
-        told
-    }
-
-    /// What is asked and answered otherwise when a plan is run again, if anything.
-    fn apart(&self, plan: &Plan) -> Option<String> {
-        let (once, again) = (self.trace(plan), self.trace(plan));
-        let mut both = once.iter().zip(&again);
-        let first = both.find(|(once, again)| once != again);
-        first
-            .map(|(once, again)| format!("{once}\n{again}"))
-            .or_else(|| (once.len() != again.len()).then(|| "more or less of it".to_owned()))
-    }
-
-    /// Takes the world through a plan; what that breaks.
-    fn through(&self, plan: &Plan, world: &mut World) -> Option<String> {
-        let play = AssertUnwindSafe(|| {
-            for (number, step) in plan.steps.iter().enumerate() {
-                world
-                    .step(step)
-                    .map_err(|broken| format!("step {number}: {broken}"))?;
-            }
-            world.come_to_rest()?;
-            world.check()
-        });
-        match catch_unwind(play) {
-            Ok(done) => done.err(),
-            Err(_panic) => Some(format!("a panic: {}", said())),
-        }
-    }
-}
-
-/// Makes what is begun with, of young tables or not; `kin` makes the server's tables of rows that point to each other.
-fn seedlings(
-    folder: &Path,
-    cluster: Option<&Rc<Cluster>>,
-    kin: &[String],
-    is_young: bool,
-) -> Seedlings {
-    let has_kin = !kin.is_empty();
-    std::fs::create_dir_all(folder).unwrap();
-    let clock = Clock::default();
-    let mut server = match cluster {
-        Some(cluster) => Database::served(cluster, &clock),
-        None => Database::file(folder.join("server.db"), &clock),
-    };
-    let bounded = Table::ALL.iter();
-    let bounded = bounded.map(|table| table.create_bounded(is_young, server.is_served()));
-    let bounded: Vec<String> = bounded.collect();
-    for create in bounded.iter().chain(kin) {
-        server.execute(create).unwrap();
-    }
-    for (table, id, values) in adopted(is_young) {
-        server.execute(&insertion(table, &id, &values)).unwrap();
-    }
-    let names = kin::names(has_kin);
-    let perils = Perils {
-        kin: has_kin,
-        ..Perils::default()
-    };
-    let config = configuration(&server.url(), &perils, is_young);
-    colsync_server::serve::adopt(&config, &names, false).unwrap();
-    Node::open(config).unwrap().close();
-    Seedlings {
-        server: server.into_seedling(),
-        client: tracking(folder.join("client.db"), &names, is_young),
-    }
-}
-
-/// Makes a client's file at `path` that has all tables and tracks those of `names`; gives the path.
-fn tracking(path: PathBuf, names: &[String], is_young: bool) -> PathBuf {
-    let mut client = Database::file(path.clone(), &Clock::default());
-    client
-        .execute("PRAGMA journal_mode = WAL")
-        .unwrap_or_default();
-    let kin = Kind::ALL.iter();
-    let kin = kin.filter(|kind| names.iter().any(|name| name == kind.name()));
-    let kin = kin.map(|kind| kind.create());
-    let tables = Table::ALL.iter().map(|table| table.create(is_young));
-    for create in tables.chain(kin) {
-        client.execute(&create).unwrap();
-    }
-    let sdk = Client::open(&path, Settings::default()).unwrap();
-    names.iter().for_each(|name| drop(sdk.track(name).unwrap()));
-    // Each device makes an identity of its own.
-    client
-        .execute("DELETE FROM colsync_meta WHERE name = 'client_id'")
-        .unwrap();
-    path
 }

@@ -12,7 +12,8 @@ use crate::simulation::clock::{self, Clock};
 pub(super) struct File {
     path: PathBuf,
     clock: Clock,
-    conn: SqliteConnection,
+    /// None while the file is replaced.
+    conn: Option<SqliteConnection>,
 }
 
 /// What a database in WAL mode is made of.
@@ -21,10 +22,14 @@ const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 impl File {
     pub(super) fn open(path: PathBuf, clock: &Clock) -> File {
         File {
-            conn: connected(&path, clock),
+            conn: Some(connected(&path, clock)),
             path,
             clock: clock.clone(),
         }
+    }
+
+    fn conn(&mut self) -> &mut SqliteConnection {
+        self.conn.as_mut().unwrap()
     }
 
     pub(super) fn url(&self) -> String {
@@ -36,14 +41,14 @@ impl File {
     }
 
     pub(super) fn execute(&mut self, sql: &str) -> Result<(), String> {
-        self.conn
+        self.conn()
             .batch_execute(sql)
             .map_err(|refused| format!("{sql}: {refused}"))
     }
 
     pub(super) fn texts(&mut self, sql: &str, given: &[&str]) -> Vec<String> {
         Asked::new(sql, given)
-            .load(&mut self.conn)
+            .load(self.conn())
             .unwrap_or_else(|refused| panic!("{sql}: {refused}"))
     }
 
@@ -53,10 +58,9 @@ impl File {
     }
 
     pub(super) fn replace(&mut self, copied: &Path) {
-        // Nobody has the file open while it is replaced.
-        self.conn = SqliteConnection::establish(":memory:").unwrap();
+        self.conn = None;
         copy(copied, &self.path);
-        self.conn = connected(&self.path, &self.clock);
+        self.conn = Some(connected(&self.path, &self.clock));
     }
 }
 

@@ -12,6 +12,11 @@ const DAY: i64 = 86_400_000_000;
 impl Plan {
     /// The plan of `seed`, of so many steps.
     pub(crate) fn draw(seed: u64, steps: usize) -> Plan {
+        Plan::draw_with(seed, steps, |perils| perils)
+    }
+
+    /// The same with others of its perils.
+    pub(crate) fn draw_with(seed: u64, steps: usize, of: fn(Perils) -> Perils) -> Plan {
         let mut random = Rng::with_seed(seed);
         let restores = random.u8(..4) == 0;
         let files = !restores && random.u8(..4) == 0;
@@ -33,6 +38,7 @@ impl Plan {
             bases: random.bool(),
             fails_over: random.bool(),
         };
+        let perils = of(perils);
         let devices = random.usize(2..=4);
         let mut draw = Draw {
             random,

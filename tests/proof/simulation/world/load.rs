@@ -65,6 +65,8 @@ impl World {
             if answer.is_some() {
                 break;
             }
+            // A client that the database knows no more is noted again by and by.
+            self.wait(10_000_000);
         }
         let answer = answer.ok_or("a program is never answered")?;
         self.journal.was_not_accepted(Writer::There, since);

@@ -2,13 +2,11 @@
 
 use std::io;
 
-use colsync_client::simulation::Arrived;
 use colsync_client::{Error, Report};
-use ureq::http;
 
 use super::World;
 use crate::simulation::crash::Death;
-use crate::simulation::device::{Call, Ended, Reply};
+use crate::simulation::device::{Call, Ended, Reply, reply};
 use crate::simulation::journal::group_of;
 use crate::simulation::plan::{Fault, Moment, Sync};
 use crate::simulation::server::{Answer, Sent, plain};
@@ -114,7 +112,7 @@ impl World {
     }
 
     fn call(&mut self, sync: &Sync, number: usize, call: &Call) -> Result<Reply, String> {
-        let sent = sent(&call.request);
+        let sent = Sent::of(&call.request);
         let fault = sync.calls.get(number).copied().unwrap_or(Fault::Well);
         match sent.path.as_str() {
             "/v1/sync/log" => self.count("log pushed"),
@@ -197,30 +195,4 @@ impl World {
 fn lines(answer: &Answer) -> String {
     let plain = zstd::decode_all(answer.body.as_slice()).unwrap_or_else(|_| answer.body.clone());
     String::from_utf8_lossy(&plain).replace('\n', "\n    ")
-}
-
-fn sent(request: &http::Request<Vec<u8>>) -> Sent {
-    let headers = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()));
-    Sent {
-        method: request.method().to_string(),
-        path: request.uri().path_and_query().unwrap().to_string(),
-        headers: headers.collect(),
-        body: request.body().clone(),
-    }
-}
-
-fn reply(
-    status: u16,
-    headers: &[(String, Vec<u8>)],
-    bytes: Vec<u8>,
-    cut: bool,
-) -> http::Response<Arrived> {
-    let mut response = http::Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(name, value.as_slice());
-    }
-    response.body(Arrived { bytes, cut }).unwrap()
 }

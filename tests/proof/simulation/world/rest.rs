@@ -1,14 +1,13 @@
 //! The end of a simulation: everything comes to rest, and must then be alike and accounted for.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use serde_json::json;
 
 use super::World;
 use super::there::IS_ALIVE;
 use crate::simulation::crash;
-use crate::simulation::database::Columns;
-use crate::simulation::journal::texts;
+use crate::simulation::journal::{texts, unlike};
 use crate::simulation::plan::{Sync, Table, Way};
 
 /// Rounds of syncs after which everything must have come to rest.
@@ -169,24 +168,4 @@ impl World {
         }
         places
     }
-}
-
-fn unlike(
-    number: usize,
-    table: Table,
-    here: &BTreeMap<String, Columns>,
-    there: &BTreeMap<String, Columns>,
-) -> String {
-    let ids: HashSet<&String> = here.keys().chain(there.keys()).collect();
-    let rows = ids.into_iter().filter(|id| here.get(*id) != there.get(*id));
-    let rows = rows.map(|id| {
-        let (here, there) = (here.get(id), there.get(id));
-        format!("{id}\n  here {here:?}\n  there {there:?}")
-    });
-    let rows: Vec<String> = rows.collect();
-    format!(
-        "device {number} has other {} than the server:\n{}",
-        table.name(),
-        rows.join("\n")
-    )
 }
