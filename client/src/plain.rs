@@ -5,6 +5,7 @@
 //! API's own calls. Only [`known`] knows SQL, only [`api`] HTTP. See ADR 0014.
 
 mod api;
+mod call;
 mod description;
 mod fates;
 mod known;

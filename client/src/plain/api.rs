@@ -13,6 +13,7 @@ pub(super) use ureq::http::Method;
 use ureq::http::{HeaderMap, Request, Response, Uri};
 use ureq::{Agent, Body};
 
+use super::call::Call;
 use super::description::Description;
 use crate::client::Settings;
 use crate::edges::Clock;
@@ -82,16 +83,6 @@ pub(super) enum Written {
 pub(super) struct Refusal {
     pub(super) code: String,
     pub(super) detail: String,
-}
-
-/// A write.
-pub(super) struct Write<'a> {
-    pub(super) method: Method,
-    pub(super) path: &'a str,
-    pub(super) content_type: &'static str,
-    pub(super) body: Option<&'a Json>,
-    /// A header that makes it depend on what is there.
-    pub(super) condition: Option<(&'static str, &'a str)>,
 }
 
 impl Api {
@@ -190,10 +181,14 @@ impl Api {
     }
 
     /// Writes a row.
-    pub(super) fn write(&self, write: &Write<'_>) -> Result<Written, Trouble> {
-        let url = self.url(write.path);
-        let headers: Vec<(&str, &str)> = write.condition.into_iter().collect();
-        let body = write.body.map(|body| (write.content_type, body));
+    pub(super) fn write(&self, write: &Call) -> Result<Written, Trouble> {
+        let url = self.url(&write.path);
+        let condition = write.condition.as_ref();
+        let headers: Vec<(&str, &str)> = condition
+            .map(|(name, value)| (*name, value.as_str()))
+            .into_iter()
+            .collect();
+        let body = write.body.as_ref().map(|body| (write.content_type, body));
         let response = self.call(write.method.clone(), &url, &headers, body)?;
         Ok(match response.status().as_u16() {
             200..=299 => Written::Done(self.json(response).ok()),

@@ -26,7 +26,7 @@ pub(super) struct Begun {
 }
 
 /// What someone else wrote and an edit replaced: there is no ledger that would keep it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Replaced {
     /// `None` about the row.
     pub(super) column: Option<String>,
@@ -65,5 +65,32 @@ impl Begun {
             }
         }
         any || self.before.is_none()
+    }
+
+    /// What the write has replaced, if it has arrived and others have written since: all but what is there still.
+    pub(super) fn doubtful(&self, mapped: &Mapped, now: Option<&Seen>) -> Vec<Replaced> {
+        let now = now.filter(|seen| !seen.deleted);
+        let told = |at: usize| {
+            let (column, seen) = (mapped.spec.columns.get(at)?, now?);
+            Some(column.ty.encode(seen.values.get(at)?))
+        };
+        let is_as_before = || {
+            let columns = mapped.spec.columns.iter().enumerate();
+            let mut columns = columns.filter(|(at, _)| !mapped.spec.is_key(*at));
+            let before = self.before.as_ref();
+            columns.all(|(at, column)| {
+                before.is_some_and(|before| before.get(&column.name) == told(at).as_ref())
+            })
+        };
+        let is_there = |one: &&Replaced| match &one.column {
+            None => is_as_before(),
+            Some(name) => {
+                let mut columns = mapped.spec.columns.iter();
+                let at = columns.position(|column| column.name == *name);
+                at.and_then(told).as_ref() == Some(&one.theirs)
+            }
+        };
+        let replaced = self.replaced.iter();
+        replaced.filter(|one| !is_there(one)).cloned().collect()
     }
 }

@@ -262,6 +262,12 @@ pub(super) fn is_later(a: &Json, b: &Json) -> bool {
     }
 }
 
+/// The row in an answer, which may be wrapped.
+pub(super) fn unwrapped<'j>(mapped: &Mapped, body: &'j Json) -> Option<&'j Json> {
+    let mut path = mapped.how.row.iter();
+    path.try_fold(body, |body, member| body.get(member))
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

@@ -4,18 +4,18 @@
 //! that short, the next try begins by fetching.
 
 use colsync_shared::merge::Own;
-use colsync_shared::merge::row::{self, RowMerge};
+use colsync_shared::merge::row;
 use colsync_shared::receipt::Rejection;
 use colsync_shared::wire::{self, Frame};
 use colsync_shared::{ClientId, Edit, Op, Receipt, RowKey, Time};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
-use super::api::{Api, Method, Refusal, Told, Write, Written};
-use super::description::Update;
+use super::api::{Api, Refusal, Told, Written};
+use super::call::Caller;
 use super::known::{Kept, Known, WriteAt};
-use super::landed::Begun;
+use super::landed::{Begun, Replaced};
 use super::look::{Finding, KnownRow, look, unknown};
-use super::mapped::{Mapped, Seen};
+use super::mapped::{Mapped, Seen, unwrapped};
 use super::pull::note;
 use super::template::Place;
 use super::{Plain, fates};
@@ -76,6 +76,7 @@ fn one(
         client,
         wire,
         at,
+        doubtful: Vec::new(),
     };
     let told = match work.fetch() {
         // No row could have this key.
@@ -126,11 +127,6 @@ pub(super) fn row_in(mapped: &Mapped, body: &Json, id: &str) -> Result<Seen, Tro
     })
 }
 
-fn unwrapped<'j>(mapped: &Mapped, body: &'j Json) -> Option<&'j Json> {
-    let mut path = mapped.how.row.iter();
-    path.try_fold(body, |body, member| body.get(member))
-}
-
 /// One edit on its way to the API.
 struct Work<'a> {
     plain: &'a mut Plain,
@@ -139,13 +135,15 @@ struct Work<'a> {
     client: ClientId,
     wire: &'a WireEdit,
     at: &'a WriteAt<'a>,
+    /// What an earlier try may have replaced, if it has arrived.
+    doubtful: Vec<Replaced>,
 }
 
 /// What a try came to.
 enum Tried {
     Done(Receipt),
-    /// Fetch and merge again; why, if the API said so.
-    Again(Option<Refusal>),
+    /// Fetch and merge again; why, if the API said so, and what was tried.
+    Again(Option<Refusal>, Box<Begun>),
 }
 
 impl Work<'_> {
@@ -181,14 +179,17 @@ impl Work<'_> {
                 Some(told) => Some(row_in(self.mapped, &told.body, self.id)?),
                 None => None,
             };
-            if let Some(begun) = begun.take()
-                && begun.has_landed(self.mapped, seen.as_ref())
-            {
-                return self.finish(edit, &begun, seen.as_ref());
+            if let Some(begun) = begun.take() {
+                // Whoever was told that another was faster has not written what is there.
+                if again == 0 && begun.has_landed(self.mapped, seen.as_ref()) {
+                    return self.finish(edit, &begun, seen.as_ref());
+                }
+                self.doubtful = begun.doubtful(self.mapped, seen.as_ref());
             }
             match self.attempt(edit, told.as_ref(), seen.as_ref())? {
                 Tried::Done(receipt) => return Ok(receipt),
-                Tried::Again(why) => {
+                Tried::Again(why, tried) => {
+                    begun = Some(tried);
                     // The same refusal of the row as it is now is meant.
                     if refusal.is_some() && why.is_some() {
                         refusal = why;
@@ -237,29 +238,26 @@ impl Work<'_> {
             &Own::default(),
         );
         let after = known.written(mapped, &merge.row);
+        let mut replaced = self.doubtful.clone();
+        let new = fates::replaced(mapped, &merge, self.client).into_iter();
+        replaced.extend(new.filter(|one| !self.doubtful.contains(one)));
         let begun = Begun {
             before: (!known.deleted).then(|| known.body.clone()),
             outcomes: fates::outcomes(mapped, &merge),
-            replaced: fates::replaced(mapped, &merge, self.client),
+            replaced,
             created: known.deleted && !after.deleted,
             after,
         };
-        let plan = self.plan(&known, &merge, &begun, edit, told);
-        let Some(plan) = plan else {
+        let caller = Caller {
+            mapped,
+            path: self.path(),
+        };
+        let Some(call) = caller.call(&known, &merge, &begun, edit, told) else {
             return self.finish(edit, &begun, seen).map(Tried::Done);
         };
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
-        let written = self.api().write(&Write {
-            method: plan.method,
-            path: &plan.path,
-            content_type: plan.content_type,
-            body: plan.body.as_ref(),
-            condition: plan
-                .condition
-                .as_ref()
-                .map(|(name, value)| (*name, value.as_str())),
-        })?;
+        let written = self.api().write(&call)?;
         Ok(match written {
             Written::Done(answer) => {
                 let row = answer.as_ref().and_then(|body| unwrapped(mapped, body));
@@ -271,9 +269,11 @@ impl Work<'_> {
                 let row = row.filter(|row| row.id == id && !begun.after.deleted);
                 Tried::Done(self.finish(edit, &begun, row.as_ref())?)
             }
-            Written::Stale => Tried::Again(None),
-            Written::NoRow(_) if begun.after.deleted => Tried::Again(None),
-            Written::NoRow(refusal) | Written::Clash(refusal) => Tried::Again(Some(refusal)),
+            Written::Stale => Tried::Again(None, Box::new(begun)),
+            Written::NoRow(_) if begun.after.deleted => Tried::Again(None, Box::new(begun)),
+            Written::NoRow(refusal) | Written::Clash(refusal) => {
+                Tried::Again(Some(refusal), Box::new(begun))
+            }
             Written::Refused(refusal) => Tried::Done(self.refused(refusal)?),
         })
     }
@@ -322,169 +322,12 @@ impl Work<'_> {
         let at = self.at;
         let id = Some(self.id.to_owned());
         let receipt = Receipt::rejected(&self.wire.table, id, rejection);
-        self.known().write(|open| open.done(at, &receipt))?;
+        let (wire, conflicts) = (self.wire, fates::conflicts(&self.doubtful));
+        let local = self.plain.clock.now();
+        self.known().write(|open| {
+            open.tell(wire, conflicts, local)?;
+            open.done(at, &receipt)
+        })?;
         Ok(receipt)
-    }
-
-    /// The call that makes the row what it is to become; `None` if it is so already.
-    fn plan(
-        &self,
-        known: &KnownRow,
-        merge: &RowMerge,
-        begun: &Begun,
-        edit: &Edit,
-        told: Option<&Told>,
-    ) -> Option<Plan> {
-        let how = &self.mapped.how;
-        let etag = told.and_then(|told| told.etag.clone());
-        let if_match = etag.map(|etag| ("If-Match", etag));
-        if begun.after.deleted {
-            return (!known.deleted).then(|| Plan {
-                method: Method::DELETE,
-                path: self.path(),
-                content_type: "",
-                body: None,
-                condition: if_match,
-            });
-        }
-        if known.deleted {
-            return Some(self.creation(merge, edit));
-        }
-        let changed = merge.columns.iter().filter(|(_, merged)| merged.changed);
-        let values = changed
-            .clone()
-            .map(|(at, merged)| (*at, merged.cell.value.clone()));
-        let times = changed.filter_map(|(_, merged)| merged.cell.stamp);
-        let latest = times.map(|stamp| stamp.time).max()?;
-        let shown = told.and_then(|told| unwrapped(self.mapped, &told.body)?.as_object());
-        let mut fields = self.mapped.fields(values, shown);
-        self.tell_time(&mut fields, latest);
-        let (method, content_type) = match how.update {
-            Update::Put => (Method::PUT, "application/json"),
-            Update::Patch => (Method::PATCH, "application/json"),
-            Update::MergePatch => (Method::PATCH, "application/merge-patch+json"),
-        };
-        let sent = match (how.update, shown) {
-            (Update::Put, Some(shown)) => {
-                let mut whole = shown.clone();
-                if let Some(field) = &how.updated_at {
-                    whole.remove(field);
-                }
-                whole.extend(fields);
-                whole
-            }
-            (Update::MergePatch, Some(shown)) => difference(fields, shown),
-            _ => fields,
-        };
-        Some(Plan {
-            method,
-            path: self.path(),
-            content_type,
-            body: Some(self.wrapped(sent)),
-            condition: if_match,
-        })
-    }
-
-    fn creation(&self, merge: &RowMerge, edit: &Edit) -> Plan {
-        let how = &self.mapped.how;
-        let cells = merge.row.cells.iter().enumerate();
-        let named = |at: usize| edit.columns.iter().any(|column| column.column == at);
-        let values = cells
-            .filter(|(at, cell)| !cell.value.is_null() || named(*at))
-            .filter(|(at, _)| !self.mapped.spec.is_key(*at))
-            .map(|(at, cell)| (at, cell.value.clone()));
-        let mut fields = self.mapped.fields(values, None);
-        let key = edit.key.as_ref().and_then(|key| key.0.first());
-        if let (Some(&at), Some(part)) = (self.mapped.spec.key.first(), key) {
-            let id = self.mapped.encode(at, &part.value(), None);
-            fields.insert(how.id.clone(), id);
-        }
-        let times = merge.row.cells.iter().filter_map(|cell| cell.stamp);
-        let latest = times.map(|stamp| stamp.time).max();
-        self.tell_time(&mut fields, latest.unwrap_or(edit.at));
-        let (method, path, condition) = match &how.create {
-            Some(create) => (Method::POST, create.fill(&[]), None),
-            None => {
-                let condition = ("If-None-Match", "*".to_owned());
-                (Method::PUT, self.path(), Some(condition))
-            }
-        };
-        Plan {
-            method,
-            path,
-            content_type: "application/json",
-            body: Some(self.wrapped(fields)),
-            condition,
-        }
-    }
-
-    fn tell_time(&self, fields: &mut Map<String, Json>, time: Time) {
-        if let (true, Some(field)) = (
-            self.mapped.how.writes_updated_at,
-            &self.mapped.how.updated_at,
-        ) {
-            fields.insert(field.clone(), Json::String(time.to_string()));
-        }
-    }
-
-    fn wrapped(&self, fields: Map<String, Json>) -> Json {
-        let path = self.mapped.how.row.iter().rev();
-        path.fold(Json::Object(fields), |inner, member| {
-            Json::Object(Map::from_iter([(member.clone(), inner)]))
-        })
-    }
-}
-
-/// A call that writes.
-struct Plan {
-    method: Method,
-    path: String,
-    content_type: &'static str,
-    body: Option<Json>,
-    condition: Option<(&'static str, String)>,
-}
-
-/// The merge patch (RFC 7396) that makes `shown` have these fields: of objects, only the members that differ.
-fn difference(fields: Map<String, Json>, shown: &Map<String, Json>) -> Map<String, Json> {
-    let patch = fields.into_iter().map(|(name, value)| {
-        let value = match (value, shown.get(&name)) {
-            (Json::Object(wanted), Some(Json::Object(there))) => {
-                let gone: Vec<String> = there
-                    .keys()
-                    .filter(|member| !wanted.contains_key(*member))
-                    .cloned()
-                    .collect();
-                let differing = wanted
-                    .into_iter()
-                    .filter(|(member, value)| there.get(member) != Some(value));
-                let mut patch = difference(differing.collect(), there);
-                patch.extend(gone.into_iter().map(|member| (member, Json::Null)));
-                Json::Object(patch)
-            }
-            (value, _) => value,
-        };
-        (name, value)
-    });
-    patch.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn a_merge_patch_takes_away_members_that_are_gone() {
-        let shown = json!({ "doc": { "a": 1, "b": { "c": 1, "d": 2 }, "e": 3 }, "n": 1 });
-        let fields = json!({ "doc": { "a": 1, "b": { "c": 1 }, "f": 4 } });
-        let (Json::Object(fields), Json::Object(shown)) = (fields, shown) else {
-            panic!("objects");
-        };
-        let patch = Json::Object(difference(fields, &shown));
-        assert_eq!(
-            patch,
-            json!({ "doc": { "b": { "d": null }, "e": null, "f": 4 } })
-        );
     }
 }

@@ -139,6 +139,45 @@ fn a_write_whose_answer_is_lost_is_not_done_twice() {
 }
 
 #[test]
+fn what_a_write_without_an_answer_replaced_is_told_though_others_have_written_since() {
+    let api = one_todo();
+    let lost = AtomicU32::new(0);
+    let between = Between::new(&api, move |request| {
+        let is_first = || lost.fetch_add(1, Ordering::SeqCst) == 0;
+        if request.starts_with(b"PATCH") && is_first() {
+            Act::LoseAnswer
+        } else {
+            Act::Pass
+        }
+    });
+    let a = Device::of_api_at(&between.url(), DESCRIPTION);
+    a.sql(TABLE);
+    a.client().track("todos").unwrap();
+    sync(&a);
+    theirs(
+        &api,
+        "a",
+        30,
+        json!({ "title": "theirs, half a minute ago" }),
+    );
+    a.sql("UPDATE todos SET title = 'mine', note = 'mine, too'");
+    a.client().sync().unwrap_err();
+    assert_eq!(row(&api, "a")["title"], "mine");
+    theirs(&api, "a", 0, json!({ "remark": "theirs, since" }));
+    sync(&a);
+    let told = a.client().conflicts().unwrap();
+    let title = told
+        .iter()
+        .filter(|one| one.column.as_deref() == Some("title"));
+    let title: Vec<_> = title.map(|one| (&*one.outcome, &one.theirs)).collect();
+    assert_eq!(
+        title,
+        [("applied", &Some(json!("theirs, half a minute ago")))]
+    );
+    assert_eq!(row(&api, "a")["title"], "mine");
+}
+
+#[test]
 fn edits_wait_while_the_api_is_away() {
     let mut api = one_todo();
     let a = device(&api);
