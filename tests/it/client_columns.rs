@@ -15,6 +15,7 @@ on_both![
     what_waited_in_a_row_that_goes_is_a_dead_letter,
     what_waited_in_a_row_that_is_refused_is_in_its_dead_letter,
     what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused,
+    what_waited_of_a_replaced_row_is_sent_as_an_edit_of_it,
     what_a_frozen_push_left_out_waits_although_the_server_has_it_since,
     what_a_frozen_push_left_out_is_not_what_others_have_written_there,
     nor_is_it_what_the_server_gives_a_new_row,
@@ -146,6 +147,30 @@ fn what_waited_of_a_replaced_row_waits_on_when_the_rest_is_refused(backend: Back
         .any(|letter| letter.edit.to_string().contains("red"));
     let row = server.anonymous().row("todos", &id(1));
     assert!(is_told || row["colour"] == "red", "{letters:?} {row}");
+}
+
+fn what_waited_of_a_replaced_row_is_sent_as_an_edit_of_it(backend: Backend) {
+    for mode in MODES {
+        let mut server = one_todo(backend);
+        let a = device(&server);
+        a.client().sync().unwrap();
+        a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        a.sql("UPDATE todos SET colour = 'blue'");
+        sync(&a, mode);
+        a.sql(&format!(
+            "INSERT OR REPLACE INTO todos (id, title, done, colour) VALUES ('{}', 'x', 1, 'red')",
+            id(1)
+        ));
+        sync(&a, mode);
+        server.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+        server.restart();
+        sync(&a, mode);
+        sync(&a, mode);
+        let row = server.anonymous().row("todos", &id(1));
+        let told = (&row["title"], &row["colour"]);
+        assert_eq!(told, (&json!("x"), &json!("red")), "{mode:?}");
+        a.assert_equals(&server.anonymous(), "todos");
+    }
 }
 
 fn what_a_frozen_push_left_out_waits_although_the_server_has_it_since(backend: Backend) {

@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use colsync_client::{Error, Report};
+use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 
@@ -199,6 +200,11 @@ impl World {
     fn lose_what_was_told(&mut self, device: usize) -> Result<(), String> {
         let told = self.told(device)?;
         self.journal.see(&told);
+        // And what it has replaced by writes that were not answered.
+        let begun = "SELECT begun FROM colsync_remote_writes WHERE begun IS NOT NULL";
+        for begun in self.devices[device].file.lines(begun, &[]) {
+            self.journal.see(&begun);
+        }
         Ok(())
     }
 
@@ -289,6 +295,19 @@ impl World {
         answer
     }
 
+    /// Whether a write has arrived, its client cannot always tell: if others write the row, too, it may count again.
+    fn doubt(&mut self, sent: &Sent) {
+        if sent.method == "GET" {
+            return;
+        }
+        let told = percent_decode_str(&sent.told())
+            .decode_utf8_lossy()
+            .into_owned();
+        let named = self.journal.counts().map(|(id, _)| id.clone());
+        let named: Vec<String> = named.filter(|id| told.contains(id)).collect();
+        named.iter().for_each(|id| self.journal.lose_count(id));
+    }
+
     fn deliver_late(&mut self, which: usize) {
         if !self.late.is_empty() {
             let sent = self.late.remove(which % self.late.len());
@@ -303,7 +322,9 @@ impl World {
         let syncing = self.devices[sync.device].sync(sync, death);
         let mut number = 0;
         let mut broken = Ok(());
+        let mut sent = None;
         while let Some(call) = syncing.call() {
+            sent = Some(Sent::of(&call.request));
             let reply = match broken {
                 Ok(()) => self.call(sync, number, &call),
                 Err(_) => Ok(Err(io::ErrorKind::ConnectionRefused.into())),
@@ -321,6 +342,9 @@ impl World {
         match ended {
             Ended::Killed => {
                 self.count("client killed");
+                if let Some(sent) = sent {
+                    self.doubt(&sent);
+                }
                 Ok(None)
             }
             Ended::Well(report) => Ok(Some(report)),
@@ -348,6 +372,9 @@ impl World {
         let fault = sync.calls.get(number).copied().unwrap_or(Fault::Well);
         self.wait(20_000);
         self.meanwhile(sync, number, false)?;
+        if fault != Fault::Well {
+            self.doubt(&sent);
+        }
         let cut = || Err(io::Error::from(io::ErrorKind::ConnectionReset));
         match fault {
             Fault::RequestLost => {
