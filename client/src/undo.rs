@@ -3,6 +3,7 @@
 use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
+use crate::capture::lines;
 use crate::error::Error;
 use crate::file::{File, text};
 use crate::inbox::{apply, held, resync, write};
@@ -128,7 +129,10 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
                 write::update(file, paired, &row.id, &columns).map(drop)?;
             }
             (Op::Insert | Op::Update | Op::Replace, false) => {
-                held::forget(file, &row)?;
+                // Where its delete waits, so does what the server has told of the row since.
+                if lines::of_row(file, &row)?.is_empty() {
+                    held::forget(file, &row)?;
+                }
                 write::insert(file, paired, &row.id, &columns)?;
             }
         }

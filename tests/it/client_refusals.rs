@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use colsync_client::{Error, Mode, Op, Progress};
 use colsync_tests::tables::{ITEMS, LISTS, TODOS, id};
-use colsync_tests::{Backend, Device, Server, on_both};
+use colsync_tests::{Backend, Device, Server, on_both, row_path};
 use serde_json::{Value as Json, json};
 
-use crate::client_sync::device;
+use crate::client_sync::{device, pulling, sync_while};
 use crate::{client_modes, ledger, one_todo, todo};
 
 on_both![
@@ -24,6 +24,7 @@ on_both![
     what_was_superseded_merged_or_held_is_listed,
     a_wrong_key_pauses_and_loses_nothing,
     hostile_values_do_not_stop_a_sync,
+    what_was_told_of_a_deleted_row_stays_when_a_refused_edit_of_it_is_made_again,
 ];
 
 fn lists_and_items(backend: Backend) -> (Server, Device) {
@@ -397,4 +398,25 @@ fn a_delete_that_loses_brings_back_what_the_server_has(backend: Backend) {
         assert_eq!(a.value(row), Some(format!("{title} later")), "{mode:?}");
         a.assert_equals(&server.anonymous(), "todos");
     }
+}
+
+fn what_was_told_of_a_deleted_row_stays_when_a_refused_edit_of_it_is_made_again(backend: Backend) {
+    let server = one_todo(backend);
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let ben = server.client("ben");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = ben.create_ago(60, "todos", &taken);
+    let a = device(&server);
+    let mine = |sql: &str| format!("{sql} WHERE id = '{}'", id(1));
+    a.sql(&mine("UPDATE todos SET priority = 5"));
+    a.client().sync().unwrap();
+    let note = json!({ "note": "of ben" });
+    let _ = ben.patch(&row_path("todos", &id(1)), &note).expect(200);
+    sync_while(&a, pulling, || a.sql(&mine("DELETE FROM todos")));
+    let letters = a.client().dead_letters().unwrap();
+    a.client().retry_dead_letter(letters[0].number).unwrap();
+    a.client().sync().unwrap();
+    assert_eq!(a.client().dead_letters().unwrap().len(), 1, "refused again");
+    a.client().sync().unwrap();
+    a.assert_equals(&server.anonymous(), "todos");
 }

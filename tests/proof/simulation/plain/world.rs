@@ -200,10 +200,13 @@ impl World {
     fn lose_what_was_told(&mut self, device: usize) -> Result<(), String> {
         let told = self.told(device)?;
         self.journal.see(&told);
-        // And what it has replaced by writes that were not answered.
-        let begun = "SELECT begun FROM colsync_remote_writes WHERE begun IS NOT NULL";
-        for begun in self.devices[device].file.lines(begun, &[]) {
-            self.journal.see(&begun);
+        // And what it has replaced by writes that were not answered, if it ever wrote.
+        let file = &mut self.devices[device].file;
+        let has_written = "SELECT name FROM sqlite_master WHERE name = 'colsync_remote_writes'";
+        if !file.texts(has_written, &[]).is_empty() {
+            let begun = "SELECT begun FROM colsync_remote_writes WHERE begun IS NOT NULL";
+            let begun = file.lines(begun, &[]);
+            begun.iter().for_each(|begun| self.journal.see(begun));
         }
         Ok(())
     }
