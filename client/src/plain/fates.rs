@@ -24,7 +24,8 @@ pub(super) fn receipt(
     let spec = &mapped.spec;
     let mut receipt = Receipt::of(&spec.name, Some(id.to_owned()), Status::Ok);
     receipt.version = Some(row.version);
-    receipt.created = begun.created;
+    // Whoever makes a row has seen all of it, but for what others have written to it since.
+    receipt.created = begun.created && row.version == begun.after.version;
     receipt.deleted = row.deleted;
     let cells = row.for_merge(mapped).cells;
     // A base of another history has seen nothing of this one.
