@@ -157,6 +157,7 @@ fn what_waited_of_a_replaced_row_is_sent_as_an_edit_of_it(backend: Backend) {
     make_todo(&server, 1);
     let a = device(&server);
     a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    a.client().sync().unwrap();
     a.sql("DELETE FROM todos");
     a.sql(&format!(
         "INSERT INTO todos (id, title, done, colour) VALUES ('{}', 'x', 1, 'red')",

@@ -240,6 +240,22 @@ pub(super) struct Sync {
     pub(super) killed: Option<(usize, u8)>,
 }
 
+impl Sync {
+    /// One in which nothing goes wrong.
+    pub(super) fn without_faults(device: usize) -> Sync {
+        Sync {
+            device,
+            batch: 1_000,
+            compress: true,
+            opens: false,
+            way: Way::Columns,
+            calls: Vec::new(),
+            meanwhile: Vec::new(),
+            killed: None,
+        }
+    }
+}
+
 /// What a push tells of each row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {

@@ -8,7 +8,7 @@ use super::World;
 use super::there::IS_ALIVE;
 use crate::simulation::crash;
 use crate::simulation::journal::{texts, unlike};
-use crate::simulation::plan::{Sync, Table, Way};
+use crate::simulation::plan::{Sync, Table};
 
 /// Rounds of syncs after which everything must have come to rest.
 const ROUNDS: usize = 12;
@@ -42,16 +42,7 @@ impl World {
             let mut moved = false;
             for device in 0..self.devices.len() {
                 self.wait(1_000_000);
-                let sync = Sync {
-                    device,
-                    batch: 1_000,
-                    compress: true,
-                    opens: false,
-                    way: Way::Columns,
-                    calls: Vec::new(),
-                    meanwhile: Vec::new(),
-                    killed: None,
-                };
+                let sync = Sync::without_faults(device);
                 let excused = self.server.excused;
                 let Some(report) = self.sync(&sync)? else {
                     if self.server.excused == excused {
