@@ -163,6 +163,8 @@ impl Server {
     }
 
     pub(super) fn start(&mut self) {
+        // Its connections are new, and it knows no client yet.
+        self.excused = 0;
         let node = Node::open(self.config.clone());
         self.node = Some(node.unwrap_or_else(|failure| panic!("the server: {failure}")));
     }
