@@ -218,6 +218,31 @@ impl Cluster {
         self.url(&name)
     }
 
+    /// Ends whoever is connected to the database at `url`.
+    ///
+    /// # Panics
+    /// If PostgreSQL refuses it.
+    pub fn disconnect(&self, url: &str) {
+        let name = name_in(url);
+        self.maintain(&format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ));
+    }
+
+    /// Puts a new database in the place of the one at `url`: a copy of the one at `like`, or an empty one.
+    ///
+    /// # Panics
+    /// If PostgreSQL refuses it.
+    pub fn replace_database(&self, url: &str, like: Option<&str>) {
+        self.drop_database(url);
+        let template = like.map(|like| format!(" TEMPLATE {}", name_in(like)));
+        self.maintain(&format!(
+            "CREATE DATABASE {}{}",
+            name_in(url),
+            template.unwrap_or_default()
+        ));
+    }
+
     /// Removes the database at `url`, and ends whoever is connected to it.
     ///
     /// # Panics

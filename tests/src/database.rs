@@ -30,6 +30,26 @@ pub enum Database {
     },
 }
 
+/// What an SQLite database in WAL mode is made of.
+const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Puts a copy of the SQLite file at `from`, as it is, in the place of the one at `to`. Nobody may have that open.
+///
+/// # Panics
+/// If a file cannot be copied.
+pub fn copy_sqlite(from: &Path, to: &Path) {
+    let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    for suffix in SUFFIXES {
+        drop(std::fs::remove_file(with(to, suffix)));
+    }
+    for suffix in &SUFFIXES[..2] {
+        let from = with(from, suffix);
+        if from.exists() {
+            std::fs::copy(from, with(to, suffix)).unwrap();
+        }
+    }
+}
+
 /// A cluster of one's own, or the one all share.
 pub enum ClusterRef {
     /// The shared one.

@@ -145,8 +145,8 @@ fn take_back(server: &mut Server, copying: Copying) -> u64 {
         Copy::Dump(folder) => restore(server, &folder),
         Copy::Template(copy) => {
             server.restore(&copy);
-            if let Backup::Postgres(name) = copy {
-                server.cluster().maintain(&format!("DROP DATABASE {name}"));
+            if let Backup::Postgres(url) = copy {
+                server.cluster().drop_database(&url);
             }
         }
     }
@@ -169,9 +169,7 @@ fn dump(server: &Server) -> Copy {
 
 fn restore(server: &Server, folder: &TempDir) {
     let url = server.url();
-    let name = url.rsplit('/').next().unwrap();
     let cluster = server.cluster();
-    cluster.maintain(&format!("DROP DATABASE {name} WITH (FORCE)"));
-    cluster.maintain(&format!("CREATE DATABASE {name}"));
+    cluster.replace_database(&url, None);
     cluster.restore(&url, &[], &folder.path().join("dump"));
 }

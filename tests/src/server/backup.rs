@@ -3,13 +3,13 @@
 use tempfile::TempDir;
 
 use super::Server;
-use crate::database::Database;
+use crate::database::{Database, copy_sqlite};
 
 /// A copy of a database, to go back to.
 pub enum Backup {
     /// A folder with the file and what belongs to it.
     Sqlite(TempDir),
-    /// The name of a copy beside it.
+    /// The URL of a copy beside it.
     Postgres(String),
 }
 
@@ -40,24 +40,12 @@ impl Server {
         match &self.database {
             Database::Sqlite(path) => {
                 let copy = TempDir::new().unwrap();
-                for suffix in ["", "-wal"] {
-                    let from = format!("{}{suffix}", path.display());
-                    if std::fs::exists(&from).unwrap() {
-                        std::fs::copy(from, copy.path().join(format!("copy{suffix}"))).unwrap();
-                    }
-                }
+                copy_sqlite(path, &copy.path().join("copy"));
                 Backup::Sqlite(copy)
             }
             Database::Postgres { url, cluster } => {
-                let name = url.rsplit('/').next().unwrap();
-                let copy = format!("{name}_copy");
-                cluster.get().maintain(&format!(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-                ));
-                cluster
-                    .get()
-                    .maintain(&format!("CREATE DATABASE {copy} TEMPLATE {name}"));
-                Backup::Postgres(copy)
+                cluster.get().disconnect(url);
+                Backup::Postgres(cluster.get().database_like(url))
             }
         }
     }
@@ -68,23 +56,10 @@ impl Server {
         assert!(self.process.is_none(), "stop the server first");
         match (&self.database, backup) {
             (Database::Sqlite(path), Backup::Sqlite(copy)) => {
-                for suffix in ["", "-wal", "-shm"] {
-                    let to = format!("{}{suffix}", path.display());
-                    let from = copy.path().join(format!("copy{suffix}"));
-                    drop(std::fs::remove_file(&to));
-                    if from.exists() {
-                        std::fs::copy(from, to).unwrap();
-                    }
-                }
+                copy_sqlite(&copy.path().join("copy"), path);
             }
             (Database::Postgres { url, cluster }, Backup::Postgres(copy)) => {
-                let name = url.rsplit('/').next().unwrap();
-                cluster
-                    .get()
-                    .maintain(&format!("DROP DATABASE {name} WITH (FORCE)"));
-                cluster
-                    .get()
-                    .maintain(&format!("CREATE DATABASE {name} TEMPLATE {copy}"));
+                cluster.get().replace_database(url, Some(copy));
             }
             (Database::Sqlite(_), Backup::Postgres(_))
             | (Database::Postgres { .. }, Backup::Sqlite(_)) => {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use colsync_tests::database::copy_sqlite;
 use diesel::connection::SimpleConnection as _;
 use diesel::{Connection as _, RunQueryDsl as _, SqliteConnection};
 
@@ -15,9 +16,6 @@ pub(super) struct File {
     /// None while the file is replaced.
     conn: Option<SqliteConnection>,
 }
-
-/// What a database in WAL mode is made of.
-const SUFFIXES: [&str; 3] = ["", "-wal", "-shm"];
 
 impl File {
     pub(super) fn open(path: PathBuf, clock: &Clock) -> File {
@@ -53,13 +51,13 @@ impl File {
     }
 
     pub(super) fn copy(&self, to: PathBuf) -> PathBuf {
-        copy(&self.path, &to);
+        copy_sqlite(&self.path, &to);
         to
     }
 
     pub(super) fn replace(&mut self, copied: &Path) {
         self.conn = None;
-        copy(copied, &self.path);
+        copy_sqlite(copied, &self.path);
         self.conn = Some(connected(&self.path, &self.clock));
     }
 }
@@ -71,17 +69,4 @@ fn connected(path: &Path, clock: &Clock) -> SqliteConnection {
     conn.batch_execute("PRAGMA synchronous = OFF; PRAGMA busy_timeout = 5000")
         .unwrap();
     conn
-}
-
-fn copy(from: &Path, to: &Path) {
-    let with = |path: &Path, suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
-    for suffix in SUFFIXES {
-        drop(std::fs::remove_file(with(to, suffix)));
-    }
-    for suffix in &SUFFIXES[..2] {
-        let from = with(from, suffix);
-        if from.exists() {
-            std::fs::copy(from, with(to, suffix)).unwrap();
-        }
-    }
 }
