@@ -29,11 +29,18 @@ fn behind_one_that_loses_the_first(api: &Plain, method: &'static [u8]) -> (Betwe
             Act::Pass
         }
     });
-    let a = Device::of_api_at(&between.url(), DESCRIPTION);
-    a.sql(TABLE);
-    a.client().track("todos").unwrap();
-    sync(&a);
+    let a = behind(&between);
     (between, a)
+}
+
+/// A device that has synced that way.
+#[track_caller]
+fn behind(between: &Between) -> Device {
+    let device = Device::of_api_at(&between.url(), DESCRIPTION);
+    device.sql(TABLE);
+    device.client().track("todos").unwrap();
+    sync(&device);
+    device
 }
 
 #[test]
@@ -122,10 +129,7 @@ fn a_write_whose_answer_is_lost_is_not_done_twice() {
             Act::Pass
         }
     });
-    let a = Device::of_api_at(&between.url(), DESCRIPTION);
-    a.sql(TABLE);
-    a.client().track("todos").unwrap();
-    sync(&a);
+    let a = behind(&between);
     a.sql(
         "UPDATE todos SET stock = stock + 2;
          INSERT INTO todos (id, title, stock) VALUES ('b', 'made', 1), ('c', 'made', 1);

@@ -29,10 +29,10 @@ mod sql {
 /// Has SQLite read `clock` on this connection, wherever colsync's triggers ask for the time.
 pub(super) fn read_by(conn: &mut SqliteConnection, clock: &Clock) {
     let julian = clock.clone();
-    set_clock(conn, move || julian.load(Ordering::SeqCst)).unwrap();
+    set_clock(conn, move || now(&julian)).unwrap();
     let text = clock.clone();
     sql::strftime_as(conn, move |format: String, _now: String| {
-        let ms = text.load(Ordering::SeqCst) / 1000;
+        let ms = now(&text) / 1000;
         match format.as_str() {
             "%s" => (ms / 1000).to_string(),
             "%f" => format!("{:02}.{:03}", ms / 1000 % 60, ms % 1000),

@@ -233,7 +233,7 @@ impl Database {
     /// Has copies made of all files where a server has them, in place of dumps.
     pub(super) fn copy_files(&mut self) {
         if let Place::Served(served) = &mut self.place {
-            served.copy_files();
+            served.copies_files = true;
         }
     }
 

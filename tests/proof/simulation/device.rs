@@ -14,7 +14,7 @@ use colsync_shared::simulation::{at, set_own_now};
 use serde_json::Value as Json;
 use ureq::http;
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::crash::{self, Death};
 use super::database::{Columns, Database};
 use super::journal::{Journal, Writer};
@@ -345,7 +345,7 @@ impl Device {
         let (path, clock) = (self.path.clone(), self.clock.clone());
         let thread = std::thread::spawn(move || {
             crash::in_client(death);
-            set_own_now(Time::from_micros(clock.load(Ordering::SeqCst)));
+            set_own_now(Time::from_micros(clock::now(&clock)));
             set_network(Box::new(move |request| {
                 let (reply, replied) = channel();
                 drop(calling.send(Call { request, reply }));
@@ -404,7 +404,7 @@ impl Device {
 
     /// Has the SDK do something by this device's clock.
     pub(super) fn by_its_clock<T>(&self, work: impl FnOnce(Client) -> T) -> T {
-        let now = Time::from_micros(self.clock.load(Ordering::SeqCst));
+        let now = Time::from_micros(clock::now(&self.clock));
         at(now, || work(self.client()))
     }
 }

@@ -16,7 +16,7 @@ use colsync_shared::simulation::set_now;
 use serde_json::Value as Json;
 use ureq::http;
 
-use super::clock::Clock;
+use super::clock::{self, Clock};
 use super::crash;
 use super::database::{Columns, Database, Seedling};
 use super::kin::Kind;
@@ -195,7 +195,7 @@ impl Server {
     }
 
     pub(super) fn now(&self) -> i64 {
-        self.clock.load(Ordering::SeqCst)
+        clock::now(&self.clock)
     }
 
     pub(super) fn keep_house(&mut self) {

@@ -85,11 +85,6 @@ impl Served {
         }
     }
 
-    /// Backs up and goes back by files from now on.
-    pub(super) fn copy_files(&mut self) {
-        self.copies_files = true;
-    }
-
     fn conn(&mut self) -> &mut PgConnection {
         self.conn.as_mut().unwrap()
     }

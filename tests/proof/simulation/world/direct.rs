@@ -67,7 +67,7 @@ impl World {
             return self.direct(direct);
         }
         if self.held.len() == OPEN {
-            self.let_go(0, true)?;
+            self.end_held(0, true)?;
         }
         let Some(statement) = self.statement(direct)? else {
             return Ok(());
@@ -85,9 +85,13 @@ impl World {
 
     /// One of the open transactions comes to its end.
     pub(super) fn let_go(&mut self, which: u8, commits: bool) -> Result<(), String> {
-        let Some(at) = usize::from(which).checked_rem(self.held.len()) else {
-            return Ok(());
-        };
+        match usize::from(which).checked_rem(self.held.len()) {
+            Some(at) => self.end_held(at, commits),
+            None => Ok(()),
+        }
+    }
+
+    fn end_held(&mut self, at: usize, commits: bool) -> Result<(), String> {
         let held = self.held.remove(at);
         if !commits {
             drop(held.opened);
@@ -103,7 +107,7 @@ impl World {
     /// All of them do.
     pub(super) fn let_all_go(&mut self) -> Result<(), String> {
         while !self.held.is_empty() {
-            self.let_go(0, true)?;
+            self.end_held(0, true)?;
         }
         Ok(())
     }
@@ -116,7 +120,7 @@ impl World {
         let told = sent.told();
         let is_named = |held: &Held| told.contains(&held.statement.id);
         while let Some(at) = self.held.iter().position(is_named) {
-            self.let_go(u8::try_from(at).unwrap_or_default(), true)?;
+            self.end_held(at, true)?;
         }
         Ok(())
     }
@@ -145,7 +149,7 @@ impl World {
         let Some(at) = self.held.iter().position(holds) else {
             return Ok(false);
         };
-        self.let_go(u8::try_from(at).unwrap_or_default(), true)?;
+        self.end_held(at, true)?;
         Ok(true)
     }
 
@@ -165,11 +169,9 @@ impl World {
                     return Ok(None);
                 };
                 values.retain(|value| is_taken(table, value));
+                let writes = !values.is_empty();
                 let what = What::Update(now, values);
-                let statement = Statement { table, id, what };
-                let writes =
-                    matches!(&statement.what, What::Update(_, values) if !values.is_empty());
-                Ok(writes.then_some(statement))
+                Ok(writes.then_some(Statement { table, id, what }))
             }
             Direct::Delete { table, place } => {
                 let row = self.free_row(table, "true", place)?;
@@ -196,26 +198,24 @@ impl World {
 
     /// What a statement has done is committed; it was written at a time.
     fn has_written(&mut self, statement: Statement, at: i64) {
-        let Statement { table, id, what } = statement;
-        let place = (table, id.as_str());
-        let writer = Writer::There;
-        match &what {
+        let key = (statement.table, statement.id);
+        let place = (key.0, key.1.as_str());
+        let (journal, reference) = (&mut self.journal, &mut self.server.reference);
+        match &statement.what {
             What::Insert(values) => {
-                self.journal.make(table, &id);
-                self.journal
-                    .write_row(writer, place, &Columns::new(), values);
+                journal.make(key.0, &key.1);
+                journal.write_row(Writer::There, place, &Columns::new(), values);
+                reference.direct_insert(&key, values, at);
             }
-            What::Update(now, values) => self.journal.write_row(writer, place, now, values),
+            What::Update(now, values) => {
+                journal.write_row(Writer::There, place, now, values);
+                reference.direct_update(&key, values, at);
+            }
             What::Delete(now) => {
-                now.values().for_each(|value| self.journal.see(value));
-                self.journal.delete(table, &id);
+                now.values().for_each(|value| journal.see(value));
+                journal.delete(key.0, &key.1);
+                reference.direct_delete(&key);
             }
-        }
-        let (reference, key) = (&mut self.server.reference, (table, id));
-        match &what {
-            What::Insert(values) => reference.direct_insert(&key, values, at),
-            What::Update(_, values) => reference.direct_update(&key, values, at),
-            What::Delete(_) => reference.direct_delete(&key),
         }
         self.count("direct write");
     }
