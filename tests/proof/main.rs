@@ -32,6 +32,7 @@ use colsync_tests::Backend;
 
 use mutants::{By, Wanted};
 use report::Outcome;
+use simulation::Subject;
 
 /// Tries to make colsync lose an edit.
 ///
@@ -58,9 +59,9 @@ struct Arguments {
     /// Run a part of a simulation; what the suite starts
     #[arg(long, hide = true)]
     simulate: Option<String>,
-    /// What that is of
-    #[arg(long, hide = true, value_enum, default_value = "sqlite")]
-    of: simulation::Subject,
+    /// Where that is of an API that knows no sync
+    #[arg(long, hide = true)]
+    plain: bool,
     /// Only what runs on this database
     #[arg(long, value_enum)]
     on: Option<On>,
@@ -124,7 +125,13 @@ struct Options {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(part) = &arguments.simulate {
-        simulation::part(part, arguments.of);
+        let backend = arguments.on.map_or(Backend::Sqlite, Backend::from);
+        let subject = if arguments.plain {
+            Subject::Plain
+        } else {
+            Subject::Server(backend)
+        };
+        simulation::part(part, subject);
         return ExitCode::SUCCESS;
     }
     let options = Options {

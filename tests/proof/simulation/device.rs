@@ -423,19 +423,6 @@ impl Call {
     }
 }
 
-pub(super) fn reply(
-    status: u16,
-    headers: &[(String, Vec<u8>)],
-    bytes: Vec<u8>,
-    cut: bool,
-) -> http::Response<Arrived> {
-    let mut response = http::Response::builder().status(status);
-    for (name, value) in headers {
-        response = response.header(name, value.as_slice());
-    }
-    response.body(Arrived { bytes, cut }).unwrap()
-}
-
 pub(super) fn insertion(table: Table, id: &str, values: &[(&str, Json)]) -> String {
     let names: String = values.iter().map(|(name, _)| format!(", {name}")).collect();
     let values = values.iter();

@@ -1,7 +1,7 @@
-//! What a simulation injects.
+//! What a simulation injects: what goes wrong or needs a decision, as it is counted.
 
-/// What goes wrong or needs a decision, as it is counted.
-pub(super) const OF_ALL: &[&str] = &[
+/// Of clients and their network.
+pub(super) const OF_CLIENTS: &[&str] = &[
     "request lost",
     "request late",
     "request arrived late",
@@ -11,11 +11,17 @@ pub(super) const OF_ALL: &[&str] = &[
     "answer cut",
     "502",
     "client killed",
-    "server killed",
-    "server restarted",
     "clock set",
     "file put back",
     "file cloned",
+    "refused edit retried",
+    "edit undone",
+];
+
+/// Of the server.
+pub(super) const OF_SERVER: &[&str] = &[
+    "server killed",
+    "server restarted",
     "database put back",
     "house kept",
     "direct write",
@@ -35,8 +41,6 @@ pub(super) const OF_ALL: &[&str] = &[
     "groups in conflict",
     "groups edited in part",
     "refused by a constraint",
-    "refused edit retried",
-    "edit undone",
     "decision: kept",
     "decision: promoted",
     "decision: another value",
@@ -64,31 +68,17 @@ pub(super) const OF_POSTGRES: &[&str] = &[
     "refused after a failover",
 ];
 
+/// Of an API that knows no sync.
+pub(super) const OF_PLAIN: &[&str] = &[
+    "written there",
+    "deleted there",
+    "stale write",
+    "refused write",
+];
+
 /// Of these the short form has a few, and may have none.
 pub(super) const RARE: &[&str] = &[
     "related row removed for good",
     "refused related edit retried",
     "refused related edit given up",
-];
-
-/// The same where the other side is an API that knows no sync.
-pub(super) const OF_PLAIN: &[&str] = &[
-    "request lost",
-    "request late",
-    "request arrived late",
-    "request twice",
-    "request again",
-    "answer lost",
-    "answer cut",
-    "502",
-    "client killed",
-    "clock set",
-    "file put back",
-    "file cloned",
-    "written there",
-    "deleted there",
-    "stale write",
-    "refused write",
-    "refused edit retried",
-    "edit undone",
 ];

@@ -4,22 +4,20 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use colsync_client::{Client, Settings, Time};
+use colsync_client::{Client, Settings};
 use colsync_server::simulation::Node;
-use colsync_shared::simulation::set_now;
 use colsync_tests::{Backend, Cluster};
 use tempfile::TempDir;
 
 use super::clock::Clock;
-use super::crash;
 use super::database::{Database, cluster};
 use super::device::insertion;
 use super::kin::{self, Kind};
 use super::plan::{Perils, Plan, Table};
 use super::server::configuration;
-use super::suite::{Stage, caught, memory};
+use super::suite::{Stage, place};
 use super::tables::adopted;
-use super::world::{BEGINNING, Counts, Seedlings, World};
+use super::world::{BEGINNING, Seedlings, World};
 
 /// The tables of rows that point to each other that a simulation begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,10 +73,7 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn new(backend: Backend) -> Ground {
-        crash::listen();
-        let memory = memory();
-        let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
-        set_now(Time::from_micros(BEGINNING));
+        let (memory, folder) = place();
         // Their ids are in cursors, whose bytes may be cut.
         colsync_shared::simulation::seed(BEGINNING.unsigned_abs());
         let cluster = (backend == Backend::Postgres).then(|| Rc::new(cluster(folder.path())));
@@ -97,51 +92,25 @@ impl Ground {
             _folder: folder,
         }
     }
-
-    fn world(&self, plan: &Plan) -> World {
-        let perils = &plan.perils;
-        let seedlings = &self.seedlings[&(Kin::of(perils), perils.grows)];
-        World::new(plan, seedlings, &self.memory)
-    }
 }
 
 impl Stage for Ground {
+    type Scene = World;
+
     fn draw(&self, seed: u64, steps: usize) -> Plan {
         Plan::draw(seed, steps)
     }
 
-    fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
-        let mut world = self.world(plan);
-        let broken = through(plan, &mut world);
-        (broken, world.end())
-    }
-
-    fn trace(&self, plan: &Plan) -> Vec<String> {
-        let mut world = self.world(plan);
-        world.trace = Some(Vec::new());
-        through(plan, &mut world);
-        let told = world.trace.take().unwrap_or_default();
-        world.end();
-        told
+    fn scene(&self, plan: &Plan) -> World {
+        let perils = &plan.perils;
+        let seedlings = &self.seedlings[&(Kin::of(perils), perils.grows)];
+        World::new(plan, seedlings, &self.memory)
     }
 
     /// What PostgreSQL calls its transactions is another number each time.
     fn comes_again(&self) -> bool {
         self.backend == Backend::Sqlite
     }
-}
-
-/// Takes the world through a plan; what that breaks.
-fn through(plan: &Plan, world: &mut World) -> Option<String> {
-    caught(|| {
-        for (number, step) in plan.steps.iter().enumerate() {
-            world
-                .step(step)
-                .map_err(|broken| format!("step {number}: {broken}"))?;
-        }
-        world.come_to_rest()?;
-        world.check()
-    })
 }
 
 /// Makes what is begun with, of young tables or not; `kin` makes the server's tables of rows that point to each other.

@@ -5,6 +5,7 @@
 //! reference of the server that shares no code with it; at the end everything must come to rest, alike on all sides,
 //! with every value accounted for. What fails is cut to the shortest plan that still does.
 
+mod cast;
 mod clock;
 mod crash;
 mod database;
@@ -16,10 +17,12 @@ mod kin;
 mod plain;
 mod plan;
 mod reference;
+mod scene;
 mod server;
 mod shrink;
 mod suite;
 mod tables;
+mod wire;
 mod world;
 
 pub(crate) use suite::{Subject, part, run, run_plain};

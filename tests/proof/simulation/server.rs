@@ -14,7 +14,6 @@ use colsync_server::simulation::{self, Node, Piece};
 use colsync_shared::Time;
 use colsync_shared::simulation::set_now;
 use serde_json::Value as Json;
-use ureq::http;
 
 use super::clock::{self, Clock};
 use super::crash;
@@ -23,55 +22,11 @@ use super::kin::Kind;
 use super::plan::{Perils, Table};
 use super::reference::{Expected, Reference, Row};
 use super::tables::adopted;
+use super::wire::{Answer, Sent};
 use super::world::BEGINNING;
-
-/// A request as it goes over the wire.
-#[derive(Debug, Clone)]
-pub(super) struct Sent {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
 
 pub(super) use check::plain;
 use write::Write;
-
-impl Sent {
-    /// A client's request.
-    pub(super) fn of(request: &http::Request<Vec<u8>>) -> Sent {
-        let headers = request
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str().to_owned(), value.to_str().unwrap().to_owned()));
-        Sent {
-            method: request.method().to_string(),
-            path: request.uri().path_and_query().unwrap().to_string(),
-            headers: headers.collect(),
-            body: request.body().clone(),
-        }
-    }
-
-    /// The request for people.
-    pub(super) fn told(&self) -> String {
-        let is_told = |name: &str| name.starts_with("client-") || name.starts_with("if-");
-        let headers = self
-            .headers
-            .iter()
-            .filter(|(name, _)| is_told(&name.to_ascii_lowercase()));
-        let headers: Vec<String> = headers
-            .map(|(name, value)| format!("{name}: {value}"))
-            .collect();
-        let body = zstd::decode_all(self.body.as_slice()).unwrap_or_else(|_| self.body.clone());
-        let body = String::from_utf8_lossy(&body);
-        format!(
-            "{} {} {} {body}",
-            self.method,
-            self.path,
-            headers.join(", ")
-        )
-    }
-}
 
 pub(super) struct Server {
     node: Option<Node>,
@@ -99,17 +54,6 @@ pub(super) struct Server {
     pub(super) repeats: u64,
     /// What became of values that are not simply one side's.
     pub(super) events: BTreeMap<&'static str, u64>,
-}
-
-/// An answer, with as much of its body as there is.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
-    /// Whether the server broke off within it.
-    pub(super) cut: bool,
-    /// Where more of it comes from, among the server's open answers.
-    rest: Option<u64>,
 }
 
 /// What administrators say to be let in.

@@ -7,17 +7,20 @@ use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use clap::ValueEnum;
+use colsync_client::Time;
+use colsync_shared::simulation::set_now;
 use colsync_tests::Backend;
 use serde_json::{Value as Json, json};
+use tempfile::TempDir;
 
 use super::ground::Ground;
 use super::plan::Plan;
+use super::scene::Scene;
 use super::shrink::shrink;
-use super::world::Counts;
-use super::{faults, plain};
-use crate::Options;
+use super::world::{BEGINNING, Counts};
+use super::{crash, faults, plain};
 use crate::report::Outcome;
+use crate::{Options, name_of};
 
 /// Seeds and steps of the short form.
 const SHORT: (u64, usize) = (60, 200);
@@ -28,29 +31,43 @@ const LONG: (u64, usize) = (100_000, 500);
 const REPEATED: u64 = 50;
 
 /// What clients sync with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Subject {
-    /// The server, on a file
-    Sqlite,
-    /// The server, on a PostgreSQL
-    Postgres,
-    /// An API that knows no sync
+    /// The server, on a database.
+    Server(Backend),
+    /// An API that knows no sync.
     Plain,
 }
 
 /// Where simulations are run.
 pub(super) trait Stage {
+    type Scene: Scene;
+
     /// The plan of a seed, of so many steps.
     fn draw(&self, seed: u64, steps: usize) -> Plan;
 
-    /// What a plan breaks, if anything, and what it did.
-    fn play(&self, plan: &Plan) -> (Option<String>, Counts);
-
-    /// What is asked and answered in a plan, step by step.
-    fn trace(&self, plan: &Plan) -> Vec<String>;
+    /// What a plan begins with.
+    fn scene(&self, plan: &Plan) -> Self::Scene;
 
     /// Whether a plan comes to the same, call by call, whenever it is run.
     fn comes_again(&self) -> bool;
+
+    /// What a plan breaks, if anything, and what it did.
+    fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
+        let mut scene = self.scene(plan);
+        let broken = scene.through(plan);
+        (broken, scene.end())
+    }
+
+    /// What is asked and answered in a plan, step by step.
+    fn trace(&self, plan: &Plan) -> Vec<String> {
+        let mut scene = self.scene(plan);
+        scene.cast().trace = Some(Vec::new());
+        scene.through(plan);
+        let told = scene.cast().trace.take().unwrap_or_default();
+        scene.end();
+        told
+    }
 
     /// What is asked and answered otherwise when a plan is run again, if anything.
     fn apart(&self, plan: &Plan) -> Option<String> {
@@ -66,11 +83,9 @@ pub(super) trait Stage {
 /// Runs the suite with the server on each database.
 pub(crate) fn run(options: &Options) -> Vec<Outcome> {
     let backends = options.backends.iter();
-    let subjects = backends.map(|backend| match backend {
-        Backend::Sqlite => Subject::Sqlite,
-        Backend::Postgres => Subject::Postgres,
-    });
-    subjects.map(|subject| of(subject, options)).collect()
+    backends
+        .map(|&backend| of(Subject::Server(backend), options))
+        .collect()
 }
 
 /// Runs it with an API that knows no sync.
@@ -81,45 +96,42 @@ pub(crate) fn run_plain(options: &Options) -> Outcome {
 impl Subject {
     fn suite(self) -> &'static str {
         match self {
-            Subject::Sqlite | Subject::Postgres => "simulation",
+            Subject::Server(_) => "simulation",
             Subject::Plain => "plain",
         }
     }
 
-    fn name(self) -> &'static str {
+    /// What tells the program of a part that it is of this one.
+    fn arguments(self) -> Vec<&'static str> {
         match self {
-            Subject::Sqlite => "sqlite",
-            Subject::Postgres => "postgres",
-            Subject::Plain => "plain",
+            Subject::Server(backend) => vec!["--on", name_of(backend)],
+            Subject::Plain => vec!["--plain"],
         }
     }
 
     /// The faults that it is to have, as they are counted.
     fn faults(self) -> Vec<&'static str> {
-        match self {
-            Subject::Sqlite => faults::OF_ALL.to_vec(),
-            Subject::Postgres => [faults::OF_ALL, faults::OF_POSTGRES].concat(),
-            Subject::Plain => faults::OF_PLAIN.to_vec(),
-        }
-    }
-
-    fn stage(self) -> Box<dyn Stage> {
-        match self {
-            Subject::Sqlite => Box::new(Ground::new(Backend::Sqlite)),
-            Subject::Postgres => Box::new(Ground::new(Backend::Postgres)),
-            Subject::Plain => Box::new(plain::Ground::new()),
-        }
+        let own = match self {
+            Subject::Server(Backend::Sqlite) => [faults::OF_SERVER, &[]],
+            Subject::Server(Backend::Postgres) => [faults::OF_SERVER, faults::OF_POSTGRES],
+            Subject::Plain => [faults::OF_PLAIN, &[]],
+        };
+        [&[faults::OF_CLIENTS], &own[..]].concat().concat()
     }
 }
 
-/// A folder in memory, where there is one.
-pub(super) fn memory() -> PathBuf {
+/// Where the simulations of this process are: a folder in memory, where there is one, and one within it.
+pub(super) fn place() -> (PathBuf, TempDir) {
+    crash::listen();
+    set_now(Time::from_micros(BEGINNING));
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() {
+    let memory = if memory.is_dir() {
         memory.to_owned()
     } else {
         std::env::temp_dir()
-    }
+    };
+    let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
+    (memory, folder)
 }
 
 /// What `play` says, or a panic within it.
@@ -147,7 +159,8 @@ fn of(subject: Subject, options: &Options) -> Outcome {
             let first = options.seed.wrapping_add(before.sum());
             let part = format!("{first},{share},{steps},{number}");
             Command::new(std::env::current_exe().unwrap())
-                .args(["--simulate", &part, "--of", subject.name()])
+                .args(["--simulate", &part])
+                .args(subject.arguments())
                 // Its threads come and go, and hardly ever work at once: none needs memory of its own.
                 .env("MALLOC_ARENA_MAX", "1")
                 .stdout(Stdio::piped())
@@ -174,8 +187,8 @@ fn of(subject: Subject, options: &Options) -> Outcome {
             *counts.entry(name.clone()).or_default() += many.as_u64().unwrap();
         }
     }
-    if subject != Subject::Plain {
-        outcome.size("backend", subject.name());
+    if let Subject::Server(backend) = subject {
+        outcome.size("backend", name_of(backend));
     }
     outcome.size("seeds", done);
     outcome.size("steps", steps);
@@ -221,7 +234,13 @@ pub(crate) fn part(text: &str, subject: Subject) {
     std::panic::set_hook(Box::new(|panic| {
         *SAID.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string();
     }));
-    let stage = subject.stage();
+    match subject {
+        Subject::Server(backend) => seeds_of(&Ground::new(backend), (first, seeds, steps)),
+        Subject::Plain => seeds_of(&plain::Ground::new(), (first, seeds, steps)),
+    }
+}
+
+fn seeds_of(stage: &impl Stage, (first, seeds, steps): (u64, u64, u64)) {
     let mut counts = Counts::new();
     let mut found = None;
     let mut done = 0;

@@ -17,17 +17,16 @@ mod there;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
-
+use super::cast::Cast;
 use super::crash::{self, Death};
 use super::database::Seedling;
-use super::device::Device;
-use super::journal::Journal;
+use super::device::Ended;
 use super::kin::Meant;
-use super::plan::{Plan, Step, Table};
+use super::plan::{Fault, Plan, Step, Table};
 use super::reference::DIRECT;
-use super::server::{Sent, Server};
-use super::tables::adopted;
+use super::scene::Scene;
+use super::server::Server;
+use super::wire::{Answer, Sent};
 use direct::Held;
 use load::Program;
 
@@ -38,27 +37,16 @@ pub(super) const BEGINNING: i64 = 1_795_341_600_000_000;
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
 pub(super) struct World {
-    folder: TempDir,
-    now: i64,
+    cast: Cast,
     server: Server,
-    devices: Vec<Device>,
-    journal: Journal,
     kin: Meant,
     has_kin: bool,
     /// Transactions of other programs at the server.
     held: Vec<Held>,
-    /// Requests that are still on their way.
-    late: Vec<Sent>,
     program: Program,
     hard_deletes: bool,
-    written: u64,
-    /// Whether a copy of a file or of the database was ever put back: then counters may have counted twice.
-    put_back: bool,
     /// Whether whole rows are written: then one may have replaced what others had counted.
     replaced: bool,
-    pub(super) counts: Counts,
-    /// What was asked and answered, where that is wanted.
-    pub(super) trace: Option<Vec<String>>,
 }
 
 /// Files to begin with: a server's database, and a client's file.
@@ -69,126 +57,67 @@ pub(super) struct Seedlings {
 
 impl World {
     pub(super) fn new(plan: &Plan, seedlings: &Seedlings, memory: &Path) -> World {
-        let folder = TempDir::with_prefix_in("colsync-simulation-", memory).unwrap();
-        colsync_shared::simulation::seed(plan.seed | 1);
+        let cast = Cast::new(plan, &seedlings.client, memory);
         crash::in_server(None);
         crash::server_died();
-        let database = folder.path().join("server.db");
         colsync_shared::simulation::set_now(colsync_client::Time::from_micros(BEGINNING));
-        let devices = (0..plan.devices).map(|number| {
-            let path = folder.path().join(format!("device-{number}.db"));
-            std::fs::copy(&seedlings.client, &path).unwrap();
-            Device::new(number, path)
-        });
+        let database = cast.folder.path().join("server.db");
         let mut world = World {
-            devices: devices.collect(),
-            now: BEGINNING,
+            cast,
             server: Server::new(&seedlings.server, database, &plan.perils),
-            folder,
-            journal: Journal::default(),
             kin: Meant::new(plan.perils.forgets_rows()),
             has_kin: plan.perils.kin,
             held: Vec::new(),
-            late: Vec::new(),
             program: Program::default(),
             hard_deletes: plan.perils.hard_deletes,
-            written: 0,
-            put_back: false,
             replaced: plan.perils.whole_rows,
-            counts: Counts::new(),
-            trace: None,
         };
-        for (table, id, values) in adopted(plan.perils.grows) {
-            world.journal.make(table, &id);
-            world
-                .journal
-                .whole(table, &values.iter().cloned().collect());
-            let stock = values.iter().find(|(name, _)| *name == "stock");
-            let stock = stock.and_then(|(_, value)| value.as_i64());
-            world.journal.count(&id, stock.unwrap_or(0));
-        }
-        world.set_clocks();
+        world.wait(0);
         if plan.perils.tracks {
-            for device in &mut world.devices {
+            for device in &mut world.cast.devices {
                 device.take_or_leave(Table::Tasks).unwrap();
             }
         }
         world
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    /// The time as SQLite's triggers have it.
+    fn millis(&self) -> i64 {
+        self.cast.now / 1_000 * 1_000
     }
 
-    fn set_clocks(&self) {
-        self.server.set_clock(self.now);
-        self.devices
-            .iter()
-            .for_each(|device| device.set_clock(self.now));
+    fn grow_there(&mut self) -> Result<(), String> {
+        self.let_all_go()?;
+        if self.server.grow() {
+            self.cast.count("column added there");
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, device: usize) {
+        if self.cast.devices[device].grow() {
+            self.cast.count("column added");
+        }
+    }
+}
+
+impl Scene for World {
+    const ROUNDS: usize = 13;
+
+    fn cast(&mut self) -> &mut Cast {
+        &mut self.cast
     }
 
     fn wait(&mut self, micros: i64) {
-        self.now += micros;
-        self.set_clocks();
+        self.cast.wait(micros);
+        self.server.set_clock(self.cast.now);
     }
 
-    fn tell(&mut self, what: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(what());
-        }
-    }
-
-    /// The time as SQLite's triggers have it.
-    fn millis(&self) -> i64 {
-        self.now / 1_000 * 1_000
-    }
-
-    /// Takes one step.
-    ///
-    /// # Errors
-    /// A promise that it broke.
-    pub(super) fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step) -> Result<(), String> {
         self.wait(1_000);
-        self.tell(|| format!("{step:?}"));
+        self.cast.tell(|| format!("{step:?}"));
         match step {
             Step::Wait(micros) => self.wait(*micros),
-            Step::Insert {
-                device,
-                table,
-                row,
-                columns,
-            } => self.devices[*device].insert(&mut self.journal, *table, *row, *columns)?,
-            Step::Update {
-                device,
-                table,
-                place,
-                columns,
-            } => self.devices[*device].update(&mut self.journal, *table, *place, *columns)?,
-            Step::Replace {
-                device,
-                table,
-                place,
-                columns,
-            } => self.devices[*device].replace_row(&mut self.journal, *table, *place, *columns)?,
-            Step::Undo {
-                device,
-                table,
-                place,
-            } => {
-                if self.devices[*device].undo(&mut self.journal, *table, *place)? {
-                    self.count("edit undone");
-                }
-            }
-            Step::Retry { device, which } => {
-                if self.devices[*device].retry(&mut self.journal, *which)? {
-                    self.count("refused edit retried");
-                }
-            }
-            Step::Delete {
-                device,
-                table,
-                place,
-            } => self.devices[*device].delete(&mut self.journal, *table, *place)?,
             Step::Direct(direct) => self.direct(*direct)?,
             Step::Hold(direct) => self.hold(*direct)?,
             Step::LetGo { which, commits } => self.let_go(*which, *commits)?,
@@ -215,22 +144,17 @@ impl World {
                 self.decide(*which, *how)?;
             }
             Step::Sync(sync) => drop(self.sync(sync)?),
-            Step::Clock { device, ahead } => {
-                self.devices[*device].ahead = *ahead;
-                self.count("clock set");
-                self.set_clocks();
-            }
             Step::Restart => {
                 self.server.stop();
                 self.server.start();
-                self.count("server restarted");
+                self.cast.count("server restarted");
             }
             Step::Kill { step, nth } => crash::in_server(Some(Death::of_server(*step, *nth))),
             Step::Deliver(which) => self.deliver_late(usize::from(*which))?,
             Step::Backup => {
-                let folder = self.folder.path().join("backup");
+                let folder = self.cast.folder.path().join("backup");
                 std::fs::create_dir_all(&folder).unwrap();
-                self.server.back_up(&folder, self.journal.now());
+                self.server.back_up(&folder, self.cast.journal.now());
             }
             Step::Restore => {
                 if self.has_kin {
@@ -241,72 +165,73 @@ impl World {
                     self.held.clear();
                 }
                 if let Some(written) = self.server.restore() {
-                    self.journal.restore(written);
+                    self.cast.journal.restore(written);
                     if self.has_kin {
                         self.skip_given_numbers()?;
                     }
                     // No connection outlives the server that is stopped for it.
-                    self.late.clear();
-                    self.put_back = true;
-                    self.count("database put back");
+                    self.cast.late.clear();
+                    self.cast.put_back = true;
+                    self.cast.count("database put back");
                 }
             }
-            Step::Keep { device } => {
-                let folder = self.folder.path().join(format!("kept-{device}"));
-                std::fs::create_dir_all(&folder).unwrap();
-                let copy = self.devices[*device].file.copy(&folder);
-                self.devices[*device].kept = Some((copy, self.journal.now()));
-            }
-            Step::PutBack { device } => {
-                if let Some((copy, written)) = self.devices[*device].kept.clone() {
-                    self.devices[*device].replace(&copy);
-                    self.journal.put_back(*device, written);
-                    self.put_back = true;
-                    self.count("file put back");
-                }
-            }
-            Step::Clone { from, to } => {
-                let folder = self.folder.path().join("clone");
-                std::fs::create_dir_all(&folder).unwrap();
-                let copy = self.devices[*from].file.copy(&folder);
-                self.devices[*to].replace(&copy);
-                self.journal.put_back(*to, 0);
-                self.put_back = true;
-                self.count("file cloned");
-            }
+            Step::Insert { .. }
+            | Step::Update { .. }
+            | Step::Replace { .. }
+            | Step::Undo { .. }
+            | Step::Retry { .. }
+            | Step::Delete { .. }
+            | Step::Clock { .. }
+            | Step::Keep { .. }
+            | Step::PutBack { .. }
+            | Step::Clone { .. } => self.cast.step(step)?,
             Step::Grow { device: None } => self.grow_there()?,
             Step::Grow {
                 device: Some(device),
             } => self.grow(*device),
             Step::Track { device } => {
-                if self.devices[*device].take_or_leave(Table::Tasks)? {
-                    self.count("table taken or left");
+                if self.cast.devices[*device].take_or_leave(Table::Tasks)? {
+                    self.cast.count("table taken or left");
                 }
             }
             Step::Housekeeping => {
                 self.server.keep_house();
-                self.count("house kept");
+                self.cast.count("house kept");
             }
         }
         Ok(())
     }
 
-    fn grow_there(&mut self) -> Result<(), String> {
-        self.let_all_go()?;
-        if self.server.grow() {
-            self.count("column added there");
-        }
-        Ok(())
+    fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
+        self.answer_to(sent)
     }
 
-    fn grow(&mut self, device: usize) {
-        if self.devices[device].grow() {
-            self.count("column added");
-        }
+    fn go_on(&mut self, answer: &mut Answer) -> Result<Option<bool>, String> {
+        self.next_piece(answer)
     }
 
-    /// Ends the server, and tells what was done.
-    pub(super) fn end(mut self) -> Counts {
+    fn sets_out(&mut self, sent: &Sent, _fault: Fault) {
+        self.count_way(sent);
+    }
+
+    fn has_ended(&mut self, device: usize, _ended: &Ended) -> Result<(), String> {
+        self.has_no_mixture(device)
+    }
+
+    fn excused(&self) -> u8 {
+        self.server.excused
+    }
+
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        self.all_come_to_rest()
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.check_all()
+    }
+
+    /// Ends the server, too.
+    fn end(mut self) -> Counts {
         self.held.clear();
         self.server.stop();
         // As far as there was none made under the same key again.
@@ -321,11 +246,11 @@ impl World {
             ("pushes", self.server.pushes),
             ("conflicts", self.server.conflicts),
             ("repeats", self.server.repeats),
-            ("values written", self.journal.now() as u64),
+            ("values written", self.cast.journal.now() as u64),
         ];
-        self.counts.extend(told);
-        self.counts.append(&mut self.server.events);
+        self.cast.counts.extend(told);
+        self.cast.counts.append(&mut self.server.events);
         self.server.database.remove();
-        self.counts
+        self.cast.counts
     }
 }

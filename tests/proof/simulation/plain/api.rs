@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use super::manner::{Manner, PAGE, Pages, Times, Update};
 use crate::simulation::database::Columns;
 use crate::simulation::plan::Table;
-use crate::simulation::server::Sent;
+use crate::simulation::wire::{Answer, Sent};
 
 /// The API.
 pub(super) struct Api {
@@ -28,22 +28,7 @@ struct Row {
     is_deleted: bool,
 }
 
-/// What it answers.
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
-}
-
 impl Answer {
-    fn bare(status: u16) -> Answer {
-        Answer {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
-    }
-
     fn of(status: u16, body: &Json) -> Answer {
         Answer {
             body: body.to_string().into_bytes(),

@@ -10,15 +10,11 @@ mod world;
 
 use std::path::PathBuf;
 
-use colsync_client::Time;
-use colsync_shared::simulation::set_now;
 use tempfile::TempDir;
 
-use super::crash;
 use super::ground::tracking;
-use super::plan::{Perils, Plan, Table};
-use super::suite::{Stage, caught, memory};
-use super::world::{BEGINNING, Counts};
+use super::plan::{Moment, Perils, Plan, Step, Table};
+use super::suite::{Stage, place};
 use world::World;
 
 /// Where they are run: a folder in memory, and the file that a client begins with.
@@ -30,10 +26,7 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn new() -> Ground {
-        crash::listen();
-        let memory = memory();
-        let folder = TempDir::with_prefix_in("colsync-simulation-", &memory).unwrap();
-        set_now(Time::from_micros(BEGINNING));
+        let (memory, folder) = place();
         let names = Table::ALL.map(|table| table.name().to_owned());
         Ground {
             client: tracking(folder.path().join("client.db"), &names, false),
@@ -41,42 +34,33 @@ impl Ground {
             _folder: folder,
         }
     }
-
-    fn through(&self, plan: &Plan, world: &mut World) -> Option<String> {
-        caught(|| {
-            for (number, step) in plan.steps.iter().enumerate() {
-                world
-                    .step(step)
-                    .map_err(|broken| format!("step {number}: {broken}"))?;
-            }
-            world.come_to_rest()?;
-            world.check()
-        })
-    }
 }
 
 impl Stage for Ground {
+    type Scene = World;
+
     fn draw(&self, seed: u64, steps: usize) -> Plan {
-        Plan::draw_with(seed, steps, |perils| Perils {
+        let mut plan = Plan::draw_with(seed, steps, |perils| Perils {
             network: perils.network,
             crashes: perils.crashes,
             clocks: perils.clocks,
             files: perils.files,
             ..Perils::default()
-        })
+        });
+        // An answer comes in one piece: what was to happen within it does before.
+        for step in &mut plan.steps {
+            let Step::Sync(sync) = step else { continue };
+            for (moment, _) in &mut sync.meanwhile {
+                if let Moment::Piece(call, _) = *moment {
+                    *moment = Moment::Before(call);
+                }
+            }
+        }
+        plan
     }
 
-    fn play(&self, plan: &Plan) -> (Option<String>, Counts) {
-        let mut world = World::new(plan, &self.client, &self.memory);
-        let broken = self.through(plan, &mut world);
-        (broken, world.end())
-    }
-
-    fn trace(&self, plan: &Plan) -> Vec<String> {
-        let mut world = World::new(plan, &self.client, &self.memory);
-        world.trace = Some(Vec::new());
-        self.through(plan, &mut world);
-        world.trace.take().unwrap_or_default()
+    fn scene(&self, plan: &Plan) -> World {
+        World::new(plan, &self.client, &self.memory)
     }
 
     fn comes_again(&self) -> bool {

@@ -6,211 +6,64 @@ mod rest;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
-use tempfile::TempDir;
 
 use super::api::Api;
 use super::manner::Manner;
+use crate::simulation::cast::Cast;
 use crate::simulation::database::Columns;
-use crate::simulation::device::Device;
-use crate::simulation::journal::{Journal, Writer};
-use crate::simulation::plan::{Direct, Plan, Step, Table};
-use crate::simulation::server::Sent;
+use crate::simulation::device::Ended;
+use crate::simulation::journal::Writer;
+use crate::simulation::plan::{Direct, Fault, Plan, Step, Table};
+use crate::simulation::scene::Scene;
 use crate::simulation::tables::{Rule, adopted};
-use crate::simulation::world::{BEGINNING, Counts};
+use crate::simulation::wire::{Answer, Sent};
+use crate::simulation::world::Counts;
 
-pub(super) struct World {
-    folder: TempDir,
-    now: i64,
+pub(crate) struct World {
+    cast: Cast,
     api: Api,
-    devices: Vec<Device>,
-    journal: Journal,
-    /// Requests that are still on their way.
-    late: Vec<Sent>,
-    written: u64,
-    /// Whether a copy of a file was ever put back: then counters may have counted twice.
-    put_back: bool,
-    counts: Counts,
-    /// What was asked and answered, where that is wanted.
-    pub(super) trace: Option<Vec<String>>,
+    /// The last request that a device has sent in its sync.
+    last: Option<Sent>,
 }
 
 impl World {
     pub(super) fn new(plan: &Plan, client: &Path, memory: &Path) -> World {
-        let folder = TempDir::with_prefix_in("colsync-simulation-", memory).unwrap();
-        colsync_shared::simulation::seed(plan.seed | 1);
+        let cast = Cast::new(plan, client, memory);
         let manner = Manner::of(plan.seed);
-        let devices = (0..plan.devices).map(|number| {
-            let path = folder.path().join(format!("device-{number}.db"));
-            std::fs::copy(client, &path).unwrap();
-            let mut device = Device::new(number, path);
-            device.remote = Some(manner.description());
-            device
-        });
         let mut world = World {
-            devices: devices.collect(),
-            now: BEGINNING,
-            api: Api::new(manner, BEGINNING),
-            folder,
-            journal: Journal::default(),
-            late: Vec::new(),
-            written: 0,
-            put_back: false,
-            counts: Counts::new(),
-            trace: None,
+            api: Api::new(manner, cast.now),
+            cast,
+            last: None,
         };
+        for device in &mut world.cast.devices {
+            device.remote = Some(manner.description());
+        }
         for (table, id, values) in adopted(false) {
             world.api.set(table, &id, &values);
-            world.journal.make(table, &id);
-            let stock = values.iter().find(|(name, _)| *name == "stock");
-            let stock = stock.and_then(|(_, value)| value.as_i64());
-            world.journal.count(&id, stock.unwrap_or(0));
         }
         world.wait(0);
-        world.tell(|| manner.description());
+        world.cast.tell(|| manner.description());
         world
-    }
-
-    /// What was done.
-    pub(super) fn end(mut self) -> Counts {
-        let written = self.journal.now() as u64;
-        self.counts.insert("values written", written);
-        self.counts
-    }
-
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
-    }
-
-    fn wait(&mut self, micros: i64) {
-        self.now += micros;
-        self.api.now = self.now;
-        for device in &self.devices {
-            device.set_clock(self.now);
-        }
-    }
-
-    fn tell(&mut self, what: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
-            trace.push(what());
-        }
-    }
-
-    /// Takes one step; one that an API knows nothing of does nothing.
-    ///
-    /// # Errors
-    /// A promise that it broke.
-    pub(super) fn step(&mut self, step: &Step) -> Result<(), String> {
-        self.wait(1_000);
-        self.tell(|| format!("{step:?}"));
-        let journal = &mut self.journal;
-        match *step {
-            Step::Wait(micros) => self.wait(micros),
-            Step::Insert {
-                device,
-                table,
-                row,
-                columns,
-            } => self.devices[device].insert(journal, table, row, columns)?,
-            Step::Update {
-                device,
-                table,
-                place,
-                columns,
-            } => self.devices[device].update(journal, table, place, columns)?,
-            Step::Replace {
-                device,
-                table,
-                place,
-                columns,
-            } => self.devices[device].replace_row(journal, table, place, columns)?,
-            Step::Undo {
-                device,
-                table,
-                place,
-            } => {
-                let is_undone = self.devices[device].undo(journal, table, place)?;
-                if is_undone {
-                    self.count("edit undone");
-                }
-            }
-            Step::Retry { device, which } => {
-                let is_retried = self.devices[device].retry(journal, which)?;
-                if is_retried {
-                    self.count("refused edit retried");
-                }
-            }
-            Step::Delete {
-                device,
-                table,
-                place,
-            } => self.devices[device].delete(journal, table, place)?,
-            Step::Direct(direct) | Step::Hold(direct) => self.there(direct),
-            Step::Patch {
-                table,
-                place,
-                columns,
-                ..
-            } => self.there(Direct::Update {
-                table,
-                place,
-                columns,
-            }),
-            Step::RestDelete { table, place } => self.there(Direct::Delete { table, place }),
-            Step::Sync(ref sync) => drop(self.sync(sync)?),
-            Step::Clock { device, ahead } => {
-                self.devices[device].ahead = ahead;
-                self.count("clock set");
-                self.wait(0);
-            }
-            Step::Deliver(which) => self.deliver_late(usize::from(which)),
-            Step::Keep { device } => {
-                let folder = self.folder.path().join(format!("kept-{device}"));
-                std::fs::create_dir_all(&folder).unwrap();
-                let copy = self.devices[device].file.copy(&folder);
-                self.devices[device].kept = Some((copy, self.journal.now()));
-            }
-            Step::PutBack { device } => {
-                if let Some((copy, written)) = self.devices[device].kept.clone() {
-                    self.lose_what_was_told(device)?;
-                    self.devices[device].replace(&copy);
-                    self.journal.put_back(device, written);
-                    self.put_back = true;
-                    self.count("file put back");
-                }
-            }
-            Step::Clone { from, to } => {
-                self.lose_what_was_told(to)?;
-                let folder = self.folder.path().join("clone");
-                std::fs::create_dir_all(&folder).unwrap();
-                let copy = self.devices[from].file.copy(&folder);
-                self.devices[to].replace(&copy);
-                self.journal.put_back(to, 0);
-                self.put_back = true;
-                self.count("file cloned");
-            }
-            _ => {}
-        }
-        Ok(())
     }
 
     /// What a device alone can tell goes with its file.
     fn lose_what_was_told(&mut self, device: usize) -> Result<(), String> {
         let told = self.told(device)?;
-        self.journal.see(&told);
+        self.cast.journal.see(&told);
         // And what it has replaced by writes that were not answered, if it ever wrote.
-        let file = &mut self.devices[device].file;
+        let file = &mut self.cast.devices[device].file;
         let has_written = "SELECT name FROM sqlite_master WHERE name = 'colsync_remote_writes'";
         if !file.texts(has_written, &[]).is_empty() {
             let begun = "SELECT begun FROM colsync_remote_writes WHERE begun IS NOT NULL";
             let begun = file.lines(begun, &[]);
-            begun.iter().for_each(|begun| self.journal.see(begun));
+            begun.iter().for_each(|begun| self.cast.journal.see(begun));
         }
         Ok(())
     }
 
     /// What a device tells of values that do not stand.
     fn told(&self, device: usize) -> Result<Json, String> {
-        let client = self.devices[device].client();
+        let client = self.cast.devices[device].client();
         let conflicts = client.conflicts().map_err(|why| why.to_string())?;
         let letters = client.dead_letters().map_err(|why| why.to_string())?;
         Ok(json!([conflicts, letters]))
@@ -228,7 +81,7 @@ impl World {
                 if self.api.row(table, &id).is_some() {
                     return;
                 }
-                self.journal.make(table, &id);
+                self.cast.journal.make(table, &id);
                 self.write_there(table, &id, columns, &Columns::new());
             }
             Direct::Update {
@@ -242,10 +95,10 @@ impl World {
             }
             Direct::Delete { table, place } => {
                 if let Some((id, now)) = self.at(table, place) {
-                    now.values().for_each(|value| self.journal.see(value));
-                    self.journal.delete(table, &id);
+                    now.values().for_each(|value| self.cast.journal.see(value));
+                    self.cast.journal.delete(table, &id);
                     self.api.delete(table, &id);
-                    self.count("deleted there");
+                    self.cast.count("deleted there");
                 }
             }
         }
@@ -265,13 +118,109 @@ impl World {
         let named = named.filter(|(_, column)| column.rule != Rule::Count);
         let mut values = Vec::new();
         for (_, column) in named {
-            self.written += 1;
+            self.cast.written += 1;
             let before = now.get(column.name).unwrap_or(&Json::Null);
-            values.push((column.name, column.value("there", self.written, before)));
+            values.push((
+                column.name,
+                column.value("there", self.cast.written, before),
+            ));
         }
-        self.journal
+        self.cast
+            .journal
             .write_row(Writer::There, (table, id), now, &values);
         self.api.set(table, id, &values);
-        self.count("written there");
+        self.cast.count("written there");
+    }
+}
+
+impl Scene for World {
+    const ROUNDS: usize = 12;
+
+    fn cast(&mut self) -> &mut Cast {
+        &mut self.cast
+    }
+
+    fn wait(&mut self, micros: i64) {
+        self.cast.wait(micros);
+        self.api.now = self.cast.now;
+    }
+
+    /// One that an API knows nothing of does nothing.
+    fn step(&mut self, step: &Step) -> Result<(), String> {
+        self.wait(1_000);
+        self.cast.tell(|| format!("{step:?}"));
+        match *step {
+            Step::Wait(micros) => self.wait(micros),
+            Step::Direct(direct) | Step::Hold(direct) => self.there(direct),
+            Step::Patch {
+                table,
+                place,
+                columns,
+                ..
+            } => self.there(Direct::Update {
+                table,
+                place,
+                columns,
+            }),
+            Step::RestDelete { table, place } => self.there(Direct::Delete { table, place }),
+            Step::Sync(ref sync) => drop(self.sync(sync)?),
+            Step::Deliver(which) => self.deliver_late(usize::from(which))?,
+            Step::PutBack { device } | Step::Clone { to: device, .. } => {
+                let is_replaced = match step {
+                    Step::PutBack { .. } => self.cast.devices[device].kept.is_some(),
+                    _ => true,
+                };
+                if is_replaced {
+                    self.lose_what_was_told(device)?;
+                }
+                self.cast.step(step)?;
+            }
+            _ => self.cast.step(step)?,
+        }
+        Ok(())
+    }
+
+    fn deliver(&mut self, sent: &Sent) -> Result<Option<Answer>, String> {
+        Ok(Some(self.answer_to(sent)))
+    }
+
+    /// It comes in one piece.
+    fn go_on(&mut self, _answer: &mut Answer) -> Result<Option<bool>, String> {
+        Ok(Some(false))
+    }
+
+    fn sets_out(&mut self, sent: &Sent, fault: Fault) {
+        if fault != Fault::Well {
+            self.doubt(sent);
+        }
+        self.last = Some(sent.clone());
+    }
+
+    fn has_ended(&mut self, _device: usize, ended: &Ended) -> Result<(), String> {
+        let last = self.last.take();
+        if let (Ended::Killed, Some(last)) = (ended, last) {
+            self.doubt(&last);
+        }
+        Ok(())
+    }
+
+    /// An API is always there.
+    fn excused(&self) -> u8 {
+        0
+    }
+
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        self.deliver_all_late()?;
+        self.settle_down()
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        self.check_all()
+    }
+
+    fn end(mut self) -> Counts {
+        let written = self.cast.journal.now() as u64;
+        self.cast.counts.insert("values written", written);
+        self.cast.counts
     }
 }

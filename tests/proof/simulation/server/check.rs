@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde_json::{Value as Json, json};
 
-use super::{Answer, Server, Write};
+use super::{Server, Write};
 use crate::simulation::database::by_name;
 use crate::simulation::plan::Table;
 use crate::simulation::reference::{
     BROKEN, Cell, Expected, Ledgered, NOBODY, ROLLED_BACK, Receipt, Row, canonical, is_known,
 };
+use crate::simulation::wire::Answer;
 
 impl Server {
     pub(super) fn check(

@@ -6,9 +6,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Sent, Server};
+use super::Server;
 use crate::simulation::plan::Table;
 use crate::simulation::reference::{ADMINISTRATOR, Expected, NOBODY, Request, is_known, micros};
+use crate::simulation::wire::Sent;
 
 /// A request that writes.
 pub(super) enum Write {

@@ -6,8 +6,10 @@ use super::World;
 use crate::simulation::database::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::Table;
-use crate::simulation::server::{ADMIN_TOKEN, Sent, plain};
+use crate::simulation::scene::Scene as _;
+use crate::simulation::server::{ADMIN_TOKEN, plain};
 use crate::simulation::tables::Rule;
+use crate::simulation::wire::Sent;
 
 const ENTRIES: &str = "SELECT json_array(id, table_name, row_id, kind, column_name, state, json(kept), json(lost)) \
      FROM colsync_conflicts WHERE table_name IN ('notes', 'tasks') ORDER BY rowid";
@@ -27,7 +29,7 @@ impl World {
         let is_count = entry[4]
             .as_str()
             .is_some_and(|name| entry[3] == "column" && table.rule(name) == Rule::Count);
-        let since = self.journal.now();
+        let since = self.cast.journal.now();
         let (what, decision) = match how % 4 {
             1 | 2 if !is_count => {
                 self.note_decision(table, &entry, &entry[7]);
@@ -57,45 +59,45 @@ impl World {
         let answer = self.deliver(&sent)?;
         match answer {
             Some(answer) if answer.status == 200 => {
-                self.count(match what {
+                self.cast.count(match what {
                     "promoted" => "decision: promoted",
                     "kept" => "decision: kept",
                     _ => "decision: another value",
                 });
                 if self.server.conflicts > conflicts {
-                    self.count("decision over a change");
+                    self.cast.count("decision over a change");
                 }
             }
             Some(answer) => {
                 if plain(&answer)["code"] == "already_resolved" {
-                    self.count("decision repeated");
+                    self.cast.count("decision repeated");
                 }
-                self.journal.was_not_accepted(Writer::There, since);
+                self.cast.journal.was_not_accepted(Writer::There, since);
             }
-            None => self.journal.was_not_accepted(Writer::There, since),
+            None => self.cast.journal.was_not_accepted(Writer::There, since),
         }
         Ok(())
     }
 
     /// A value that is neither the one that was kept nor the one that lost.
     fn another(&mut self, table: Table, entry: &Json, how: u8) -> Json {
-        self.written += 1;
+        self.cast.written += 1;
         let new = |name: &str, before: &Json, number: u64| {
             let column = table.columns().iter().find(|column| column.name == name);
             column.unwrap().value("admin", number, before)
         };
         match entry[3].as_str().unwrap() {
-            "column" | "blind" => new(entry[4].as_str().unwrap(), &entry[6], self.written),
+            "column" | "blind" => new(entry[4].as_str().unwrap(), &entry[6], self.cast.written),
             "group" => {
                 let (_, members) = table.group();
                 let named = members.iter().enumerate();
                 // The second alone, or both.
                 let named = named.filter(|(at, _)| *at == 1 || how > 128);
                 let named = named.map(|(_, name)| {
-                    self.written += 1;
+                    self.cast.written += 1;
                     (
                         (*name).to_owned(),
-                        new(name, &entry[6][*name], self.written),
+                        new(name, &entry[6][*name], self.cast.written),
                     )
                 });
                 Json::Object(named.collect())
@@ -103,7 +105,7 @@ impl World {
             "constraint" => {
                 let name = ["title", "best"][usize::from(how > 128)];
                 let kept = entry[6].get(name).unwrap_or(&Json::Null);
-                json!({ name: new(name, kept, self.written) })
+                json!({ name: new(name, kept, self.cast.written) })
             }
             _ => json!({ "deleted": how > 128 }),
         }
@@ -127,12 +129,13 @@ impl World {
                 )
             }
             "group" | "constraint" => (named(value), named(kept)),
-            _ if value["deleted"] == json!(true) => return self.journal.delete(table, &id),
+            _ if value["deleted"] == json!(true) => return self.cast.journal.delete(table, &id),
             "row" => (named(&value["columns"]), named(&kept["columns"])),
             _ => return,
         };
         let values: Vec<_> = value.into_iter().collect();
-        self.journal
+        self.cast
+            .journal
             .write_row(Writer::There, (table, &id), &kept, &values);
     }
 }

@@ -8,7 +8,7 @@ use crate::simulation::database::{Columns, Opened};
 use crate::simulation::device;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Direct, Table};
-use crate::simulation::server::Sent;
+use crate::simulation::wire::Sent;
 
 type Values = Vec<(&'static str, Json)>;
 
@@ -78,7 +78,7 @@ impl World {
             at: self.millis(),
             opened,
         });
-        self.count("transaction left open");
+        self.cast.count("transaction left open");
         self.compare()
             .map_err(|why| format!("what is not committed is seen: {why}"))
     }
@@ -95,7 +95,7 @@ impl World {
         let held = self.held.remove(at);
         if !commits {
             drop(held.opened);
-            self.count("transaction rolled back");
+            self.cast.count("transaction rolled back");
             return self.compare();
         }
         held.opened.commit();
@@ -200,7 +200,7 @@ impl World {
     fn has_written(&mut self, statement: Statement, at: i64) {
         let key = (statement.table, statement.id);
         let place = (key.0, key.1.as_str());
-        let (journal, reference) = (&mut self.journal, &mut self.server.reference);
+        let (journal, reference) = (&mut self.cast.journal, &mut self.server.reference);
         match &statement.what {
             What::Insert(values) => {
                 journal.make(key.0, &key.1);
@@ -217,7 +217,7 @@ impl World {
                 reference.direct_delete(&key);
             }
         }
-        self.count("direct write");
+        self.cast.count("direct write");
     }
 
     /// A row that is not deleted, as it is now, and new values of some of its columns.

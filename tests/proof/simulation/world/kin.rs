@@ -18,7 +18,7 @@ const NUMBERS: u64 = 10_000_000;
 impl World {
     pub(super) fn kin_file(&mut self, by: Option<usize>) -> (&mut Database, &'static str) {
         match by {
-            Some(device) => (&mut self.devices[device].file, "true"),
+            Some(device) => (&mut self.cast.devices[device].file, "true"),
             None => (&mut self.server.database, IS_ALIVE),
         }
     }
@@ -44,7 +44,7 @@ impl World {
     /// Somebody does something to them; nothing where it has no meaning.
     pub(super) fn act(&mut self, act: Act) -> Result<(), String> {
         let view = self.view(act.by);
-        self.written += 1;
+        self.cast.written += 1;
         match act.what {
             What::Make(kind) => self.make(&view, act, kind),
             What::Name(kind) => {
@@ -89,7 +89,7 @@ impl World {
         let Some(device) = act.by else {
             return Ok(());
         };
-        let mut pending = self.devices[device]
+        let mut pending = self.cast.devices[device]
             .client()
             .pending()
             .map_err(|why| why.to_string())?;
@@ -104,12 +104,12 @@ impl World {
             return Ok(());
         }
         let undo = |client: Client| client.undo(kind.name(), &edit.id);
-        match self.devices[device].by_its_clock(undo) {
+        match self.cast.devices[device].by_its_clock(undo) {
             // Another row has its tag by now.
             Err(refused) if refused.to_string().contains("UNIQUE") => return Ok(()),
             done => done.map_err(|why| format!("undo of {} {}: {why}", kind.name(), edit.id))?,
         }
-        self.count("related row undone");
+        self.cast.count("related row undone");
         if let Some(row) = row {
             self.forget(view, kind, row, true);
         }
@@ -121,12 +121,12 @@ impl World {
         let by = act
             .by
             .map_or("there".to_owned(), |device| format!("d{device}"));
-        json!(format!("k-{by}-{}", self.written))
+        json!(format!("k-{by}-{}", self.cast.written))
     }
 
     fn make(&mut self, view: &View, act: Act, kind: Kind) -> Result<(), String> {
         let mark = self.text(act);
-        self.written += 1;
+        self.cast.written += 1;
         let mut row = Row::from([("mark", mark), ("name", self.text(act))]);
         match kind {
             Kind::Owners => {
@@ -190,7 +190,8 @@ impl World {
         let writer = act.by.map_or(Writer::There, Writer::Device);
         self.kin.make(kind, &identity);
         for name in ["mark", "name"] {
-            self.journal
+            self.cast
+                .journal
                 .write_value(writer, (&identity, name), &Json::Null, &row[name]);
         }
         for pointer in view.pointers(kind, &identity, row) {
@@ -200,7 +201,8 @@ impl World {
 
     fn point(&mut self, writer: Writer, identity: &str, pointer: String) {
         self.kin.pointers.insert(pointer.clone());
-        self.journal
+        self.cast
+            .journal
             .write_value(writer, (identity, "pointer"), &Json::Null, &json!(pointer));
     }
 
@@ -214,7 +216,7 @@ impl World {
             if column.target.is_some() {
                 self.see(view, kind, &identity, (column.name, &row[column.name]));
             } else if is_its_end {
-                self.journal.see(&row[column.name]);
+                self.cast.journal.see(&row[column.name]);
             }
         }
     }
@@ -232,7 +234,7 @@ impl World {
             if column.target.is_some() {
                 self.see(view, kind, &identity, (column.name, before));
             } else {
-                self.journal.see(before);
+                self.cast.journal.see(before);
             }
         }
     }
@@ -243,7 +245,7 @@ impl World {
             return;
         }
         if let Some(pointer) = view.pointer(kind, identity, name, number) {
-            self.journal.see(&json!(pointer));
+            self.cast.journal.see(&json!(pointer));
         }
         // The row that it points to may be gone from there, and another have its number.
         let of_column = format!("{identity}.{name}=");
@@ -252,7 +254,7 @@ impl World {
             let to = pointer.strip_prefix(&of_column);
             to.is_some_and(|to| self.kin.has_deleted(to))
         });
-        to_gone.for_each(|pointer| self.journal.see(&json!(pointer)));
+        to_gone.for_each(|pointer| self.cast.journal.see(&json!(pointer)));
     }
 
     fn set(
@@ -277,7 +279,8 @@ impl World {
         }
         let writer = act.by.map_or(Writer::There, Writer::Device);
         if name == "name" {
-            self.journal
+            self.cast
+                .journal
                 .write_value(writer, (&identity, name), &row[name], &value);
             return Ok(());
         }
@@ -293,7 +296,7 @@ impl World {
             return Ok(());
         };
         if self.write(act, kind, Change::Set(row, "tag", &tag(act.other)))? {
-            self.count("unique value written");
+            self.cast.count("unique value written");
         }
         Ok(())
     }
@@ -301,7 +304,7 @@ impl World {
     /// What an operator does who puts a backup back: numbers that were given since it was made are not given again.
     pub(super) fn skip_given_numbers(&mut self) -> Result<(), String> {
         // Those that were given since it was last done, too, though nothing else was written.
-        self.written += 1;
+        self.cast.written += 1;
         for kind in Kind::ALL.into_iter().filter(|kind| kind.is_numbered()) {
             let next = self.number(NUMBERS);
             self.server.database.count_from(kind.name(), next)?;
@@ -311,7 +314,7 @@ impl World {
 
     /// A number that nothing was called by so far.
     fn number(&self, from: u64) -> u64 {
-        from + self.written * 100
+        from + self.cast.written * 100
     }
 
     /// Gives a row another key, if there is a free one.
@@ -333,7 +336,7 @@ impl World {
         if !self.write(act, kind, Change::Set(row, name, &now[name]))? {
             return Ok(());
         }
-        self.count("key changed");
+        self.cast.count("key changed");
         self.forget(view, kind, row, false);
         let after = self.view(act.by);
         self.mean(&after, act, kind, &now);

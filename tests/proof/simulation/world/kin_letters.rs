@@ -13,7 +13,7 @@ type Letter = (Kind, DeadLetter);
 
 impl World {
     fn kin_letters(&self, device: usize) -> Vec<Letter> {
-        let letters = self.devices[device].client().dead_letters().unwrap();
+        let letters = self.cast.devices[device].client().dead_letters().unwrap();
         let of_kin = |letter: DeadLetter| Some((Kind::of_name(&letter.table)?, letter));
         letters.into_iter().filter_map(of_kin).collect()
     }
@@ -35,7 +35,7 @@ impl World {
         let mark = |view: &View| Some(view.under(kind, &letter.id)?["mark"].clone());
         let is_there = mark(view).is_some() && mark(view) == view.there().and_then(mark);
         // Nor is a row the server's that the app has made under its number, whatever it was made of.
-        let pending = self.devices[device].client().pending().unwrap();
+        let pending = self.cast.devices[device].client().pending().unwrap();
         let is_new = |edit: &Pending| {
             edit.table == kind.name() && edit.id == letter.id && edit.op == Op::Insert
         };
@@ -50,13 +50,13 @@ impl World {
             self.write(act, kind, Change::Set(row, "tag", &Json::Null))?;
         }
         let retry = |client: Client| client.retry_dead_letter(letter.number);
-        match self.devices[device].by_its_clock(retry) {
+        match self.cast.devices[device].by_its_clock(retry) {
             // It is to be tried after the next sync, or against what the app has by now.
             Err(Error::StartsOver(_) | Error::RowWaits(_)) => return Ok(()),
             Err(refused) if is_by_the_file(&refused) => return Ok(()),
             done => done.map_err(|why| format!("retry of {} {}: {why}", kind.name(), letter.id))?,
         }
-        self.count("refused related edit retried");
+        self.cast.count("refused related edit retried");
         // What it replaced was in view.
         let now = self.view(act.by);
         for kind in Kind::ALL {
@@ -86,10 +86,10 @@ impl World {
         (kind, letter): &Letter,
     ) -> Result<(), String> {
         let discard = |client: Client| client.discard_dead_letter(letter.number);
-        let done = self.devices[device].by_its_clock(discard);
+        let done = self.cast.devices[device].by_its_clock(discard);
         done.map_err(|why| format!("discard of {} {}: {why}", kind.name(), letter.id))?;
-        self.count("refused related edit given up");
-        self.journal.see(&letter.edit);
+        self.cast.count("refused related edit given up");
+        self.cast.journal.see(&letter.edit);
         let named = || view.named(*kind, &letter.id);
         let identity = match kind {
             Kind::Owners | Kind::Pets => letter.edit["columns"]["mark"]["value"]
@@ -106,7 +106,7 @@ impl World {
             let pointer = view.pointer(*kind, &identity, column.name, &value);
             pointer
                 .iter()
-                .for_each(|pointer| self.journal.see(&json!(pointer)));
+                .for_each(|pointer| self.cast.journal.see(&json!(pointer)));
         }
         if makes(letter) {
             self.kin.delete(*kind, &identity);
@@ -118,7 +118,7 @@ impl World {
             let to_it = format!("={identity}");
             let pointers = self.kin.pointers.iter();
             let to_it = pointers.filter(|pointer| pointer.ends_with(&to_it));
-            to_it.for_each(|pointer| self.journal.see(&json!(pointer)));
+            to_it.for_each(|pointer| self.cast.journal.see(&json!(pointer)));
         }
         Ok(())
     }
@@ -126,9 +126,9 @@ impl World {
     /// Refused new rows are given up where others of their device wait for them; whether there were any.
     pub(super) fn give_up(&mut self) -> Result<bool, String> {
         let mut any = false;
-        for device in 0..self.devices.len() {
+        for device in 0..self.cast.devices.len() {
             let waiting = "SELECT json_array(count(*)) FROM colsync_log";
-            if self.devices[device].file.lines(waiting, &[])[0] == json!([0]) {
+            if self.cast.devices[device].file.lines(waiting, &[])[0] == json!([0]) {
                 continue;
             }
             let mut letters = self.kin_letters(device);

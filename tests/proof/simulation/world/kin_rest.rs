@@ -20,7 +20,7 @@ impl World {
             let of = pointer.split('.').next().unwrap_or_default();
             let is_of_gone = |mark: &str| of.contains('+') && self.kin.has_deleted(mark);
             // So is what only a lost copy had.
-            let is_lost = |mark: &str| self.journal.is_excused(mark);
+            let is_lost = |mark: &str| self.cast.journal.is_excused(mark);
             let is_kept = |mark: &str| refused.contains(mark) || is_of_gone(mark) || is_lost(mark);
             of.split('+').any(is_kept)
         });
@@ -61,7 +61,7 @@ impl World {
     /// Texts of all edits that were refused.
     fn refused(&self) -> HashSet<String> {
         let mut refused = HashSet::new();
-        for device in &self.devices {
+        for device in &self.cast.devices {
             for letter in device.client().dead_letters().unwrap() {
                 let told = serde_json::to_value(&letter.edit).unwrap_or_default();
                 texts(&told, &mut refused);
@@ -73,7 +73,7 @@ impl World {
     /// What edits that were refused point to: their numbers are the server's, or their device's own.
     fn refused_pointers(&mut self, there: &View) -> Vec<String> {
         let mut pointers = Vec::new();
-        for device in &mut self.devices {
+        for device in &mut self.cast.devices {
             let letters = device.client().dead_letters().unwrap();
             let here = View::read(&mut device.file, "true");
             for letter in letters {
@@ -97,7 +97,7 @@ impl World {
     /// What must hold of them when everything has come to rest.
     pub(super) fn check_kin(&mut self) -> Result<(), String> {
         let alive = View::read(&mut self.server.database, IS_ALIVE);
-        for device in &mut self.devices {
+        for device in &mut self.cast.devices {
             let here = View::read(&mut device.file, "true");
             for kind in Kind::ALL {
                 if here.of(kind) != alive.of(kind) {
@@ -126,7 +126,7 @@ impl World {
                 // Two that give a row another key make two of it, and so does a copy of a file that had not sent it.
                 let is_new = !is_alive || known.insert(identity.clone());
                 if !is_new
-                    && !self.put_back
+                    && !self.cast.put_back
                     && !identity.split('+').any(|mark| self.kin.has_deleted(mark))
                 {
                     return Err(format!("{identity} is there twice: {row:?}"));
@@ -140,7 +140,7 @@ impl World {
             for (_, kept) in self.kin.kept().filter(|(of, _)| *of == kind) {
                 let is_gone = kept.split('+').any(|mark| self.kin.has_deleted(mark));
                 let is_kept = known.contains(kept) || refused.contains(kept) || is_gone;
-                if !is_kept && !self.put_back {
+                if !is_kept && !self.cast.put_back {
                     return Err(format!("nobody deleted {kept} of {}", kind.name()));
                 }
             }

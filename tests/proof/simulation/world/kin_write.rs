@@ -4,8 +4,9 @@ use serde_json::{Map, Value as Json, json};
 
 use super::World;
 use crate::simulation::kin::{Act, Kind, Row, is_row};
-use crate::simulation::server::Sent;
+use crate::simulation::scene::Scene as _;
 use crate::simulation::tables::literal;
+use crate::simulation::wire::Sent;
 
 /// What is done to a row.
 pub(super) enum Change<'a> {
@@ -36,7 +37,7 @@ impl World {
             Err(refused) if REFUSALS.iter().any(|why| refused.contains(why)) => return Ok(false),
             done => done?,
         }
-        self.count(match act.by {
+        self.cast.count(match act.by {
             Some(_) => "related row written",
             None => "related row written there",
         });
@@ -45,7 +46,7 @@ impl World {
 
     /// Asks the server; whether it took it, if it did not die of it.
     fn ask(&mut self, sent: &Sent) -> Result<Option<bool>, String> {
-        self.count("related row asked for");
+        self.cast.count("related row asked for");
         let Some(mut answer) = self.deliver(sent)? else {
             return Ok(None);
         };

@@ -10,7 +10,9 @@ use crate::simulation::database::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Load, Loaded, Loading, Table};
 use crate::simulation::reference::Row;
-use crate::simulation::server::{Sent, plain};
+use crate::simulation::scene::Scene as _;
+use crate::simulation::server::plain;
+use crate::simulation::wire::Sent;
 
 /// How often it sends what it has no answer to.
 const TRIES: usize = 8;
@@ -31,7 +33,7 @@ impl Program {
 
 impl World {
     pub(super) fn load(&mut self, load: &Load) -> Result<(), String> {
-        let since = self.journal.now();
+        let since = self.cast.journal.now();
         let mut written = HashMap::new();
         // No two are of one moment.
         let moments = (1..=load.edits.len() as i64).rev();
@@ -58,7 +60,7 @@ impl World {
             headers: headers.map(|(name, value)| (name.to_owned(), value)).into(),
             body: body.to_string().into_bytes(),
         };
-        self.count("push of a program");
+        self.cast.count("push of a program");
         let mut answer = None;
         for _ in 0..TRIES {
             answer = self.deliver(&sent)?;
@@ -69,7 +71,7 @@ impl World {
             self.wait(10_000_000);
         }
         let answer = answer.ok_or("a program is never answered")?;
-        self.journal.was_not_accepted(Writer::There, since);
+        self.cast.journal.was_not_accepted(Writer::There, since);
         if answer.status != 200 {
             // The database was put back, and has not what it was sent since.
             self.program.names += 1;
@@ -80,11 +82,13 @@ impl World {
         for receipt in receipts.as_array().into_iter().flatten() {
             if receipt["created"] == json!(true) {
                 let table = Table::of_name(receipt["table"].as_str().unwrap()).unwrap();
-                self.journal.make(table, receipt["id"].as_str().unwrap());
+                self.cast
+                    .journal
+                    .make(table, receipt["id"].as_str().unwrap());
             }
         }
         if load.again {
-            self.late.push(sent);
+            self.cast.late.push(sent);
         }
         Ok(())
     }
@@ -106,7 +110,8 @@ impl World {
             ("table".to_owned(), json!(table.name())),
             ("id".to_owned(), json!(key.1)),
         ]);
-        let at = chrono::DateTime::from_timestamp_micros(self.now - edit.ago - before).unwrap();
+        let at =
+            chrono::DateTime::from_timestamp_micros(self.cast.now - edit.ago - before).unwrap();
         sent.insert("at".to_owned(), json!(at.to_rfc3339()));
         if let Some(version) = version {
             sent.insert("base_version".to_owned(), json!(version));
@@ -120,10 +125,10 @@ impl World {
         let name = if as_log { "action" } else { "op" };
         sent.insert(name.to_owned(), json!(what));
         if ["delete", "hard_delete"].contains(&what) {
-            self.journal.delete(table, &key.1);
+            self.cast.journal.delete(table, &key.1);
             let own = written.entry(key).or_default();
             let ended = now.values().chain(own.values());
-            ended.for_each(|value| self.journal.see(value));
+            ended.for_each(|value| self.cast.journal.see(value));
             return Json::Object(sent);
         }
         let earlier = written.get(&key);
@@ -131,7 +136,7 @@ impl World {
         let values = self.new_values(table, mask, &now);
         // It knows what it has written itself.
         let own = values.iter().filter_map(|(name, _)| earlier?.get(name));
-        own.for_each(|value| self.journal.see(value));
+        own.for_each(|value| self.cast.journal.see(value));
         let client = self.program.client();
         // And an earlier edit of the push may have told what it had in view.
         let based = if earlier.is_some() {

@@ -7,7 +7,8 @@ use crate::simulation::database::Columns;
 use crate::simulation::journal::Writer;
 use crate::simulation::plan::{Based, Table};
 use crate::simulation::reference::{NOBODY, is_by};
-use crate::simulation::server::Sent;
+use crate::simulation::scene::Scene as _;
+use crate::simulation::wire::Sent;
 
 /// Of rows at the server: that they are not deleted.
 pub(super) const IS_ALIVE: &str = "sync_deleted_at IS NULL";
@@ -33,9 +34,12 @@ impl World {
         let named = columns.filter(|(at, column)| mask & (1 << at) != 0 && column.name != "stock");
         let named = named.filter(|(_, column)| !is_young || !table.gets_later(column.name));
         let values = named.map(|(_, column)| {
-            self.written += 1;
+            self.cast.written += 1;
             let before = now.get(column.name).unwrap_or(&Json::Null);
-            (column.name, column.value("there", self.written, before))
+            (
+                column.name,
+                column.value("there", self.cast.written, before),
+            )
         });
         values.collect()
     }
@@ -51,7 +55,7 @@ impl World {
             return Ok(());
         };
         let body = document(&values);
-        let since = self.journal.now();
+        let since = self.cast.journal.now();
         self.note_write((table, &id), &now, &values, (NOBODY, based));
         self.rest("PATCH", table, &id, body, (based, since))
     }
@@ -73,10 +77,10 @@ impl World {
             .map(|c| (c.name, Json::Null))
             .collect();
         row.extend(named);
-        let since = self.journal.now();
+        let since = self.cast.journal.now();
         let values: Vec<_> = row.into_iter().collect();
         self.note_write((table, &id), &now, &values, (NOBODY, based));
-        self.count("whole row put");
+        self.cast.count("whole row put");
         self.rest("PUT", table, &id, body, (based, since))
     }
 
@@ -84,8 +88,8 @@ impl World {
         let Some((id, _)) = self.free_row(table, IS_ALIVE, place)? else {
             return Ok(());
         };
-        self.journal.delete(table, &id);
-        let since = self.journal.now();
+        self.cast.journal.delete(table, &id);
+        let since = self.cast.journal.now();
         self.rest("DELETE", table, &id, Vec::new(), (None, since))
     }
 
@@ -113,7 +117,8 @@ impl World {
         let is_trusted = based.is_none() && !table.records();
         let unseen = cells.filter(|(_, seen)| !seen && !is_trusted);
         let unseen: Vec<&'static str> = unseen.map(|(name, _)| name).collect();
-        self.journal
+        self.cast
+            .journal
             .write_over_unseen(Writer::There, (table, id), (now, &unseen), values);
     }
 
@@ -138,10 +143,10 @@ impl World {
             headers,
             body,
         };
-        self.count("bare write");
+        self.cast.count("bare write");
         if self.deliver(&sent)?.is_none() {
             // Nobody was told that it was accepted, and it may not be.
-            self.journal.was_not_accepted(Writer::There, since);
+            self.cast.journal.was_not_accepted(Writer::There, since);
         }
         Ok(())
     }
