@@ -15,6 +15,8 @@ use crate::{make_todo, one_todo, todo, todos};
 on_both![
     an_expired_cursor_starts_over_and_keeps_unpushed_edits,
     what_is_made_while_a_file_starts_over_stays,
+    what_is_deleted_while_a_file_starts_over_goes_also_when_that_is_taken_back,
+    what_the_table_would_not_take_of_a_lost_history_goes,
     a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go,
     nor_is_one_of_which_the_row_holds_a_part,
     nor_is_one_of_a_row_that_goes_when_its_other_edits_are_sent,
@@ -65,6 +67,37 @@ fn what_is_made_while_a_file_starts_over_stays(backend: Backend) {
         server.anonymous().row("todos", &id(2))["title"],
         "meanwhile"
     );
+}
+
+fn what_is_deleted_while_a_file_starts_over_goes_also_when_that_is_taken_back(backend: Backend) {
+    let server = one_todo(backend);
+    make_todo(&server, 2);
+    let a = device(&server);
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    let delete = format!("DELETE FROM todos WHERE id = '{}'", id(1));
+    sync_while(&a, pulling, || a.sql(&delete));
+    a.client().undo("todos", &id(1)).unwrap();
+    assert_eq!(a.dump("todos").len(), 1);
+    converge(&server, &[&a]);
+}
+
+fn what_the_table_would_not_take_of_a_lost_history_goes(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.sql("CREATE UNIQUE INDEX one_of_each ON todos (title)");
+    let backup = server.back_up();
+    let row = json!({ "id": id(2), "title": "old" });
+    server.client("ben").create_ago(60, "todos", &row);
+    a.client().sync().unwrap();
+    let waiting = "SELECT count(*) FROM colsync_held";
+    assert_eq!(a.value(waiting).as_deref(), Some("1"));
+    server.go_back(&backup);
+    a.client().sync().unwrap();
+    assert_eq!(a.value(waiting).as_deref(), Some("0"));
+    a.sql("UPDATE todos SET title = 'new'");
+    converge(&server, &[&a]);
+    assert_eq!(a.dump("todos").len(), 1);
 }
 
 /// A server that has lost these edits of its row, which is deleted there, and a client that was refused them since, and

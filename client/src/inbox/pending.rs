@@ -58,6 +58,11 @@ impl PendingRows {
         self.rows.is_empty()
     }
 
+    /// Those of the table of this number.
+    pub(crate) fn of_table(&self, number: i64) -> impl Iterator<Item = (&RowRef, &PendingRow)> {
+        self.rows.iter().filter(move |(row, _)| row.table == number)
+    }
+
     /// The row's unpushed edits, if it has any.
     pub(crate) fn of(&self, row: &RowRef) -> Option<&PendingRow> {
         self.rows.get(row)

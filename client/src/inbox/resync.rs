@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
 
-use super::pending::PendingRows;
+use super::pending::{PendingRow, PendingRows};
 use super::{held, versions, write};
 use crate::error::Error;
 use crate::file::{File, Meta, int, is_refusal};
@@ -116,6 +116,7 @@ pub(crate) fn finish(
             table = quote(&paired.local.name),
         );
         let number = paired.local.number;
+        let mut stay = Vec::new();
         for values in file.load(&sql, &[Stored::Int(number)])? {
             let Some(id) = values.into_iter().next() else {
                 continue;
@@ -124,28 +125,29 @@ pub(crate) fn finish(
                 table: number,
                 id: RowId(id),
             };
-            if let Some(edits) = pending.of(&row) {
-                let mut held = held::of(file, &row)?;
-                if lost {
-                    held.lose_bases(paired, edits);
-                }
-                if !edits.inserted {
-                    // It goes if they come to nothing, or are refused.
-                    held.remove();
-                }
-                held::keep(file, &row, &held, None)?;
+            if pending.of(&row).is_some() {
                 continue;
             }
             match write::delete(file, paired, &row.id) {
                 Ok(there) => removed += u64::from(there),
                 Err(refused) if is_refusal(&refused) => {
                     log::warn!("{}: a row stays: {refused}", paired.local.name);
+                    stay.push(row);
                     continue;
                 }
                 Err(failure) => return Err(failure),
             }
             versions::forget(file, &row)?;
             held::forget(file, &row)?;
+        }
+        for (row, edits) in pending.of_table(number) {
+            note_gone(file, paired, (row, edits), lost)?;
+        }
+        for row in held_unseen(file, number)? {
+            if pending.of(&row).is_none() && !stay.contains(&row) {
+                held::forget(file, &row)?;
+                versions::forget(file, &row)?;
+            }
         }
         if lost {
             versions::forget_unseen(file, number)?;
@@ -155,4 +157,41 @@ pub(crate) fn finish(
     file.set_meta(Meta::LostHistory, None)?;
     file.set_meta(Meta::Resync, None)?;
     Ok(removed)
+}
+
+/// A row with unpushed edits stays, unless the server brought it: it goes if they come to nothing, or are refused. So does
+/// one that the app has deleted meanwhile, if that is taken back.
+fn note_gone(
+    file: &mut File,
+    paired: &Paired,
+    (row, edits): (&RowRef, &PendingRow),
+    lost: bool,
+) -> Result<(), Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM colsync_seen WHERE table_number = :? AND row_id = :?)";
+    let has_come = file.int(sql, &[Stored::Int(row.table), row.id.0.clone()])? != 0;
+    if has_come || (edits.inserted && !write::exists(file, paired, &row.id)?) {
+        return Ok(());
+    }
+    let mut held = held::of(file, row)?;
+    if lost {
+        held.lose_bases(paired, edits);
+    }
+    if !edits.inserted {
+        held.remove();
+    }
+    held::keep(file, row, &held, None)
+}
+
+/// The rows of a table that wait, as the app's table would not take them or has edits of them, and that did not come.
+fn held_unseen(file: &mut File, table: i64) -> Result<Vec<RowRef>, Error> {
+    let sql = "SELECT row_id FROM colsync_held AS h WHERE table_number = :? AND NOT EXISTS \
+               (SELECT 1 FROM colsync_seen AS s WHERE s.table_number = h.table_number AND s.row_id = h.row_id)";
+    let found = file.load(sql, &[Stored::Int(table)])?;
+    let ids = found.into_iter().filter_map(|row| row.into_iter().next());
+    Ok(ids
+        .map(|id| RowRef {
+            table,
+            id: RowId(id),
+        })
+        .collect())
 }
