@@ -136,9 +136,15 @@ fn stamp(
         version: if is_new { cell.version } else { known.version },
         txid: moved.unwrap_or(known.txid),
     };
-    if new == known {
+    let has_own = row.stamps.entries.contains_key(name);
+    // What nobody has written stays so.
+    if new == known || (new.stamp.is_none() && !has_own) {
         return false;
     }
-    row.stamps.entries.insert(name.to_owned(), new);
+    if new == inherited(row) {
+        row.stamps.entries.remove(name);
+    } else {
+        row.stamps.entries.insert(name.to_owned(), new);
+    }
     true
 }
