@@ -16,6 +16,7 @@ mod mapped;
 mod pull;
 mod push;
 mod template;
+mod times;
 
 use std::path::{Path, PathBuf};
 

@@ -1,6 +1,7 @@
 //! A server that knows no sync: a json-server that others use at the same time, and files that sync with it.
 
 mod cuts;
+mod manners;
 
 use std::time::Duration;
 

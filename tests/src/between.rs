@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::plain::Plain;
 
@@ -14,6 +14,10 @@ pub enum Act {
     Pass,
     /// It is passed on, and the connection ends in place of its answer.
     LoseAnswer,
+    /// It is passed on, and this comes in place of its answer; then the connection ends.
+    AnswerInstead(&'static [u8]),
+    /// It is not passed on, but answered so; then the connection ends.
+    Answer(&'static [u8]),
 }
 
 /// A port that leads to an API, for as long as it lives.
@@ -66,13 +70,15 @@ fn pass_on(
     mut to: TcpStream,
     each: Arc<impl Fn(&[u8]) -> Act + Send + Sync + 'static>,
 ) {
-    let lost = Arc::new(AtomicBool::new(false));
+    let instead = Arc::new(Mutex::new(None::<&'static [u8]>));
     let (mut back, mut answers) = (from.try_clone().unwrap(), to.try_clone().unwrap());
-    let is_lost = lost.clone();
+    let said = instead.clone();
     std::thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
         while let Ok(read @ 1..) = answers.read(&mut buffer) {
-            if is_lost.load(Ordering::SeqCst) || back.write_all(&buffer[..read]).is_err() {
+            let instead = *said.lock().unwrap();
+            let answer = instead.unwrap_or(&buffer[..read]);
+            if back.write_all(answer).is_err() || instead.is_some() {
                 break;
             }
         }
@@ -83,8 +89,14 @@ fn pass_on(
     std::thread::spawn(move || {
         let mut buffer = [0; 16 << 10];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
-            if each(&buffer[..read]) == Act::LoseAnswer {
-                lost.store(true, Ordering::SeqCst);
+            match each(&buffer[..read]) {
+                Act::Pass => {}
+                Act::LoseAnswer => *instead.lock().unwrap() = Some(b""),
+                Act::AnswerInstead(answer) => *instead.lock().unwrap() = Some(answer),
+                Act::Answer(answer) => {
+                    drop(from.write_all(answer));
+                    break;
+                }
             }
             if to.write_all(&buffer[..read]).is_err() {
                 break;

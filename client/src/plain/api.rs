@@ -191,7 +191,7 @@ impl Api {
         let body = write.body.as_ref().map(|body| (write.content_type, body));
         let response = self.call(write.method.clone(), &url, &headers, body)?;
         Ok(match response.status().as_u16() {
-            200..=299 => Written::Done(self.json(response).ok()),
+            200..=299 => Written::Done(self.told(response)?),
             412 => Written::Stale,
             404 | 410 => Written::NoRow(self.refusal(response)),
             409 => Written::Clash(self.refusal(response)),
@@ -260,13 +260,21 @@ impl Api {
         if bytes.len() as u64 == LARGEST_ANSWER {
             return Err(Trouble::Nonsense("an answer without an end".to_owned()));
         }
-        serde_json::from_slice(&bytes).map_err(|broken| {
-            if broken.is_eof() {
-                Trouble::Unreachable("the answer broke off".to_owned())
-            } else {
-                Trouble::Nonsense(format!("an answer that is no JSON: {broken}"))
-            }
-        })
+        parsed(&bytes)
+    }
+
+    /// What the answer to a write says, if it says anything in JSON. One that broke off may have said that the row
+    /// is another, and counts as lost.
+    fn told(&self, response: Response<Body>) -> Result<Option<Json>, Trouble> {
+        let bytes = self.bytes(response, LARGEST_ANSWER)?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        match parsed(&bytes) {
+            Ok(body) => Ok(Some(body)),
+            Err(Trouble::Nonsense(_)) => Ok(None),
+            Err(broken) => Err(broken),
+        }
     }
 
     fn refusal(&self, response: Response<Body>) -> Refusal {
@@ -319,6 +327,16 @@ impl Api {
             ))
         }
     }
+}
+
+fn parsed(bytes: &[u8]) -> Result<Json, Trouble> {
+    serde_json::from_slice(bytes).map_err(|broken| {
+        if broken.is_eof() {
+            Trouble::Unreachable("the answer broke off".to_owned())
+        } else {
+            Trouble::Nonsense(format!("an answer that is no JSON: {broken}"))
+        }
+    })
 }
 
 fn etag(headers: &HeaderMap) -> Option<String> {

@@ -11,6 +11,7 @@ use super::description::Update;
 use super::landed::Begun;
 use super::look::KnownRow;
 use super::mapped::{Mapped, unwrapped};
+use super::times::Form;
 
 /// A call that writes.
 pub(super) struct Call {
@@ -27,6 +28,8 @@ pub(super) struct Caller<'a> {
     pub(super) mapped: &'a Mapped,
     /// The row's own.
     pub(super) path: String,
+    /// How the time of a change is told, if writers have to.
+    pub(super) times: Option<Form>,
 }
 
 impl Caller<'_> {
@@ -39,7 +42,6 @@ impl Caller<'_> {
         edit: &Edit,
         told: Option<&Told>,
     ) -> Option<Call> {
-        let how = &self.mapped.how;
         let etag = told.and_then(|told| told.etag.clone());
         let if_match = etag.map(|etag| ("If-Match", etag));
         if begun.after.deleted {
@@ -51,8 +53,12 @@ impl Caller<'_> {
                 condition: if_match,
             });
         }
+        let shown = told.and_then(|told| unwrapped(self.mapped, &told.body)?.as_object());
         if known.deleted {
-            return Some(self.creation(merge, edit));
+            return Some(match shown {
+                Some(shown) => self.revival(merge, edit, shown, if_match),
+                None => self.creation(merge, edit),
+            });
         }
         let changed = merge.columns.iter().filter(|(_, merged)| merged.changed);
         let values = changed
@@ -60,9 +66,19 @@ impl Caller<'_> {
             .map(|(at, merged)| (*at, merged.cell.value.clone()));
         let times = changed.filter_map(|(_, merged)| merged.cell.stamp);
         let latest = times.map(|stamp| stamp.time).max()?;
-        let shown = told.and_then(|told| unwrapped(self.mapped, &told.body)?.as_object());
         let mut fields = self.mapped.fields(values, shown);
         self.tell_time(&mut fields, latest);
+        Some(self.change(fields, shown, if_match))
+    }
+
+    /// The call that has a row which is there get these fields.
+    fn change(
+        &self,
+        fields: Map<String, Json>,
+        shown: Option<&Map<String, Json>>,
+        condition: Option<(&'static str, String)>,
+    ) -> Call {
+        let how = &self.mapped.how;
         let (method, content_type) = match how.update {
             Update::Put => (Method::PUT, "application/json"),
             Update::Patch => (Method::PATCH, "application/json"),
@@ -80,13 +96,39 @@ impl Caller<'_> {
             (Update::MergePatch, Some(shown)) => difference(fields, shown),
             _ => fields,
         };
-        Some(Call {
+        Call {
             method,
             path: self.path.clone(),
             content_type,
             body: Some(self.wrapped(sent)),
-            condition: if_match,
-        })
+            condition,
+        }
+    }
+
+    /// The call that makes a row anew which the API still tells, as deleted.
+    fn revival(
+        &self,
+        merge: &RowMerge,
+        edit: &Edit,
+        shown: &Map<String, Json>,
+        condition: Option<(&'static str, String)>,
+    ) -> Call {
+        let cells = merge.row.cells.iter().enumerate();
+        let values = cells
+            .filter(|(at, _)| !self.mapped.spec.is_key(*at))
+            .map(|(at, cell)| (at, cell.value.clone()));
+        let mut fields = self.mapped.fields(values, Some(shown));
+        if let Some(field) = &self.mapped.how.deleted {
+            // What is neither yes nor no is when it was deleted.
+            let alive = match shown.get(field) {
+                Some(Json::Bool(_)) => Json::Bool(false),
+                Some(Json::Number(n)) if n.as_i64() == Some(1) => Json::from(0),
+                _ => Json::Null,
+            };
+            fields.insert(field.clone(), alive);
+        }
+        self.tell_time(&mut fields, latest(merge, edit));
+        self.change(fields, Some(shown), condition)
     }
 
     fn creation(&self, merge: &RowMerge, edit: &Edit) -> Call {
@@ -103,9 +145,7 @@ impl Caller<'_> {
             let id = self.mapped.encode(at, &part.value(), None);
             fields.insert(how.id.clone(), id);
         }
-        let times = merge.row.cells.iter().filter_map(|cell| cell.stamp);
-        let latest = times.map(|stamp| stamp.time).max();
-        self.tell_time(&mut fields, latest.unwrap_or(edit.at));
+        self.tell_time(&mut fields, latest(merge, edit));
         let (method, path, condition) = match &how.create {
             Some(create) => (Method::POST, create.fill(&[]), None),
             None => {
@@ -123,11 +163,8 @@ impl Caller<'_> {
     }
 
     fn tell_time(&self, fields: &mut Map<String, Json>, time: Time) {
-        if let (true, Some(field)) = (
-            self.mapped.how.writes_updated_at,
-            &self.mapped.how.updated_at,
-        ) {
-            fields.insert(field.clone(), Json::String(time.to_string()));
+        if let (Some(form), Some(field)) = (self.times, &self.mapped.how.updated_at) {
+            fields.insert(field.clone(), form.write(time));
         }
     }
 
@@ -137,6 +174,13 @@ impl Caller<'_> {
             Json::Object(Map::from_iter([(member.clone(), inner)]))
         })
     }
+}
+
+/// When a row that is made was last written.
+fn latest(merge: &RowMerge, edit: &Edit) -> Time {
+    let times = merge.row.cells.iter().filter_map(|cell| cell.stamp);
+    let latest = times.map(|stamp| stamp.time).max();
+    latest.unwrap_or(edit.at)
 }
 
 /// The merge patch (RFC 7396) that makes `shown` have these fields: of objects, only the members that differ.

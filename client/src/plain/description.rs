@@ -10,6 +10,7 @@ use colsync_shared::{ColumnType, Policy};
 use serde::Deserialize;
 
 use super::template::{Place, Template};
+use super::times::Form;
 use crate::error::Error;
 
 /// An API.
@@ -79,9 +80,9 @@ pub(super) struct TableDescription {
     pub(super) next: Option<String>,
     /// The field that tells when a row changed.
     pub(super) updated_at: Option<String>,
-    /// Whether writers have to set it.
-    pub(super) writes_updated_at: bool,
-    /// The field that is true of a deleted row.
+    /// How writers have to set it, if they have to.
+    pub(super) writes_updated_at: Option<Setting>,
+    /// The field that tells a deleted row.
     pub(super) deleted: Option<String>,
     /// Every so many pulls the whole list is asked for, although there is `changes`.
     pub(super) whole_every: u64,
@@ -90,6 +91,14 @@ pub(super) struct TableDescription {
     pub(super) skip: Vec<String>,
     /// By the names in the file, in lower case.
     pub(super) columns: BTreeMap<String, ColumnDescription>,
+}
+
+/// How a time is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Setting {
+    /// In the form in which the API tells it.
+    AsTold,
+    In(Form),
 }
 
 /// What is said of a column.
@@ -130,8 +139,7 @@ struct RawTable {
     first_page: u64,
     next: Option<String>,
     updated_at: Option<String>,
-    #[serde(default)]
-    writes_updated_at: bool,
+    writes_updated_at: Option<toml::Value>,
     deleted: Option<String>,
     #[serde(default = "whole_every")]
     whole_every: u64,
@@ -251,7 +259,10 @@ fn table(at: &str, raw: RawTable) -> Result<TableDescription, Error> {
     if changes.is_some() && raw.updated_at.is_none() {
         return here("updated_at", "changes need the field that tells the time");
     }
-    if raw.writes_updated_at && raw.updated_at.is_none() {
+    let writes_updated_at = setting(raw.writes_updated_at);
+    let writes_updated_at =
+        writes_updated_at.map_err(|reason| wrong(format!("{at}.writes_updated_at"), reason))?;
+    if writes_updated_at.is_some() && raw.updated_at.is_none() {
         return here("writes_updated_at", "updated_at names no field");
     }
     for template in [Some(&list), changes.as_ref()].into_iter().flatten() {
@@ -300,13 +311,25 @@ fn table(at: &str, raw: RawTable) -> Result<TableDescription, Error> {
         first_page: raw.first_page,
         next: raw.next,
         updated_at: raw.updated_at,
-        writes_updated_at: raw.writes_updated_at,
+        writes_updated_at,
         deleted: raw.deleted,
         whole_every: raw.whole_every,
         edit_after_delete: raw.edit_after_delete,
         skip: raw.skip,
         columns,
     })
+}
+
+/// How times are set, if they are.
+fn setting(told: Option<toml::Value>) -> Result<Option<Setting>, &'static str> {
+    match told {
+        None | Some(toml::Value::Boolean(false)) => Ok(None),
+        Some(toml::Value::Boolean(true)) => Ok(Some(Setting::AsTold)),
+        Some(form) => match form.try_into() {
+            Ok(form) => Ok(Some(Setting::In(form))),
+            Err(_no_form) => Err("it is true, false, \"rfc3339\", \"s\", \"ms\" or \"us\""),
+        },
+    }
 }
 
 /// The type of this name, 64 bits wide.
@@ -356,6 +379,10 @@ mod tests {
         );
         check("create = '/todos/{id}'", "tables.todos.create");
         check("update = 'post'", "tables.todos");
+        check(
+            "updated_at = 'u'\nwrites_updated_at = 'days'",
+            "tables.todos.writes_updated_at",
+        );
         check("rows = 'data'", "tables.todos.rows");
         check("columns.n.type = 'polygon'", "tables.todos.columns.n.type");
         check("columns.n.policy = 'by_vote'", "tables.todos");

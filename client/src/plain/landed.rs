@@ -23,6 +23,12 @@ pub(super) struct Begun {
     /// What others wrote and this replaces.
     pub(super) replaced: Vec<Replaced>,
     pub(super) created: bool,
+    /// Whether the API has said that it is done.
+    #[serde(default)]
+    pub(super) answered: bool,
+    /// How often 412 was the answer while the row was told to be as it is before.
+    #[serde(default)]
+    pub(super) stale: u32,
 }
 
 /// What someone else wrote and an edit replaced: there is no ledger that would keep it.
@@ -65,6 +71,27 @@ impl Begun {
             }
         }
         any || self.before.is_none()
+    }
+
+    /// The API says that it has done the write, and that the row is so now. An edit of what it kept as it was came to
+    /// nothing, and replaced nothing.
+    pub(super) fn is_answered_with(&mut self, mapped: &Mapped, now: &Seen) {
+        let null = Json::Null;
+        let columns = mapped.spec.columns.iter().zip(&now.values).enumerate();
+        for (_, (column, value)) in columns.filter(|(at, _)| !mapped.spec.is_key(*at)) {
+            let name = &column.name;
+            let before = self.before.as_ref().and_then(|before| before.get(name));
+            let before = before.unwrap_or(&null);
+            let wanted = self.after.body.get(name).unwrap_or(&null);
+            if wanted == before || column.ty.encode(value) != *before {
+                continue;
+            }
+            if let Some(outcome) = self.outcomes.get_mut(name) {
+                *outcome = Outcome::Superseded;
+            }
+            self.replaced
+                .retain(|one| one.column.as_ref() != Some(name) || one.theirs != *before);
+        }
     }
 
     /// What the write has replaced, if it has arrived and others have written since: all but what is there still.

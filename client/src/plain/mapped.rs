@@ -3,6 +3,7 @@
 //! A value is what the column's type makes of it, so that `1.50` and `1.5` are no change. What is not of the type
 //! is kept as it is.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use colsync_shared::schema::BlindWrites;
@@ -12,6 +13,7 @@ use colsync_shared::{Column, ColumnType, RowKey, RowPolicy, Table, Time, Value};
 use serde_json::{Map, Number, Value as Json};
 
 use super::description::{Description, TableDescription};
+use super::times;
 use crate::remote::Trouble;
 use crate::table::LocalTable;
 
@@ -193,9 +195,19 @@ impl Mapped {
         Some(Seen {
             id,
             values,
-            deleted: deleted == Some(&Json::Bool(true)),
-            at: raw_at.and_then(time),
+            deleted: deleted.is_some_and(is_true),
+            at: raw_at.and_then(times::read),
             raw_at: raw_at.cloned(),
+        })
+    }
+
+    /// Whether an answer tells a row that has these values, and not some of its fields alone. Fields of NULL may be
+    /// left out.
+    pub(super) fn tells_all(&self, told: &Json, values: &BTreeMap<String, Json>) -> bool {
+        let mut columns = self.spec.columns.iter().zip(&self.fields);
+        columns.all(|(column, field)| {
+            let value = values.get(&column.name);
+            value.is_none_or(Json::is_null) || told.get(field).is_some()
         })
     }
 
@@ -231,61 +243,23 @@ impl Mapped {
     }
 }
 
+/// Whether a field says that the row is deleted: by `true`, a number or when.
+fn is_true(told: &Json) -> bool {
+    match told {
+        Json::Null | Json::Bool(false) => false,
+        Json::Number(number) => number.as_f64() != Some(0.0),
+        Json::Bool(true) | Json::String(_) | Json::Array(_) | Json::Object(_) => true,
+    }
+}
+
 /// A told value. What is not of the type stands for itself.
 pub(super) fn decode(ty: &ColumnType, told: &Json) -> Value {
     ty.decode(told)
         .unwrap_or_else(|_other| Value::Json(told.clone()))
 }
 
-/// A time as APIs write it: RFC 3339, or a number of seconds, ms or µs since 1970, whichever it must be.
-fn time(told: &Json) -> Option<Time> {
-    match told {
-        Json::String(text) => text.parse().ok(),
-        Json::Number(n) => {
-            let n = n.as_i64()?;
-            Some(Time::from_micros(match n {
-                ..100_000_000_000 => n.saturating_mul(1_000_000),
-                100_000_000_000..100_000_000_000_000 => n.saturating_mul(1_000),
-                100_000_000_000_000.. => n,
-            }))
-        }
-        Json::Null | Json::Bool(_) | Json::Array(_) | Json::Object(_) => None,
-    }
-}
-
-/// Whether `a` tells a later time than `b`.
-pub(super) fn is_later(a: &Json, b: &Json) -> bool {
-    match (time(a), time(b), a, b) {
-        (Some(a), Some(b), _, _) => a > b,
-        (_, _, Json::String(a), Json::String(b)) => a > b,
-        _ => false,
-    }
-}
-
 /// The row in an answer, which may be wrapped.
 pub(super) fn unwrapped<'j>(mapped: &Mapped, body: &'j Json) -> Option<&'j Json> {
     let mut path = mapped.how.row.iter();
     path.try_fold(body, |body, member| body.get(member))
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn times_are_told_by_their_size() {
-        let at = "2026-11-22T10:00:00Z".parse().unwrap();
-        for told in [
-            json!("2026-11-22T11:00:00+01:00"),
-            json!(1_795_341_600),
-            json!(1_795_341_600_000_i64),
-            json!(1_795_341_600_000_000_i64),
-        ] {
-            assert_eq!(time(&told), Some(at), "{told}");
-        }
-        assert_eq!(time(&json!("yesterday")), None);
-        assert!(is_later(&json!(2), &json!(1)));
-    }
 }

@@ -12,8 +12,9 @@ use super::description::TableDescription;
 use super::known::{Known, Open, TableState};
 use super::lines::{Lines, TableFeed};
 use super::look::{Finding, look};
-use super::mapped::{Mapped, Seen, is_later};
+use super::mapped::{Mapped, Seen};
 use super::template::{Place, Template};
+use super::times::later;
 use crate::error::Error;
 use crate::remote::{Pull, Trouble};
 
@@ -307,12 +308,4 @@ pub(super) fn note(
     };
     open.moved();
     open.keep(table, id, &row)
-}
-
-fn later(a: Option<Json>, b: Option<Json>) -> Option<Json> {
-    match (a, b) {
-        (Some(a), Some(b)) if is_later(&b, &a) => Some(b),
-        (Some(a), _) => Some(a),
-        (None, b) => b,
-    }
 }

@@ -3,6 +3,8 @@
 //! Fetch, find what others changed, merge, note what is about to be written, write, note the answer. Whatever cuts
 //! that short, the next try begins by fetching.
 
+use std::collections::BTreeMap;
+
 use colsync_shared::merge::Own;
 use colsync_shared::merge::row;
 use colsync_shared::receipt::Rejection;
@@ -12,19 +14,25 @@ use serde_json::Value as Json;
 
 use super::api::{Api, Refusal, Told, Written};
 use super::call::Caller;
+use super::description::Setting;
 use super::known::{Kept, Known, WriteAt};
 use super::landed::{Begun, Replaced};
 use super::look::{Finding, KnownRow, look, unknown};
 use super::mapped::{Mapped, Seen, unwrapped};
 use super::pull::note;
 use super::template::Place;
+use super::times::Form;
 use super::{Plain, fates};
 use crate::outbox::body::Body;
 use crate::outbox::edit::WireEdit;
 use crate::remote::Trouble;
 
-/// How often an edit is merged anew as others were faster.
+/// How often an edit is merged anew as others were faster, in one sync.
 const MOST_TRIES: usize = 5;
+
+/// How often the answer is 412 while the row is told to be what it was, until it is taken for a refusal: who tells rows
+/// from a copy that is behind gets some syncs' time.
+const MOST_STALE: u32 = 20;
 
 /// Makes each edit of `push` at the API, in their order; gives their receipts.
 pub(super) fn push(
@@ -77,6 +85,7 @@ fn one(
         wire,
         at,
         doubtful: Vec::new(),
+        stale: None,
     };
     let told = match work.fetch() {
         // No row could have this key.
@@ -137,7 +146,12 @@ struct Work<'a> {
     at: &'a WriteAt<'a>,
     /// What an earlier try may have replaced, if it has arrived.
     doubtful: Vec<Replaced>,
+    /// How often 412 was the answer, and about which row.
+    stale: Option<(Row, u32)>,
 }
+
+/// A row's values, or that there is none.
+type Row = Option<BTreeMap<String, Json>>;
 
 /// What a try came to.
 enum Tried {
@@ -175,16 +189,19 @@ impl Work<'_> {
             if again > 0 {
                 told = self.fetch()?;
             }
-            let seen = match &told {
-                Some(told) => Some(row_in(self.mapped, &told.body, self.id)?),
-                None => None,
-            };
+            let seen = told.as_ref();
+            let seen = seen.map(|told| row_in(self.mapped, &told.body, self.id));
+            let seen = seen.transpose()?;
             if let Some(begun) = begun.take() {
                 // Whoever was told that another was faster has not written what is there.
+                if again == 0 && begun.answered {
+                    return self.answered(edit, *begun, seen.as_ref());
+                }
                 if again == 0 && begun.has_landed(self.mapped, seen.as_ref()) {
                     return self.finish(edit, &begun, seen.as_ref());
                 }
                 self.doubtful = begun.doubtful(self.mapped, seen.as_ref());
+                self.stale = Some((begun.before, begun.stale));
             }
             match self.attempt(edit, told.as_ref(), seen.as_ref())? {
                 Tried::Done(receipt) => return Ok(receipt),
@@ -241,16 +258,21 @@ impl Work<'_> {
         let mut replaced = self.doubtful.clone();
         let new = fates::replaced(mapped, &merge, self.client).into_iter();
         replaced.extend(new.filter(|one| !self.doubtful.contains(one)));
-        let begun = Begun {
-            before: (!known.deleted).then(|| known.body.clone()),
+        let before = (!known.deleted).then(|| known.body.clone());
+        let stale = self.stale.take().filter(|(of, _)| *of == before);
+        let mut begun = Begun {
+            before,
             outcomes: fates::outcomes(mapped, &merge),
             replaced,
             created: known.deleted && !after.deleted,
             after,
+            answered: false,
+            stale: stale.map_or(0, |(_, often)| often),
         };
         let caller = Caller {
             mapped,
             path: self.path(),
+            times: self.times(seen)?,
         };
         let Some(call) = caller.call(&known, &merge, &begun, edit, told) else {
             return self.finish(edit, &begun, seen).map(Tried::Done);
@@ -259,23 +281,69 @@ impl Work<'_> {
         self.known().write(|open| open.begin(at, &begun))?;
         let written = self.api().write(&call)?;
         Ok(match written {
-            Written::Done(answer) => {
-                let row = answer.as_ref().and_then(|body| unwrapped(mapped, body));
-                let row = row.and_then(|row| mapped.read(row));
-                if let Some(other) = row.as_ref().filter(|row| row.id != id && begun.created) {
-                    return self.other_id(&other.id).map(Tried::Done);
+            Written::Done(answer) => Tried::Done(self.written(edit, begun, answer.as_ref())?),
+            Written::Stale => {
+                begun.stale += 1;
+                if begun.stale >= MOST_STALE {
+                    return self.always_stale().map(Tried::Done);
                 }
-                // An answer to a delete may be the row that it was.
-                let row = row.filter(|row| row.id == id && !begun.after.deleted);
-                Tried::Done(self.finish(edit, &begun, row.as_ref())?)
+                Tried::Again(None, Box::new(begun))
             }
-            Written::Stale => Tried::Again(None, Box::new(begun)),
             Written::NoRow(_) if begun.after.deleted => Tried::Again(None, Box::new(begun)),
             Written::NoRow(refusal) | Written::Clash(refusal) => {
                 Tried::Again(Some(refusal), Box::new(begun))
             }
             Written::Refused(refusal) => Tried::Done(self.refused(refusal)?),
         })
+    }
+
+    /// The API says that it has done the write, and perhaps what the row is now. An answer to a delete may be the row
+    /// that it was.
+    fn written(
+        &mut self,
+        edit: &Edit,
+        mut begun: Begun,
+        answer: Option<&Json>,
+    ) -> Result<Receipt, Trouble> {
+        if begun.after.deleted {
+            return self.finish(edit, &begun, None);
+        }
+        let mapped = self.mapped;
+        let told = answer.and_then(|body| unwrapped(mapped, body));
+        let row = told.and_then(|told| mapped.read(told));
+        if let Some(other) = row
+            .as_ref()
+            .filter(|row| row.id != self.id && begun.created)
+        {
+            return self.other_id(&format!("gave the row the key {}", other.id));
+        }
+        let is_whole = told.is_some_and(|told| mapped.tells_all(told, &begun.after.body));
+        if let Some(row) = row.filter(|row| row.id == self.id && is_whole) {
+            return self.answered(edit, begun, Some(&row));
+        }
+        begun.answered = true;
+        let at = self.at;
+        self.known().write(|open| open.begin(at, &begun))?;
+        let told = self.fetch()?;
+        let row = told.map(|told| row_in(mapped, &told.body, self.id));
+        self.answered(edit, begun, row.transpose()?.as_ref())
+    }
+
+    /// The API has done the write, and this is the row after it.
+    fn answered(
+        &mut self,
+        edit: &Edit,
+        mut begun: Begun,
+        row: Option<&Seen>,
+    ) -> Result<Receipt, Trouble> {
+        match row {
+            Some(row) if !row.deleted => begun.is_answered_with(self.mapped, row),
+            None if begun.created => {
+                return self.other_id("has made a row, and has none of this key");
+            }
+            Some(_) | None => {}
+        }
+        self.finish(edit, &begun, row)
     }
 
     /// Keeps the row as it is now, and the receipt. `seen` is the row as the API told it last.
@@ -307,14 +375,38 @@ impl Work<'_> {
         Ok(receipt)
     }
 
+    /// The form in which the time of a change is told, if writers have to.
+    fn times(&mut self, seen: Option<&Seen>) -> Result<Option<Form>, Trouble> {
+        Ok(match self.mapped.how.writes_updated_at {
+            None => None,
+            Some(Setting::In(form)) => Some(form),
+            Some(Setting::AsTold) => {
+                let here = seen.and_then(|seen| seen.raw_at.clone());
+                let name = &self.mapped.spec.name;
+                let told = match here {
+                    Some(told) => Some(told),
+                    None => self.plain.known.table(name)?.since,
+                };
+                let form = told.as_ref().and_then(Form::of);
+                Some(form.unwrap_or(Form::Rfc3339))
+            }
+        })
+    }
+
+    /// The API says that somebody was faster, and tells the row as it was before.
+    fn always_stale(&mut self) -> Result<Receipt, Trouble> {
+        let detail = "the API keeps answering 412 to the row as it tells it".to_owned();
+        self.rejected(Rejection::new("http_412", detail))
+    }
+
     fn refused(&mut self, refusal: Refusal) -> Result<Receipt, Trouble> {
         let rejection = Rejection::new(&refusal.code, refusal.detail);
         self.rejected(rejection)
     }
 
     /// The API made the row under a key of its own.
-    fn other_id(&mut self, id: &str) -> Result<Receipt, Trouble> {
-        let detail = format!("the API gave the row the key {id}");
+    fn other_id(&mut self, what: &str) -> Result<Receipt, Trouble> {
+        let detail = format!("the API {what}");
         self.rejected(Rejection::new("key_not_kept", detail))
     }
 

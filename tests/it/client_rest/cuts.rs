@@ -35,7 +35,7 @@ fn behind_one_that_loses_the_first(api: &Plain, method: &'static [u8]) -> (Betwe
 
 /// A device that has synced that way.
 #[track_caller]
-fn behind(between: &Between) -> Device {
+pub(super) fn behind(between: &Between) -> Device {
     let device = Device::of_api_at(&between.url(), DESCRIPTION);
     device.sql(TABLE);
     device.client().track("todos").unwrap();
