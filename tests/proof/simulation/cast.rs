@@ -184,8 +184,10 @@ impl Cast {
             (SELECT count(*) FROM colsync_pushes WHERE settled_at_ms IS NULL))";
         let queued = &self.devices[device].file.lines(queued, &[])[0];
         if *queued != json!([0, 0, 0]) {
+            let held = "SELECT json_array(table_number, row_id, body, reason) FROM colsync_held";
+            let held = self.devices[device].file.lines(held, &[]);
             return Err(format!(
-                "device {device} has log, held, unanswered: {queued}"
+                "device {device} has log, held, unanswered: {queued} {held:?}"
             ));
         }
         Ok(())

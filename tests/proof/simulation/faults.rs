@@ -74,6 +74,7 @@ pub(super) const OF_PLAIN: &[&str] = &[
     "deleted there",
     "stale write",
     "refused write",
+    "written over unseen",
 ];
 
 /// Of these the short form has a few, and may have none.

@@ -15,10 +15,59 @@ pub(super) struct Manner {
     /// Whether it tells what changed since, and then what was deleted.
     pub(super) changes: bool,
     pub(super) pages: Pages,
-    /// Whether an answer to a write has the row.
-    pub(super) tells_rows: bool,
+    pub(super) answers: Answers,
     /// Whether it tells its clock.
     pub(super) dates: bool,
+    pub(super) etags: Etags,
+    /// Whether what it tells and takes is within an object: lists in `data`, rows in `item`.
+    pub(super) wraps: bool,
+    /// Whether writers have to tell the time of a change, which it then keeps.
+    pub(super) asks_times: bool,
+    /// Whether rows of this table get keys of its own, whatever they were sent with.
+    pub(super) gives_keys: Option<Table>,
+    /// Whether it writes titles in its own way.
+    pub(super) edits: bool,
+    /// Whether clients cannot change the body of notes: it is kept as it was, and they are told that all is well.
+    pub(super) ignores: bool,
+    /// Whether its lists are behind, for up to [`LAG`].
+    pub(super) lags: bool,
+    pub(super) deletes: Deletes,
+    /// Whether it leaves out members that are NULL.
+    pub(super) omits_nulls: bool,
+    /// What it answers to a value that it does not take.
+    pub(super) refuses_with: u16,
+}
+
+/// What the answer to a write has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answers {
+    Nothing,
+    /// The row's id.
+    Id,
+    Row,
+}
+
+/// What it tells and takes to say which state of a row is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Etags {
+    Strong,
+    /// It tells weak ones, and knows no conditions.
+    Weak,
+    /// It tells none, and knows no conditions.
+    Not,
+}
+
+/// What becomes of a deleted row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deletes {
+    /// It is not found.
+    Gone,
+    /// It is known to be gone.
+    Known,
+    /// It is not found, and nothing can be made in its place.
+    Hidden,
+    /// It is told as deleted, also in lists, and can be written again.
+    Told,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +96,12 @@ pub(super) enum Pages {
 /// Rows of a page.
 pub(super) const PAGE: usize = 3;
 
+/// Every so many pulls a whole list is asked for.
+pub(super) const WHOLE_EVERY: usize = 4;
+
+/// How far a list may be behind, µs.
+pub(super) const LAG: i64 = 2_000_000;
+
 impl Manner {
     /// That of a seed.
     pub(super) fn of(seed: u64) -> Manner {
@@ -54,18 +109,43 @@ impl Manner {
         let times = *random
             .choice(&[Times::Not, Times::Text, Times::Millis])
             .unwrap();
+        let posts = random.bool();
+        let deletes = *random
+            .choice(&[
+                Deletes::Gone,
+                Deletes::Known,
+                Deletes::Hidden,
+                Deletes::Told,
+            ])
+            .unwrap();
+        let gives_keys = posts && random.u8(..4) == 0;
+        let gives_keys = gives_keys.then(|| *random.choice(&Table::ALL).unwrap());
         Manner {
             update: *random
                 .choice(&[Update::Put, Update::MergePatch, Update::Patch])
                 .unwrap(),
-            posts: random.bool(),
+            posts,
             times,
             changes: random.bool() && times != Times::Not,
             pages: *random
                 .choice(&[Pages::Whole, Pages::Numbered, Pages::Linked])
                 .unwrap(),
-            tells_rows: random.bool(),
+            answers: *random
+                .choice(&[Answers::Nothing, Answers::Id, Answers::Row, Answers::Row])
+                .unwrap(),
             dates: random.u8(..4) > 0,
+            etags: *random
+                .choice(&[Etags::Strong, Etags::Strong, Etags::Weak, Etags::Not])
+                .unwrap(),
+            wraps: random.bool(),
+            asks_times: times != Times::Not && random.u8(..3) == 0,
+            gives_keys,
+            edits: random.u8(..4) == 0,
+            ignores: random.u8(..4) == 0,
+            lags: random.u8(..4) == 0,
+            deletes,
+            omits_nulls: random.u8(..3) == 0,
+            refuses_with: *random.choice(&[400, 409, 413, 422]).unwrap(),
         }
     }
 
@@ -96,9 +176,19 @@ impl Manner {
             Update::Patch => "patch",
         };
         let times = (self.times != Times::Not).then_some("updated_at = 'modified'\n");
+        let form = match self.times {
+            Times::Millis => "'ms'",
+            _ => "true",
+        };
+        let asks_times = self
+            .asks_times
+            .then(|| format!("writes_updated_at = {form}\n"));
+        let wraps = self.wraps.then_some("rows = '/data'\nrow = '/item'\n");
         let changes = self.changes.then(|| {
-            format!("changes = '/{name}/changes?since={{since}}'\ndeleted = 'deleted'\nwhole_every = 4\n")
+            format!("changes = '/{name}/changes?since={{since}}'\nwhole_every = {WHOLE_EVERY}\n")
         });
+        let tells_deletes = self.changes || self.deletes == Deletes::Told;
+        let deleted = tells_deletes.then_some("deleted = 'deleted'\n");
         let after = if table.revives() {
             "revive"
         } else {
@@ -116,11 +206,14 @@ impl Manner {
             })
             .collect();
         format!(
-            "[tables.{name}]\nitem = '/{name}/{{id}}'\n{list}{}update = '{update}'\n{}{}\
+            "[tables.{name}]\nitem = '/{name}/{{id}}'\n{list}{}update = '{update}'\n{}{}{}{}{}\
              edit_after_delete = '{after}'\n[tables.{name}.columns]\n{columns}",
             create.unwrap_or_default(),
             times.unwrap_or_default(),
+            asks_times.unwrap_or_default(),
+            wraps.unwrap_or_default(),
             changes.unwrap_or_default(),
+            deleted.unwrap_or_default(),
         )
     }
 }

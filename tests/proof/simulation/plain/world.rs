@@ -3,12 +3,13 @@
 mod network;
 mod rest;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
 use super::api::Api;
-use super::manner::Manner;
+use super::manner::{Answers, LAG, Manner, WHOLE_EVERY};
 use crate::simulation::cast::Cast;
 use crate::simulation::database::Columns;
 use crate::simulation::device::Ended;
@@ -22,6 +23,11 @@ use crate::simulation::world::Counts;
 pub(crate) struct World {
     cast: Cast,
     api: Api,
+    manner: Manner,
+    /// Rows as they were when they were last asked for.
+    shown: BTreeMap<(Table, String), Columns>,
+    /// The row as it had been shown when a write of it set out.
+    in_view: BTreeMap<String, Columns>,
     /// The last request that a device has sent in its sync.
     last: Option<Sent>,
 }
@@ -33,6 +39,9 @@ impl World {
         let mut world = World {
             api: Api::new(manner, cast.now),
             cast,
+            manner,
+            shown: BTreeMap::new(),
+            in_view: BTreeMap::new(),
             last: None,
         };
         for device in &mut world.cast.devices {
@@ -116,6 +125,9 @@ impl World {
         let named = columns.filter(|(at, _)| mask & (1 << at) != 0);
         // What others count is not theirs to set.
         let named = named.filter(|(_, column)| column.rule != Rule::Count);
+        // Where the API does not say what it ignores, nobody could tell that from what others write next.
+        let is_hidden = self.manner.ignores && self.manner.answers != Answers::Row;
+        let named = named.filter(|(_, column)| !is_hidden || column.name != "body");
         let mut values = Vec::new();
         for (_, column) in named {
             self.cast.written += 1;
@@ -134,7 +146,8 @@ impl World {
 }
 
 impl Scene for World {
-    const ROUNDS: usize = 12;
+    /// One that always says that others were faster is believed after some syncs, edit by edit.
+    const ROUNDS: usize = 120;
 
     fn cast(&mut self) -> &mut Cast {
         &mut self.cast
@@ -193,6 +206,10 @@ impl Scene for World {
         if fault != Fault::Well {
             self.doubt(sent);
         }
+        if let (true, Some(row)) = (sent.method != "GET", Api::meant(sent)) {
+            let shown = self.shown.get(&row).cloned().unwrap_or_default();
+            self.in_view.insert(sent.told(), shown);
+        }
         self.last = Some(sent.clone());
     }
 
@@ -204,14 +221,20 @@ impl Scene for World {
         Ok(())
     }
 
-    /// An API is always there.
+    /// An API is always there; but one that says that others were faster when nobody was is not believed at once.
     fn excused(&self) -> u8 {
-        0
+        let stale = self.cast.counts.get("stale write");
+        stale.map_or(0, |stale| (stale % 256) as u8)
     }
 
     fn come_to_rest(&mut self) -> Result<(), String> {
         self.deliver_all_late()?;
-        self.settle_down()
+        // Until lists have caught up, and whole ones were asked for.
+        for _ in 0..=WHOLE_EVERY {
+            self.wait(2 * LAG);
+            self.settle_down()?;
+        }
+        Ok(())
     }
 
     fn check(&mut self) -> Result<(), String> {

@@ -72,11 +72,18 @@ impl World {
                 if plain(&answer)["code"] == "already_resolved" {
                     self.cast.count("decision repeated");
                 }
-                self.cast.journal.was_not_accepted(Writer::There, since);
+                self.take_back_note(&entry, since);
             }
-            None => self.cast.journal.was_not_accepted(Writer::There, since),
+            None => self.take_back_note(&entry, since),
         }
         Ok(())
+    }
+
+    /// What was noted of a decision that was not taken does not stand.
+    fn take_back_note(&mut self, entry: &Json, since: usize) {
+        let journal = &mut self.cast.journal;
+        journal.was_not_accepted(Writer::There, since);
+        journal.lose_count(entry[2].as_str().unwrap());
     }
 
     /// A value that is neither the one that was kept nor the one that lost.

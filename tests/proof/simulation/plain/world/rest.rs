@@ -4,10 +4,14 @@ use std::collections::HashSet;
 
 use super::World;
 use crate::simulation::journal::texts;
+use crate::simulation::plain::api::Api;
 use crate::simulation::plan::Table;
 
 impl World {
     pub(super) fn check_all(&mut self) -> Result<(), String> {
+        if let Some(misused) = self.api.misused.take() {
+            return Err(misused);
+        }
         let mut places = HashSet::new();
         let mut refused = HashSet::new();
         for table in Table::ALL {
@@ -32,6 +36,9 @@ impl World {
         }
         let is_there = |table: Table, id: &str| self.api.row(table, id).is_some();
         self.cast.is_accounted_for(&places, &refused, is_there)?;
-        self.cast.is_counted(&self.api.rows(Table::Notes), &refused)
+        let mut notes = self.api.rows(Table::Notes);
+        // What was counted in a row before it got another key was counted elsewhere.
+        notes.retain(|id, _| !Api::has_given(id));
+        self.cast.is_counted(&notes, &refused)
     }
 }

@@ -1,0 +1,98 @@
+//! What the API tells of all rows of a table.
+
+use serde_json::{Value as Json, json};
+
+use super::{Api, Row, strong};
+use crate::simulation::plain::manner::{Deletes, Etags, LAG, PAGE, Pages, Times};
+use crate::simulation::plan::Table;
+use crate::simulation::wire::Answer;
+
+impl Api {
+    /// The rows that lists are made of.
+    fn listed(&mut self, table: Table) -> Vec<(String, Row)> {
+        let tables = if self.manner.lags {
+            let is_fresh = |since: i64| self.now - since <= LAG;
+            if !self.behind.as_ref().is_some_and(|(at, _)| is_fresh(*at)) {
+                self.behind = Some((self.now, self.tables.clone()));
+            }
+            &self.behind.as_ref().unwrap().1
+        } else {
+            &self.tables
+        };
+        let rows = tables[&table].iter();
+        rows.map(|(id, row)| (id.clone(), row.clone())).collect()
+    }
+
+    pub(super) fn list(&mut self, table: Table, query: &str, known: Option<&str>) -> Answer {
+        let rows = self.listed(table);
+        let last = rows.iter().map(|(_, row)| row.etag).max().unwrap_or(0);
+        let tells_all = self.manner.deletes == Deletes::Told;
+        let shown = rows.iter().filter(|(_, row)| tells_all || !row.is_deleted);
+        let told: Vec<(&String, Json)> = shown.map(|(id, row)| (id, self.told(row))).collect();
+        match self.manner.pages {
+            Pages::Whole => {
+                let weak = format!("W/{}", strong(last));
+                if self.manner.etags != Etags::Not
+                    && (known == Some(&strong(last)) || known == Some(&weak))
+                {
+                    return Answer::bare(304);
+                }
+                self.with_etag(self.page(&told), last)
+            }
+            Pages::Numbered => {
+                let number: usize = parameter(query, "page").unwrap().parse().unwrap();
+                let from = ((number - 1) * PAGE).min(told.len());
+                self.page(&told[from..(from + PAGE).min(told.len())])
+            }
+            Pages::Linked => {
+                let after = parameter(query, "after").unwrap_or_default();
+                let rest = told.partition_point(|(id, _)| id.as_str() <= after);
+                let rest = &told[rest..];
+                let answer = self.page(&rest[..PAGE.min(rest.len())]);
+                match rest.get(PAGE - 1).filter(|_| rest.len() > PAGE) {
+                    None => answer,
+                    Some((last, _)) => {
+                        let next = format!("/{}?size={PAGE}&after={last}", table.name());
+                        answer.with("Link", format!("<{next}>; rel=\"next\""))
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn changes(&mut self, table: Table, query: &str) -> Answer {
+        let since = parameter(query, "since").unwrap();
+        let since = match self.manner.times {
+            Times::Millis => json!(since.parse::<i64>().unwrap()),
+            _ => json!(since),
+        };
+        let since = self.micros(&since).unwrap();
+        let rows = self.listed(table).into_iter();
+        let rows = rows.filter(|(_, row)| row.modified >= since);
+        let told: Vec<(String, Json)> = rows
+            .map(|(id, row)| {
+                let mut told = self.told(&row);
+                told["deleted"] = json!(row.is_deleted);
+                (id, told)
+            })
+            .collect();
+        let told: Vec<(&String, Json)> = told.iter().map(|(id, row)| (id, row.clone())).collect();
+        self.page(&told)
+    }
+
+    fn page(&self, rows: &[(&String, Json)]) -> Answer {
+        let rows: Vec<&Json> = rows.iter().map(|(_, row)| row).collect();
+        let rows = json!(rows);
+        if self.manner.wraps {
+            return Answer::of(200, &json!({ "data": rows, "many": 1 }));
+        }
+        Answer::of(200, &rows)
+    }
+}
+
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    pairs
+        .find(|(known, _)| *known == name)
+        .map(|(_, value)| value)
+}

@@ -1,0 +1,255 @@
+//! The API: rows by their ids, and what is asked of one of them.
+
+mod lists;
+mod write;
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, SecondsFormat};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value as Json, json};
+
+use super::manner::{Deletes, Etags, Manner, Times};
+use crate::simulation::database::Columns;
+use crate::simulation::plan::Table;
+use crate::simulation::wire::{Answer, Sent};
+
+/// The API.
+pub(super) struct Api {
+    manner: Manner,
+    tables: Tables,
+    /// What its lists tell, and since when, where they are behind.
+    behind: Option<(i64, Tables)>,
+    /// Writes so far; a row's ETag is the number of its last one.
+    writes: u64,
+    pub(super) now: i64,
+    /// What it was asked in a way that its description does not have.
+    pub(super) misused: Option<String>,
+}
+
+type Tables = BTreeMap<Table, BTreeMap<String, Row>>;
+
+#[derive(Clone)]
+struct Row {
+    /// Its members, but for the time of its last write and whether it is deleted.
+    members: Map<String, Json>,
+    etag: u64,
+    modified: i64,
+    is_deleted: bool,
+}
+
+impl Answer {
+    fn of(status: u16, body: &Json) -> Answer {
+        Answer {
+            body: body.to_string().into_bytes(),
+            ..Answer::bare(status)
+        }
+    }
+
+    fn with(mut self, name: &str, value: String) -> Answer {
+        self.headers.push((name.to_owned(), value.into_bytes()));
+        self
+    }
+}
+
+impl Api {
+    pub(super) fn new(manner: Manner, now: i64) -> Api {
+        Api {
+            manner,
+            tables: Table::ALL.map(|table| (table, BTreeMap::new())).into(),
+            behind: None,
+            writes: 0,
+            now,
+            misused: None,
+        }
+    }
+
+    /// The row of an id, if it is there.
+    pub(super) fn row(&self, table: Table, id: &str) -> Option<Columns> {
+        let row = self.tables[&table].get(id).filter(|row| !row.is_deleted)?;
+        Some(columns(table, &row.members))
+    }
+
+    /// All rows that are there.
+    pub(super) fn rows(&self, table: Table) -> BTreeMap<String, Columns> {
+        let rows = self.tables[&table].iter();
+        let alive = rows.filter(|(_, row)| !row.is_deleted);
+        alive
+            .map(|(id, row)| (id.clone(), columns(table, &row.members)))
+            .collect()
+    }
+
+    /// A member of a row that is no column.
+    pub(super) fn beside(&self, table: Table, id: &str) -> Option<&Json> {
+        self.tables[&table].get(id)?.members.get("beside")
+    }
+
+    /// Another program makes or changes a row.
+    pub(super) fn set(&mut self, table: Table, id: &str, values: &[(&'static str, Json)]) {
+        let before = self.tables[&table].get(id).filter(|row| !row.is_deleted);
+        let mut members = before.map_or_else(
+            || {
+                Map::from_iter([
+                    ("id".to_owned(), json!(id)),
+                    ("beside".to_owned(), json!(id)),
+                ])
+            },
+            |row| row.members.clone(),
+        );
+        members.extend(
+            values
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone())),
+        );
+        self.keep(table, id, members, self.now);
+    }
+
+    /// Another program deletes a row.
+    pub(super) fn delete(&mut self, table: Table, id: &str) {
+        self.writes += 1;
+        let (etag, modified) = (self.writes, self.now);
+        if let Some(row) = self.tables.get_mut(&table).unwrap().get_mut(id) {
+            (row.etag, row.modified, row.is_deleted) = (etag, modified, true);
+        }
+    }
+
+    fn keep(&mut self, table: Table, id: &str, members: Map<String, Json>, modified: i64) {
+        self.writes += 1;
+        let row = Row {
+            members,
+            etag: self.writes,
+            modified,
+            is_deleted: false,
+        };
+        self.tables
+            .get_mut(&table)
+            .unwrap()
+            .insert(id.to_owned(), row);
+    }
+
+    /// The row that a request is about, if it is about one.
+    pub(super) fn meant(sent: &Sent) -> Option<(Table, String)> {
+        let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
+        let (path, _) = whole.split_once('?').unwrap_or((&whole, ""));
+        let (table, id) = path.trim_start_matches('/').split_once('/')?;
+        let is_row = id != "changes";
+        is_row.then_some((Table::of_name(table)?, id.to_owned()))
+    }
+
+    /// Answers a request.
+    pub(super) fn answer(&mut self, sent: &Sent) -> Answer {
+        let answer = self.answered(sent);
+        if !self.manner.dates {
+            return answer;
+        }
+        let now = DateTime::from_timestamp_micros(self.now).unwrap();
+        answer.with("Date", now.format("%a, %d %b %Y %H:%M:%S GMT").to_string())
+    }
+
+    fn answered(&mut self, sent: &Sent) -> Answer {
+        let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
+        let (path, query) = whole.split_once('?').unwrap_or((&whole, ""));
+        let mut parts = path.trim_start_matches('/').split('/');
+        let Some(table) = parts.next().and_then(Table::of_name) else {
+            return Answer::bare(404);
+        };
+        match (sent.method.as_str(), parts.next()) {
+            ("GET", None) => self.list(table, query, header(sent, "If-None-Match")),
+            ("GET", Some("changes")) => self.changes(table, query),
+            ("GET", Some(id)) => self.get(table, id),
+            ("POST", None) => self.post(table, &sent.body),
+            (_, Some(id)) => self.write(table, id, sent),
+            _ => Answer::bare(405),
+        }
+    }
+
+    fn get(&self, table: Table, id: &str) -> Answer {
+        match self.tables[&table].get(id) {
+            Some(row) if !row.is_deleted => self.telling(200, row),
+            Some(row) => match self.manner.deletes {
+                Deletes::Gone | Deletes::Hidden => Answer::bare(404),
+                Deletes::Known => Answer::bare(410),
+                Deletes::Told => self.telling(200, row),
+            },
+            None => Answer::bare(404),
+        }
+    }
+
+    /// An answer with a row.
+    fn telling(&self, status: u16, row: &Row) -> Answer {
+        let told = self.wrapped(self.told(row));
+        self.with_etag(Answer::of(status, &told), row.etag)
+    }
+
+    fn wrapped(&self, row: Json) -> Json {
+        if self.manner.wraps {
+            json!({ "item": row })
+        } else {
+            row
+        }
+    }
+
+    fn with_etag(&self, answer: Answer, number: u64) -> Answer {
+        match self.manner.etags {
+            Etags::Strong => answer.with("ETag", strong(number)),
+            Etags::Weak => answer.with("ETag", format!("W/{}", strong(number))),
+            Etags::Not => answer,
+        }
+    }
+
+    fn told(&self, row: &Row) -> Json {
+        let mut members = row.members.clone();
+        if self.manner.omits_nulls {
+            members.retain(|_, value| !value.is_null());
+        }
+        let modified = self.time(row.modified);
+        if !modified.is_null() {
+            members.insert("modified".to_owned(), modified);
+        }
+        if self.manner.deletes == Deletes::Told {
+            members.insert("deleted".to_owned(), json!(row.is_deleted));
+        }
+        Json::Object(members)
+    }
+
+    fn time(&self, micros: i64) -> Json {
+        let time = DateTime::from_timestamp_micros(micros).unwrap();
+        match self.manner.times {
+            Times::Not => Json::Null,
+            Times::Text => json!(time.to_rfc3339_opts(SecondsFormat::Micros, true)),
+            Times::Millis => json!(micros / 1_000),
+        }
+    }
+
+    /// The same back again.
+    fn micros(&self, told: &Json) -> Option<i64> {
+        match self.manner.times {
+            Times::Not => None,
+            Times::Text => {
+                let time = DateTime::parse_from_rfc3339(told.as_str()?).ok()?;
+                Some(time.timestamp_micros())
+            }
+            Times::Millis => Some(told.as_i64()? * 1_000),
+        }
+    }
+}
+
+fn strong(number: u64) -> String {
+    format!("\"{number}\"")
+}
+
+fn columns(table: Table, members: &Map<String, Json>) -> Columns {
+    let columns = table.columns().iter();
+    columns
+        .map(|column| {
+            let value = members.get(column.name).cloned().unwrap_or_default();
+            (column.name, value)
+        })
+        .collect()
+}
+
+fn header<'a>(sent: &'a Sent, name: &str) -> Option<&'a str> {
+    let mut headers = sent.headers.iter();
+    let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}
