@@ -28,6 +28,7 @@ on_both![
     a_row_that_is_gone_goes_when_its_last_edit_is_taken_back,
     a_column_that_both_get_comes_down_although_nothing_is_pushed,
     a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see,
+    what_a_row_that_is_made_anew_has_in_a_new_column_is_sent,
 ];
 
 fn a_column_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
@@ -457,5 +458,27 @@ fn a_row_that_is_made_anew_replaces_no_value_that_its_deleter_could_not_see(back
         let entries = ledger(&server, "");
         let is_kept = |entry: &serde_json::Value| entry["lost"]["value"] == "old";
         assert!(entries.iter().any(is_kept), "{entries:?}");
+    }
+}
+
+fn what_a_row_that_is_made_anew_has_in_a_new_column_is_sent(backend: Backend) {
+    for mode in MODES {
+        let server = one_todo(backend);
+        let a = without_note(&server);
+        a.sql("DELETE FROM todos");
+        // The file learns of the column between the two.
+        assert_eq!(a.client().pending().unwrap().len(), 1);
+        a.sql(&format!(
+            "INSERT INTO todos (id, title, note) VALUES ('{}', 'anew', 'mine')",
+            id(1)
+        ));
+        sync(&a, mode);
+        let row = server.anonymous().row("todos", &id(1));
+        assert_eq!(
+            (&row["title"], &row["note"]),
+            (&json!("anew"), &json!("mine")),
+            "{mode:?}"
+        );
+        assert_eq!(a.value("SELECT note FROM todos").as_deref(), Some("mine"));
     }
 }

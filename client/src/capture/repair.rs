@@ -282,6 +282,14 @@ fn note_added(file: &mut File, shape: &Shape, column: &LocalColumn) -> Result<()
          FROM main.{table}, temp.colsync_default AS d\n\
          WHERE ({table}.{name} IS NOT d.value COLLATE BINARY OR typeof({table}.{name}) <> typeof(d.value))\n\
          AND {id} IS NOT NULL;\n\
+         INSERT INTO main.colsync_log (op, table_number, row_id, column_name, old, at_ms)\n\
+         SELECT 2, {number}, l.row_id, {literal}, d.value, max(l.at_ms)\n\
+         FROM main.colsync_log AS l, temp.colsync_default AS d\n\
+         WHERE l.table_number = {number} AND l.op = 2 AND l.column_name IS NULL\n\
+         AND l.seq > coalesce((SELECT max(s.upto) FROM main.colsync_sent AS s\n\
+             WHERE s.table_number = l.table_number AND s.row_id = l.row_id), 0)\n\
+         AND l.row_id NOT IN (SELECT {id} FROM main.{table} WHERE {id} IS NOT NULL)\n\
+         GROUP BY l.row_id;\n\
          DROP TABLE temp.colsync_default",
         number = shape.table.number,
         literal = literal(&column.name),
