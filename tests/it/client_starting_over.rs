@@ -17,6 +17,7 @@ on_both![
     what_is_made_while_a_file_starts_over_stays,
     what_is_deleted_while_a_file_starts_over_goes_also_when_that_is_taken_back,
     what_the_table_would_not_take_of_a_lost_history_goes,
+    a_row_that_the_table_would_not_let_go_goes_later,
     a_refused_edit_is_not_made_again_of_a_row_that_is_about_to_go,
     nor_is_one_of_which_the_row_holds_a_part,
     nor_is_one_of_a_row_that_goes_when_its_other_edits_are_sent,
@@ -25,6 +26,9 @@ on_both![
     a_table_that_is_made_anew_is_of_another_history,
     so_is_one_that_has_lost_its_versions,
 ];
+
+/// How many rows wait in the file.
+const WAITING: &str = "SELECT count(*) FROM colsync_held";
 
 fn an_expired_cursor_starts_over_and_keeps_unpushed_edits(backend: Backend) {
     let server = one_todo(backend);
@@ -90,14 +94,29 @@ fn what_the_table_would_not_take_of_a_lost_history_goes(backend: Backend) {
     let row = json!({ "id": id(2), "title": "old" });
     server.client("ben").create_ago(60, "todos", &row);
     a.client().sync().unwrap();
-    let waiting = "SELECT count(*) FROM colsync_held";
-    assert_eq!(a.value(waiting).as_deref(), Some("1"));
+    assert_eq!(a.value(WAITING).as_deref(), Some("1"));
     server.go_back(&backup);
     a.client().sync().unwrap();
-    assert_eq!(a.value(waiting).as_deref(), Some("0"));
+    assert_eq!(a.value(WAITING).as_deref(), Some("0"));
     a.sql("UPDATE todos SET title = 'new'");
     converge(&server, &[&a]);
     assert_eq!(a.dump("todos").len(), 1);
+}
+
+fn a_row_that_the_table_would_not_let_go_goes_later(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    a.sql(
+        "CREATE TRIGGER not_yet BEFORE DELETE ON todos BEGIN SELECT raise(ABORT, 'constraint: not yet'); END",
+    );
+    server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
+    server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");
+    a.client().sync().unwrap();
+    assert_eq!(a.dump("todos").len(), 1);
+    assert_eq!(a.value(WAITING).as_deref(), Some("1"));
+    a.sql("DROP TRIGGER not_yet");
+    converge(&server, &[&a]);
+    assert_eq!(a.value(WAITING).as_deref(), Some("0"));
 }
 
 /// A server that has lost these edits of its row, which is deleted there, and a client that was refused them since, and

@@ -295,11 +295,7 @@ impl Page<'_> {
             }
             Err(refused) if is_refusal(&refused) => {
                 self.none_held = false;
-                let removed = Held {
-                    removed: true,
-                    ..Held::default()
-                };
-                held::keep(self.file, row, &removed, Some(&refused.to_string()))
+                held::keep(self.file, row, &Held::gone(), Some(&refused.to_string()))
             }
             Err(failure) => Err(failure),
         }

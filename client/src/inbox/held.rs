@@ -44,6 +44,14 @@ pub(crate) struct Held {
 }
 
 impl Held {
+    /// That of a row that is gone at the server.
+    pub(crate) fn gone() -> Held {
+        Held {
+            removed: true,
+            ..Held::default()
+        }
+    }
+
     /// Whether there is something to write into the app's table.
     pub(crate) fn waits(&self) -> bool {
         self.removed || self.full || !self.columns.is_empty()

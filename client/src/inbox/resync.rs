@@ -132,6 +132,8 @@ pub(crate) fn finish(
                 Ok(there) => removed += u64::from(there),
                 Err(refused) if is_refusal(&refused) => {
                     log::warn!("{}: a row stays: {refused}", paired.local.name);
+                    let held = held::Held::gone();
+                    held::keep(file, &row, &held, Some(&refused.to_string()))?;
                     stay.push(row);
                     continue;
                 }
