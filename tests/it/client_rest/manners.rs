@@ -87,7 +87,8 @@ fn one_that_always_says_that_others_were_faster_is_believed_after_some_syncs() {
         a.client().sync().unwrap_err();
     }
     assert_eq!(a.client().pending().unwrap().len(), 2);
-    while a.client().sync().is_err() {}
+    let done = (0..4).find(|_| a.client().sync().is_ok());
+    assert!(done.is_some());
     assert_eq!(row(&api, "b")["title"], "made");
     let letters = a.client().dead_letters().unwrap();
     assert_eq!(letters.len(), 1);
