@@ -279,7 +279,7 @@ impl File {
 }
 
 /// Whether a failure is the table's own refusal of a row: a constraint, or a trigger that raised.
-pub(crate) fn is_refusal(error: &Error) -> bool {
+pub(crate) fn is_refusal(file: &mut File, error: &Error) -> bool {
     match error {
         Error::Sqlite(diesel::result::Error::DatabaseError(kind, info)) => match kind {
             DatabaseErrorKind::UniqueViolation
@@ -294,10 +294,20 @@ pub(crate) fn is_refusal(error: &Error) -> bool {
                 text.contains("cannot store")
                     || text.contains("constraint")
                     || text.contains("datatype mismatch")
+                    || raises(file, text)
             }
         },
         _ => false,
     }
+}
+
+/// Whether a trigger raises this, as it is written there.
+fn raises(file: &mut File, text: &str) -> bool {
+    let sql =
+        "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND instr(sql, :?) > 0)";
+    let written = format!("'{}'", text.replace('\'', "''"));
+    file.int(sql, &[Stored::Text(written)])
+        .is_ok_and(|found| found != 0)
 }
 
 /// The text in a value; None if it is no text.

@@ -107,7 +107,7 @@ fn a_row_that_the_table_would_not_let_go_goes_later(backend: Backend) {
     let server = one_todo(backend);
     let a = device(&server);
     a.sql(
-        "CREATE TRIGGER not_yet BEFORE DELETE ON todos BEGIN SELECT raise(ABORT, 'constraint: not yet'); END",
+        "CREATE TRIGGER not_yet BEFORE DELETE ON todos BEGIN SELECT raise(ABORT, 'it''s not time'); END",
     );
     server.sql(&format!("DELETE FROM todos WHERE id = '{}'", id(1)));
     server.sql("DELETE FROM colsync_tombstones; DELETE FROM colsync_anchors;");

@@ -155,7 +155,7 @@ impl Page<'_> {
                 self.applied.rows += 1;
                 self.set_version(row, version)
             }
-            Err(refused) if is_refusal(&refused) => {
+            Err(refused) if is_refusal(self.file, &refused) => {
                 let incoming = incoming(version, true, columns)?;
                 self.hold(upsert.paired(), row, incoming, &refused)
             }
@@ -188,7 +188,9 @@ impl Page<'_> {
                 }
             }
             Ok(Put::NoRow) => self.file.set_meta(Meta::LacksRows, Some("1")),
-            Err(refused) if is_refusal(&refused) => self.hold(paired, row, held, &refused),
+            Err(refused) if is_refusal(self.file, &refused) => {
+                self.hold(paired, row, held, &refused)
+            }
             Err(failure) => Err(failure),
         }
     }
@@ -263,7 +265,7 @@ impl Page<'_> {
                 }
                 held::keep(self.file, row, &held, None)
             }
-            Err(refused) if is_refusal(&refused) => {
+            Err(refused) if is_refusal(self.file, &refused) => {
                 // The version stays: none of them is in view.
                 for (at, value) in free {
                     if let Some(there) = paired.column(at) {
@@ -293,7 +295,7 @@ impl Page<'_> {
                 }
                 Ok(())
             }
-            Err(refused) if is_refusal(&refused) => {
+            Err(refused) if is_refusal(self.file, &refused) => {
                 self.none_held = false;
                 held::keep(self.file, row, &Held::gone(), Some(&refused.to_string()))
             }
@@ -385,7 +387,7 @@ pub(crate) fn put_or_hold(
             }
             held::forget(file, row)
         }
-        Err(refused) if is_refusal(&refused) => {
+        Err(refused) if is_refusal(file, &refused) => {
             held::keep(file, row, held, Some(&refused.to_string()))
         }
         Err(failure) => Err(failure),
@@ -445,7 +447,7 @@ pub(crate) fn release_all(
         Ok(())
     });
     match together {
-        Err(refused) if is_refusal(&refused) => Ok(()),
+        Err(refused) if is_refusal(file, &refused) => Ok(()),
         done => done,
     }
 }

@@ -130,7 +130,7 @@ pub(crate) fn finish(
             }
             match write::delete(file, paired, &row.id) {
                 Ok(there) => removed += u64::from(there),
-                Err(refused) if is_refusal(&refused) => {
+                Err(refused) if is_refusal(file, &refused) => {
                     log::warn!("{}: a row stays: {refused}", paired.local.name);
                     let held = held::Held::gone();
                     held::keep(file, &row, &held, Some(&refused.to_string()))?;

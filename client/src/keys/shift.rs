@@ -90,7 +90,7 @@ pub(super) fn aside(
         Ok(())
     };
     match file.savepoint(|file| all(file, &moves)) {
-        Err(refused) if is_refusal(&refused) => {
+        Err(refused) if is_refusal(file, &refused) => {
             let news = moves.values_mut().flat_map(BTreeMap::values_mut);
             news.for_each(|new| *new = BEYOND - *new);
             all(file, &moves)?;

@@ -345,7 +345,7 @@ impl One<'_> {
         }
         let refused = match write::update(self.file, self.paired, &self.row.id, &free) {
             Ok(_there) => None,
-            Err(refused) if is_refusal(&refused) => {
+            Err(refused) if is_refusal(self.file, &refused) => {
                 for (at, value) in free {
                     if let Some(there) = self.paired.column(at) {
                         let wire = self.paired.wire(at, &value);
