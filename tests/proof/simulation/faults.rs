@@ -82,4 +82,5 @@ pub(super) const RARE: &[&str] = &[
     "related row removed for good",
     "refused related edit retried",
     "refused related edit given up",
+    "written over unseen",
 ];
