@@ -243,12 +243,13 @@ impl Mapped {
     }
 }
 
-/// Whether a field says that the row is deleted: by `true`, a number or when.
+/// Whether a field says that the row is deleted: by `true`, a number, or when that was.
 fn is_true(told: &Json) -> bool {
     match told {
         Json::Null | Json::Bool(false) => false,
         Json::Number(number) => number.as_f64() != Some(0.0),
-        Json::Bool(true) | Json::String(_) | Json::Array(_) | Json::Object(_) => true,
+        Json::String(text) => !["", "0", "false"].contains(&text.as_str()),
+        Json::Bool(true) | Json::Array(_) | Json::Object(_) => true,
     }
 }
 

@@ -138,7 +138,8 @@ fn stamp(
     };
     let has_own = row.stamps.entries.contains_key(name);
     // What nobody has written stays so.
-    if new == known || (new.stamp.is_none() && !has_own) {
+    let is_unwritten = moved.is_none() && new.stamp.is_none() && !has_own;
+    if new == known || is_unwritten {
         return false;
     }
     if new == inherited(row) {
