@@ -283,8 +283,7 @@ impl Listing<'_> {
     fn item(&self, id: &str) -> Result<Option<Seen>, Trouble> {
         let path = self.how().item.fill(&[(Place::Id, id)]);
         let told = self.api.get(&path)?;
-        told.map(|told| super::push::row_in(self.mapped, &told.body, id))
-            .transpose()
+        super::push::row_in(self.mapped, told.as_ref(), id)
     }
 }
 

@@ -124,16 +124,25 @@ fn decode(
     wire::edit(&mapped.spec, Some(key), wire.op, &body, &frame)
 }
 
-/// The row in an answer about one, which may be wrapped.
+/// The row in an answer about one, which may be wrapped; none where there is none.
 ///
 /// # Errors
-/// [`Trouble::Nonsense`] if it is none, or another than the one of `id`.
-pub(super) fn row_in(mapped: &Mapped, body: &Json, id: &str) -> Result<Seen, Trouble> {
-    let seen = unwrapped(mapped, body).and_then(|row| mapped.read(row));
-    seen.filter(|seen| seen.id == id).ok_or_else(|| {
-        let table = &mapped.spec.name;
-        Trouble::Nonsense(format!("the answer about {table} {id} is not that row"))
-    })
+/// [`Trouble::Nonsense`] if it is no row, or another than the one of `id`.
+pub(super) fn row_in(
+    mapped: &Mapped,
+    told: Option<&Told>,
+    id: &str,
+) -> Result<Option<Seen>, Trouble> {
+    let Some(told) = told else { return Ok(None) };
+    let seen = unwrapped(mapped, &told.body).and_then(|row| mapped.read(row));
+    match seen.filter(|seen| seen.id == id) {
+        Some(seen) => Ok(Some(seen)),
+        None => {
+            let table = &mapped.spec.name;
+            let why = format!("the answer about {table} {id} is not that row");
+            Err(Trouble::Nonsense(why))
+        }
+    }
 }
 
 /// One edit on its way to the API.
@@ -189,9 +198,7 @@ impl Work<'_> {
             if again > 0 {
                 told = self.fetch()?;
             }
-            let seen = told.as_ref();
-            let seen = seen.map(|told| row_in(self.mapped, &told.body, self.id));
-            let seen = seen.transpose()?;
+            let seen = row_in(self.mapped, told.as_ref(), self.id)?;
             if let Some(begun) = begun.take() {
                 // Whoever was told that another was faster has not written what is there.
                 if again == 0 && begun.answered {
@@ -325,8 +332,8 @@ impl Work<'_> {
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
         let told = self.fetch()?;
-        let row = told.map(|told| row_in(mapped, &told.body, self.id));
-        self.answered(edit, begun, row.transpose()?.as_ref())
+        let row = row_in(mapped, told.as_ref(), self.id)?;
+        self.answered(edit, begun, row.as_ref())
     }
 
     /// The API has done the write, and this is the row after it.

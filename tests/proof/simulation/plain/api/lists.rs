@@ -37,18 +37,18 @@ impl Api {
                 {
                     return Answer::bare(304);
                 }
-                self.with_etag(self.page(&told), last)
+                self.with_etag(self.page(rows_of(&told)), last)
             }
             Pages::Numbered => {
                 let number: usize = parameter(query, "page").unwrap().parse().unwrap();
                 let from = ((number - 1) * PAGE).min(told.len());
-                self.page(&told[from..(from + PAGE).min(told.len())])
+                self.page(rows_of(&told[from..(from + PAGE).min(told.len())]))
             }
             Pages::Linked => {
                 let after = parameter(query, "after").unwrap_or_default();
                 let rest = told.partition_point(|(id, _)| id.as_str() <= after);
                 let rest = &told[rest..];
-                let answer = self.page(&rest[..PAGE.min(rest.len())]);
+                let answer = self.page(rows_of(&rest[..PAGE.min(rest.len())]));
                 match rest.get(PAGE - 1).filter(|_| rest.len() > PAGE) {
                     None => answer,
                     Some((last, _)) => {
@@ -69,25 +69,25 @@ impl Api {
         let since = self.micros(&since).unwrap();
         let rows = self.listed(table).into_iter();
         let rows = rows.filter(|(_, row)| row.modified >= since);
-        let told: Vec<(String, Json)> = rows
-            .map(|(id, row)| {
-                let mut told = self.told(&row);
-                told["deleted"] = json!(row.is_deleted);
-                (id, told)
-            })
-            .collect();
-        let told: Vec<(&String, Json)> = told.iter().map(|(id, row)| (id, row.clone())).collect();
-        self.page(&told)
+        let told = rows.map(|(_, row)| {
+            let mut told = self.told(&row);
+            told["deleted"] = json!(row.is_deleted);
+            told
+        });
+        self.page(told)
     }
 
-    fn page(&self, rows: &[(&String, Json)]) -> Answer {
-        let rows: Vec<&Json> = rows.iter().map(|(_, row)| row).collect();
-        let rows = json!(rows);
+    fn page(&self, rows: impl Iterator<Item = Json>) -> Answer {
+        let rows = Json::from_iter(rows);
         if self.manner.wraps {
             return Answer::of(200, &json!({ "data": rows, "many": 1 }));
         }
         Answer::of(200, &rows)
     }
+}
+
+fn rows_of(told: &[(&String, Json)]) -> impl Iterator<Item = Json> {
+    told.iter().map(|(_, row)| row.clone())
 }
 
 fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
