@@ -97,7 +97,8 @@ impl Session<'_> {
     /// again. Then what is refused is refused.
     fn push_again(&mut self, round: &mut Round) -> Result<(), Error> {
         let mut again = std::mem::take(&mut round.again);
-        let mut last = false;
+        // Where nothing has changed for them, once more is enough, all together.
+        let mut last = !round.has_accepted && again.len() <= self.batch();
         while !again.is_empty() {
             let before = again.len();
             let mut left = Vec::new();
@@ -127,6 +128,7 @@ impl Session<'_> {
 
     /// What a settled push means for the rows that are still to be sent.
     fn note_settled(&mut self, round: &mut Round, settled: &Settled) -> Result<(), Error> {
+        round.has_accepted |= settled.has_accepted();
         for (before, now) in &settled.keys.moved {
             if round.skip.remove(before) {
                 round.skip.insert(now.clone());
@@ -286,6 +288,8 @@ struct Round {
     skip: HashSet<RowRef>,
     /// Those of them that were refused, and are to be sent again after the others.
     again: Vec<RowRef>,
+    /// Whether any edit was accepted.
+    has_accepted: bool,
     /// Those of them that wait for other rows' ids, each with a clause.
     later: Vec<(RowRef, String)>,
     /// How many ids the server has told.

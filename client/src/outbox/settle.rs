@@ -41,6 +41,13 @@ pub(crate) struct Settled {
     pub(crate) schema_changed: bool,
 }
 
+impl Settled {
+    /// Whether any edit was accepted.
+    pub(crate) fn has_accepted(&self) -> bool {
+        self.applied + self.superseded + self.merged + self.held > 0
+    }
+}
+
 /// How the receipts came about.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Terms {

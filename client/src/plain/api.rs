@@ -195,7 +195,7 @@ impl Api {
             412 => Written::Stale,
             404 | 410 => Written::NoRow(self.refusal(response)),
             409 => Written::Clash(self.refusal(response)),
-            400 | 413 | 422 => Written::Refused(self.refusal(response)),
+            400 | 405 | 413 | 422 => Written::Refused(self.refusal(response)),
             _ => return Err(self.trouble(response)),
         })
     }

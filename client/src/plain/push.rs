@@ -296,7 +296,6 @@ impl Work<'_> {
                 }
                 Tried::Again(None, Box::new(begun))
             }
-            Written::NoRow(_) if begun.after.deleted => Tried::Again(None, Box::new(begun)),
             Written::NoRow(refusal) | Written::Clash(refusal) => {
                 Tried::Again(Some(refusal), Box::new(begun))
             }

@@ -1,6 +1,7 @@
 //! Ways of APIs that json-server and Kinto do not have.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use colsync_tests::{Act, Between, Plain};
 use serde_json::{Value as Json, json};
@@ -184,4 +185,95 @@ fn a_write_that_was_answered_is_in_no_doubt_though_the_row_was_not_told() {
     );
     assert_eq!(get(&a, "title", "a").as_deref(), Some("theirs"));
     assert!(a.client().conflicts().unwrap().is_empty());
+}
+
+#[test]
+fn an_edit_that_others_have_to_come_before_passes_after_them() {
+    for refusal in [
+        &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
+        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let api = one_todo();
+        let (is_made, is_deleted) = (AtomicBool::new(false), AtomicBool::new(false));
+        // It takes `a` as soon as there is `b`, which it points to, and deletes `a` when there is `b` no more.
+        let between = Between::new(&api, move |request| {
+            is_made.fetch_or(request.starts_with(b"POST"), Ordering::SeqCst);
+            is_deleted.fetch_or(request.starts_with(b"DELETE /todos/b "), Ordering::SeqCst);
+            let is_early = request.starts_with(b"PATCH /todos/a ")
+                && !is_made.load(Ordering::SeqCst)
+                || request.starts_with(b"DELETE /todos/a ") && !is_deleted.load(Ordering::SeqCst);
+            if is_early {
+                Act::Answer(refusal)
+            } else {
+                Act::Pass
+            }
+        });
+        let a = behind(&between);
+        a.sql("UPDATE todos SET title = 'first' WHERE id = 'a'");
+        a.sql("INSERT INTO todos (id, title) VALUES ('b', 'made')");
+        a.sql("UPDATE todos SET note = 'b' WHERE id = 'a'");
+        let report = sync(&a);
+        assert_eq!((report.applied, report.rejected), (2, 0));
+        assert_eq!(row(&api, "a")["remark"], "b");
+        a.sql("UPDATE todos SET title = 'last' WHERE id = 'a'");
+        a.sql("DELETE FROM todos WHERE id = 'b'");
+        a.sql("DELETE FROM todos WHERE id = 'a'");
+        assert_eq!(sync(&a).rejected, 0);
+        drop(api.http().get("/todos/a").expect(404));
+        assert!(a.client().dead_letters().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn what_the_api_refuses_alone_is_asked_once_more_and_no_oftener() {
+    let api = one_todo();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let between = Between::new(&api, move |request| {
+        if !request.starts_with(b"PATCH") {
+            return Act::Pass;
+        }
+        counted.fetch_add(1, Ordering::SeqCst);
+        Act::Answer(
+            b"HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        )
+    });
+    let a = behind(&between);
+    a.sql("UPDATE todos SET title = 'mine' WHERE id = 'a'");
+    assert_eq!(sync(&a).rejected, 1);
+    assert_eq!(asked.load(Ordering::SeqCst), 2);
+    assert_eq!(a.client().dead_letters().unwrap()[0].code, "http_422");
+}
+
+#[test]
+fn one_that_never_deletes_keeps_no_other_edit_waiting() {
+    for (refusal, code) in [
+        (
+            &b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
+            "http_404",
+        ),
+        (
+            b"HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+            "http_405",
+        ),
+    ] {
+        let api = one_todo();
+        let between = Between::new(&api, move |request| {
+            if request.starts_with(b"DELETE") {
+                Act::Answer(refusal)
+            } else {
+                Act::Pass
+            }
+        });
+        let a = behind(&between);
+        a.sql("DELETE FROM todos WHERE id = 'a'");
+        a.sql("INSERT INTO todos (id, title) VALUES ('b', 'made')");
+        let report = sync(&a);
+        assert_eq!((report.applied, report.rejected), (1, 1), "{code}");
+        assert_eq!(row(&api, "b")["title"], "made");
+        assert_eq!(a.client().dead_letters().unwrap()[0].code, code);
+        assert_eq!(get(&a, "title", "a").as_deref(), Some("old"));
+    }
 }

@@ -171,7 +171,7 @@ impl Cast {
         for device in &mut self.devices {
             let here = device.rows(table);
             if here != *there {
-                return Err(unlike(device.number, table, &here, there));
+                return Err(unlike(device.number, table.name(), &here, there));
             }
         }
         Ok(())

@@ -423,6 +423,14 @@ impl Call {
     }
 }
 
+/// Whether an app's own file does not take it: another row has its tag by now, or what it points to is gone.
+pub(super) fn is_by_the_file(refused: &Error) -> bool {
+    let refused = refused.to_string();
+    ["UNIQUE", "FOREIGN KEY"]
+        .iter()
+        .any(|why| refused.contains(why))
+}
+
 pub(super) fn insertion(table: Table, id: &str, values: &[(&str, Json)]) -> String {
     let names: String = values.iter().map(|(name, _)| format!(", {name}")).collect();
     let values = values.iter();

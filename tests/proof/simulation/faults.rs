@@ -75,6 +75,10 @@ pub(super) const OF_PLAIN: &[&str] = &[
     "stale write",
     "refused write",
     "written over unseen",
+    "part written",
+    "part undone",
+    "part gone with its note",
+    "refused part retried",
 ];
 
 /// Of these the short form has a few, and may have none.
@@ -83,4 +87,7 @@ pub(super) const RARE: &[&str] = &[
     "refused related edit retried",
     "refused related edit given up",
     "written over unseen",
+    "part undone",
+    "part gone with its note",
+    "refused part retried",
 ];

@@ -144,24 +144,25 @@ fn seedlings(
     let config = configuration(&server.url(), &perils, is_young);
     colsync_server::serve::adopt(&config, &names, false).unwrap();
     Node::open(config).unwrap().close();
+    let kin = Kind::ALL.iter().filter(|_| has_kin);
+    let kin = kin.map(|kind| kind.create());
+    let tables = Table::ALL.iter().map(|table| table.create(is_young));
+    let tables: Vec<String> = tables.chain(kin).collect();
     Seedlings {
         server: server.into_seedling(),
-        client: tracking(folder.join("client.db"), &names, is_young),
+        client: tracking(folder.join("client.db"), &names, &tables),
     }
 }
 
-/// Makes a client's file at `path` that has all tables and tracks those of `names`; gives the path.
-pub(super) fn tracking(path: PathBuf, names: &[String], is_young: bool) -> PathBuf {
+/// Makes a client's file at `path` in which these statements make the tables of these names, which it tracks; gives the
+/// path.
+pub(super) fn tracking(path: PathBuf, names: &[String], tables: &[String]) -> PathBuf {
     let mut client = Database::file(path.clone(), &Clock::default());
     client
         .execute("PRAGMA journal_mode = WAL")
         .unwrap_or_default();
-    let kin = Kind::ALL.iter();
-    let kin = kin.filter(|kind| names.iter().any(|name| name == kind.name()));
-    let kin = kin.map(|kind| kind.create());
-    let tables = Table::ALL.iter().map(|table| table.create(is_young));
-    for create in tables.chain(kin) {
-        client.execute(&create).unwrap();
+    for create in tables {
+        client.execute(create).unwrap();
     }
     let sdk = Client::open(&path, Settings::default()).unwrap();
     names.iter().for_each(|name| drop(sdk.track(name).unwrap()));

@@ -236,7 +236,7 @@ pub(super) fn texts(json: &Json, into: &mut HashSet<String>) {
 /// What a device has otherwise than the other side.
 pub(super) fn unlike(
     number: usize,
-    table: Table,
+    table: &str,
     here: &BTreeMap<String, Columns>,
     there: &BTreeMap<String, Columns>,
 ) -> String {
@@ -248,8 +248,7 @@ pub(super) fn unlike(
     });
     let rows: Vec<String> = rows.collect();
     format!(
-        "device {number} has other {} than the server:\n{}",
-        table.name(),
+        "device {number} has other {table} than the server:\n{}",
         rows.join("\n")
     )
 }

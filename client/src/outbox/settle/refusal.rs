@@ -13,6 +13,15 @@ use crate::inbox::{apply, versions};
 use crate::outbox::edit::WireEdit;
 use crate::outbox::letters;
 
+/// Whether an edit that was refused with this code may pass after others: of rows that it points to, of such as point to
+/// its row, or of one that has a value which no two may have. An API that knows no sync has no code of its own for that.
+fn may_pass_later(code: &str) -> bool {
+    matches!(
+        code,
+        "constraint_violation" | "http_400" | "http_404" | "http_409" | "http_422"
+    )
+}
+
 impl One<'_> {
     /// `refused` are earlier edits of the row, of which the receipt does not tell.
     pub(super) fn rejected(
@@ -29,7 +38,7 @@ impl One<'_> {
                 self.settled.schema_changed = true;
                 self.again();
             }
-            ("constraint_violation", _) if !last => self.again(),
+            (code, _) if !last && may_pass_later(code) => self.again(),
             ("row_not_found" | "row_gone", Op::Delete | Op::HardDelete) => {
                 // What the app wanted is so.
                 self.tell(&[], refused)?;

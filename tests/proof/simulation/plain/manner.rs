@@ -2,6 +2,7 @@
 
 use fastrand::Rng;
 
+use super::parts::Resource;
 use crate::simulation::plan::Table;
 use crate::simulation::tables::Rule;
 
@@ -36,6 +37,23 @@ pub(super) struct Manner {
     pub(super) omits_nulls: bool,
     /// What it answers to a value that it does not take.
     pub(super) refuses_with: u16,
+    /// What it makes of parts, which point to notes.
+    pub(super) relations: Relations,
+    /// Whether apps, too, take no label of a part twice.
+    pub(super) is_unique_here: bool,
+}
+
+/// How it minds that rows point to others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Relations {
+    /// Not at all.
+    Loose,
+    /// Rows point to rows that are there, which cannot be deleted then.
+    Strict,
+    /// With a row go those that point to it.
+    Cascade,
+    /// What points to a row points to nothing when it goes.
+    Clear,
 }
 
 /// What the answer to a write has.
@@ -146,20 +164,31 @@ impl Manner {
             deletes,
             omits_nulls: random.u8(..3) == 0,
             refuses_with: *random.choice(&[400, 409, 413, 422]).unwrap(),
+            relations: *random
+                .choice(&[
+                    Relations::Loose,
+                    Relations::Strict,
+                    Relations::Strict,
+                    Relations::Cascade,
+                    Relations::Clear,
+                ])
+                .unwrap(),
+            is_unique_here: random.bool(),
         }
     }
 
-    /// What its users write of it.
-    pub(super) fn description(&self) -> String {
-        let tables: String = Table::ALL
-            .iter()
-            .map(|table| self.of_table(*table))
+    /// What its users write of it, with parts or without.
+    pub(super) fn description(&self, has_parts: bool) -> String {
+        let of_tables = Resource::ALL.iter();
+        let of_tables = of_tables.filter(|resource| has_parts || **resource != Resource::Parts);
+        let of_tables: String = of_tables
+            .map(|resource| self.of_resource(*resource))
             .collect();
-        format!("url = 'http://api.test'\n{tables}")
+        format!("url = 'http://api.test'\n{of_tables}")
     }
 
-    fn of_table(&self, table: Table) -> String {
-        let name = table.name();
+    fn of_resource(&self, resource: Resource) -> String {
+        let name = resource.name();
         let list = match self.pages {
             Pages::Whole => format!("list = '/{name}'\n"),
             Pages::Numbered => {
@@ -189,25 +218,12 @@ impl Manner {
         });
         let tells_deletes = self.changes || self.deletes == Deletes::Told;
         let deleted = tells_deletes.then_some("deleted = 'deleted'\n");
-        let after = if table.revives() {
-            "revive"
-        } else {
-            "keep_deleted"
+        let of_table = match resource {
+            Resource::Of(table) => merging(table),
+            Resource::Parts => String::new(),
         };
-        let columns: String = table
-            .columns()
-            .iter()
-            .map(|column| {
-                format!(
-                    "{} = {{ policy = '{}' }}\n",
-                    column.name,
-                    policy(column.rule)
-                )
-            })
-            .collect();
         format!(
-            "[tables.{name}]\nitem = '/{name}/{{id}}'\n{list}{}update = '{update}'\n{}{}{}{}{}\
-             edit_after_delete = '{after}'\n[tables.{name}.columns]\n{columns}",
+            "[tables.{name}]\nitem = '/{name}/{{id}}'\n{list}{}update = '{update}'\n{}{}{}{}{}{of_table}",
             create.unwrap_or_default(),
             times.unwrap_or_default(),
             asks_times.unwrap_or_default(),
@@ -216,6 +232,22 @@ impl Manner {
             deleted.unwrap_or_default(),
         )
     }
+}
+
+/// How a table merges.
+fn merging(table: Table) -> String {
+    let after = if table.revives() {
+        "revive"
+    } else {
+        "keep_deleted"
+    };
+    let columns = table.columns().iter();
+    let columns = columns.map(|column| {
+        let policy = policy(column.rule);
+        format!("{} = {{ policy = '{policy}' }}\n", column.name)
+    });
+    let (name, columns) = (table.name(), columns.collect::<String>());
+    format!("edit_after_delete = '{after}'\n[tables.{name}.columns]\n{columns}")
 }
 
 fn policy(rule: Rule) -> &'static str {

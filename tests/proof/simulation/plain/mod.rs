@@ -6,8 +6,10 @@
 
 mod api;
 mod manner;
+mod parts;
 mod world;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tempfile::TempDir;
@@ -15,11 +17,13 @@ use tempfile::TempDir;
 use super::ground::tracking;
 use super::plan::{Moment, Perils, Plan, Step, Table};
 use super::suite::{Stage, place};
+use manner::Manner;
 use world::World;
 
-/// Where they are run: a folder in memory, and the file that a client begins with.
+/// Where they are run: a folder in memory, and the files that a client begins with.
 pub(super) struct Ground {
-    client: PathBuf,
+    /// By what makes their table of parts, if they have one.
+    clients: BTreeMap<Option<String>, PathBuf>,
     memory: PathBuf,
     _folder: TempDir,
 }
@@ -27,9 +31,20 @@ pub(super) struct Ground {
 impl Ground {
     pub(super) fn new() -> Ground {
         let (memory, folder) = place();
-        let names = Table::ALL.map(|table| table.name().to_owned());
+        let with_parts = parts::all().into_iter().map(Some);
+        let clients = std::iter::once(None).chain(with_parts).enumerate();
+        let clients = clients.map(|(number, parts)| {
+            let path = folder.path().join(format!("client-{number}.db"));
+            let mut names = Table::ALL.map(|table| table.name().to_owned()).to_vec();
+            let mut tables = Table::ALL.map(|table| table.create(false)).to_vec();
+            if let Some(create) = &parts {
+                names.push(parts::PARTS.to_owned());
+                tables.push(create.clone());
+            }
+            (parts, tracking(path, &names, &tables))
+        });
         Ground {
-            client: tracking(folder.path().join("client.db"), &names, false),
+            clients: clients.collect(),
             memory,
             _folder: folder,
         }
@@ -45,6 +60,7 @@ impl Stage for Ground {
             crashes: perils.crashes,
             clocks: perils.clocks,
             files: perils.files,
+            kin: perils.kin,
             ..Perils::default()
         });
         // An answer comes in one piece: what was to happen within it does before.
@@ -60,7 +76,9 @@ impl Stage for Ground {
     }
 
     fn scene(&self, plan: &Plan) -> World {
-        World::new(plan, &self.client, &self.memory)
+        let manner = Manner::of(plan.seed);
+        let parts = plan.perils.kin.then(|| parts::create(&manner));
+        World::new(plan, &self.clients[&parts], &self.memory)
     }
 
     fn comes_again(&self) -> bool {

@@ -1,6 +1,7 @@
 //! One simulation with an API: devices, the API and the network between them, taken through a plan step by step.
 
 mod network;
+mod parts;
 mod rest;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use super::api::Api;
 use super::manner::{Answers, LAG, Manner, WHOLE_EVERY};
+use super::parts::Resource;
 use crate::simulation::cast::Cast;
 use crate::simulation::database::Columns;
 use crate::simulation::device::Ended;
@@ -24,8 +26,10 @@ pub(crate) struct World {
     cast: Cast,
     api: Api,
     manner: Manner,
+    /// Whether there are parts.
+    has_parts: bool,
     /// Rows as they were when they were last asked for.
-    shown: BTreeMap<(Table, String), Columns>,
+    shown: BTreeMap<(Resource, String), Columns>,
     /// The row as it had been shown when a write of it set out.
     in_view: BTreeMap<String, Columns>,
     /// The last request that a device has sent in its sync.
@@ -40,18 +44,20 @@ impl World {
             api: Api::new(manner, cast.now),
             cast,
             manner,
+            has_parts: plan.perils.kin,
             shown: BTreeMap::new(),
             in_view: BTreeMap::new(),
             last: None,
         };
+        let description = manner.description(world.has_parts);
         for device in &mut world.cast.devices {
-            device.remote = Some(manner.description());
+            device.remote = Some(description.clone());
         }
         for (table, id, values) in adopted(false) {
             world.api.set(table, &id, &values);
         }
         world.wait(0);
-        world.cast.tell(|| manner.description());
+        world.cast.tell(|| description);
         world
     }
 
@@ -103,10 +109,14 @@ impl World {
                 }
             }
             Direct::Delete { table, place } => {
-                if let Some((id, now)) = self.at(table, place) {
+                let Some((id, now)) = self.at(table, place) else {
+                    return;
+                };
+                let parts = self.api.rows(Resource::Parts);
+                if self.api.delete(table, &id) {
                     now.values().for_each(|value| self.cast.journal.see(value));
                     self.cast.journal.delete(table, &id);
-                    self.api.delete(table, &id);
+                    self.lose_parts(Some(&(table.into(), id)), parts);
                     self.cast.count("deleted there");
                 }
             }
@@ -114,8 +124,8 @@ impl World {
     }
 
     /// The row at a place of a table of the API's, if there is any; places go round.
-    fn at(&self, table: Table, place: u8) -> Option<(String, Columns)> {
-        let rows = self.api.rows(table);
+    fn at(&self, of: impl Into<Resource>, place: u8) -> Option<(String, Columns)> {
+        let rows = self.api.rows(of);
         let at = usize::from(place).checked_rem(rows.len())?;
         rows.into_iter().nth(at)
     }
@@ -176,6 +186,15 @@ impl Scene for World {
                 columns,
             }),
             Step::RestDelete { table, place } => self.there(Direct::Delete { table, place }),
+            Step::Kin(act) => self.act(act)?,
+            Step::Delete {
+                device,
+                table: Table::Notes,
+                place,
+            } => {
+                self.let_go(device, place)?;
+                self.cast.step(step)?;
+            }
             Step::Sync(ref sync) => drop(self.sync(sync)?),
             Step::Deliver(which) => self.deliver_late(usize::from(which))?,
             Step::PutBack { device } | Step::Clone { to: device, .. } => {

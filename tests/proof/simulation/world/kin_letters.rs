@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::World;
 use super::kin_write::Change;
+use crate::simulation::device::is_by_the_file;
 use crate::simulation::kin::{Act, Kind, Row, View};
 
 /// What a user chooses of.
@@ -147,14 +148,6 @@ impl World {
 fn makes(letter: &DeadLetter) -> bool {
     let is_new = letter.edit["base_version"].as_i64().unwrap_or(0) == 0;
     letter.edit["op"] == json!("insert") || (letter.edit["op"] == json!("replace") && is_new)
-}
-
-/// Whether an app's own file does not take it: another row has its tag by now, or what it points to is gone.
-fn is_by_the_file(refused: &Error) -> bool {
-    let refused = refused.to_string();
-    ["UNIQUE", "FOREIGN KEY"]
-        .iter()
-        .any(|why| refused.contains(why))
 }
 
 /// What a refused edit says of a column; where that is a number of the row's key, its id says so.

@@ -4,12 +4,12 @@ use serde_json::{Value as Json, json};
 
 use super::{Api, Row, strong};
 use crate::simulation::plain::manner::{Deletes, Etags, LAG, PAGE, Pages, Times};
-use crate::simulation::plan::Table;
+use crate::simulation::plain::parts::Resource;
 use crate::simulation::wire::Answer;
 
 impl Api {
     /// The rows that lists are made of.
-    fn listed(&mut self, table: Table) -> Vec<(String, Row)> {
+    fn listed(&mut self, table: Resource) -> Vec<(String, Row)> {
         let tables = if self.manner.lags {
             let is_fresh = |since: i64| self.now - since <= LAG;
             if !self.behind.as_ref().is_some_and(|(at, _)| is_fresh(*at)) {
@@ -23,7 +23,7 @@ impl Api {
         rows.map(|(id, row)| (id.clone(), row.clone())).collect()
     }
 
-    pub(super) fn list(&mut self, table: Table, query: &str, known: Option<&str>) -> Answer {
+    pub(super) fn list(&mut self, table: Resource, query: &str, known: Option<&str>) -> Answer {
         let rows = self.listed(table);
         let last = rows.iter().map(|(_, row)| row.etag).max().unwrap_or(0);
         let tells_all = self.manner.deletes == Deletes::Told;
@@ -60,7 +60,7 @@ impl Api {
         }
     }
 
-    pub(super) fn changes(&mut self, table: Table, query: &str) -> Answer {
+    pub(super) fn changes(&mut self, table: Resource, query: &str) -> Answer {
         let since = parameter(query, "since").unwrap();
         let since = match self.manner.times {
             Times::Millis => json!(since.parse::<i64>().unwrap()),

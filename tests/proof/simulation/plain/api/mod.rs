@@ -9,7 +9,8 @@ use chrono::{DateTime, SecondsFormat};
 use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value as Json, json};
 
-use super::manner::{Deletes, Etags, Manner, Times};
+use super::manner::{Deletes, Etags, Manner, Relations, Times};
+use super::parts::Resource;
 use crate::simulation::database::Columns;
 use crate::simulation::plan::Table;
 use crate::simulation::wire::{Answer, Sent};
@@ -27,7 +28,7 @@ pub(super) struct Api {
     pub(super) misused: Option<String>,
 }
 
-type Tables = BTreeMap<Table, BTreeMap<String, Row>>;
+type Tables = BTreeMap<Resource, BTreeMap<String, Row>>;
 
 #[derive(Clone)]
 struct Row {
@@ -56,7 +57,9 @@ impl Api {
     pub(super) fn new(manner: Manner, now: i64) -> Api {
         Api {
             manner,
-            tables: Table::ALL.map(|table| (table, BTreeMap::new())).into(),
+            tables: Resource::ALL
+                .map(|resource| (resource, BTreeMap::new()))
+                .into(),
             behind: None,
             writes: 0,
             now,
@@ -65,28 +68,37 @@ impl Api {
     }
 
     /// The row of an id, if it is there.
-    pub(super) fn row(&self, table: Table, id: &str) -> Option<Columns> {
-        let row = self.tables[&table].get(id).filter(|row| !row.is_deleted)?;
-        Some(columns(table, &row.members))
+    pub(super) fn row(&self, of: impl Into<Resource>, id: &str) -> Option<Columns> {
+        let resource = of.into();
+        let row = self.tables[&resource].get(id);
+        let row = row.filter(|row| !row.is_deleted)?;
+        Some(columns(resource, &row.members))
     }
 
     /// All rows that are there.
-    pub(super) fn rows(&self, table: Table) -> BTreeMap<String, Columns> {
-        let rows = self.tables[&table].iter();
+    pub(super) fn rows(&self, of: impl Into<Resource>) -> BTreeMap<String, Columns> {
+        let resource = of.into();
+        let rows = self.tables[&resource].iter();
         let alive = rows.filter(|(_, row)| !row.is_deleted);
         alive
-            .map(|(id, row)| (id.clone(), columns(table, &row.members)))
+            .map(|(id, row)| (id.clone(), columns(resource, &row.members)))
             .collect()
     }
 
     /// A member of a row that is no column.
-    pub(super) fn beside(&self, table: Table, id: &str) -> Option<&Json> {
-        self.tables[&table].get(id)?.members.get("beside")
+    pub(super) fn beside(&self, of: impl Into<Resource>, id: &str) -> Option<&Json> {
+        self.tables[&of.into()].get(id)?.members.get("beside")
     }
 
     /// Another program makes or changes a row.
-    pub(super) fn set(&mut self, table: Table, id: &str, values: &[(&'static str, Json)]) {
-        let before = self.tables[&table].get(id).filter(|row| !row.is_deleted);
+    pub(super) fn set(
+        &mut self,
+        of: impl Into<Resource>,
+        id: &str,
+        values: &[(&'static str, Json)],
+    ) {
+        let resource = of.into();
+        let before = self.tables[&resource].get(id).filter(|row| !row.is_deleted);
         let mut members = before.map_or_else(
             || {
                 Map::from_iter([
@@ -101,19 +113,61 @@ impl Api {
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), value.clone())),
         );
-        self.keep(table, id, members, self.now);
+        self.keep(resource, id, members, self.now);
     }
 
-    /// Another program deletes a row.
-    pub(super) fn delete(&mut self, table: Table, id: &str) {
+    /// Deletes a row, and does with parts that point to it what it does; whether it can be deleted.
+    pub(super) fn delete(&mut self, of: impl Into<Resource>, id: &str) -> bool {
+        let resource = of.into();
+        let pointing = self.pointing(resource, id);
+        match self.manner.relations {
+            Relations::Loose => {}
+            Relations::Strict if pointing.is_empty() => {}
+            Relations::Strict => return false,
+            Relations::Cascade => {
+                for part in pointing {
+                    self.delete(Resource::Parts, &part);
+                }
+            }
+            Relations::Clear => {
+                for part in pointing {
+                    self.set(Resource::Parts, &part, &[("note", Json::Null)]);
+                }
+            }
+        }
         self.writes += 1;
         let (etag, modified) = (self.writes, self.now);
-        if let Some(row) = self.tables.get_mut(&table).unwrap().get_mut(id) {
+        if let Some(row) = self.tables.get_mut(&resource).unwrap().get_mut(id) {
             (row.etag, row.modified, row.is_deleted) = (etag, modified, true);
         }
+        true
     }
 
-    fn keep(&mut self, table: Table, id: &str, members: Map<String, Json>, modified: i64) {
+    /// The parts that point to a row.
+    fn pointing(&self, to: Resource, id: &str) -> Vec<String> {
+        if to != Resource::Of(Table::Notes) {
+            return Vec::new();
+        }
+        let parts = self.rows(Resource::Parts).into_iter();
+        let pointing = parts.filter(|(_, part)| part["note"] == id);
+        pointing.map(|(part, _)| part).collect()
+    }
+
+    /// What is against a part's being so, if anything is.
+    pub(super) fn against(&self, id: &str, part: &Map<String, Json>) -> Option<&'static str> {
+        let note = part.get("note").and_then(Json::as_str);
+        let is_there = note.is_none_or(|note| self.row(Table::Notes, note).is_some());
+        if self.manner.relations != Relations::Loose && !is_there {
+            return Some("there is no such note");
+        }
+        let label = part.get("label").filter(|label| !label.is_null())?;
+        let others = self.rows(Resource::Parts).into_iter();
+        let mut others = others.filter(|(other, _)| other != id);
+        let is_taken = others.any(|(_, other)| other["label"] == *label);
+        is_taken.then_some("another part has this label")
+    }
+
+    fn keep(&mut self, table: Resource, id: &str, members: Map<String, Json>, modified: i64) {
         self.writes += 1;
         let row = Row {
             members,
@@ -128,12 +182,12 @@ impl Api {
     }
 
     /// The row that a request is about, if it is about one.
-    pub(super) fn meant(sent: &Sent) -> Option<(Table, String)> {
+    pub(super) fn meant(sent: &Sent) -> Option<(Resource, String)> {
         let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
         let (path, _) = whole.split_once('?').unwrap_or((&whole, ""));
         let (table, id) = path.trim_start_matches('/').split_once('/')?;
         let is_row = id != "changes";
-        is_row.then_some((Table::of_name(table)?, id.to_owned()))
+        is_row.then_some((Resource::of_name(table)?, id.to_owned()))
     }
 
     /// Answers a request.
@@ -150,7 +204,7 @@ impl Api {
         let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
         let (path, query) = whole.split_once('?').unwrap_or((&whole, ""));
         let mut parts = path.trim_start_matches('/').split('/');
-        let Some(table) = parts.next().and_then(Table::of_name) else {
+        let Some(table) = parts.next().and_then(Resource::of_name) else {
             return Answer::bare(404);
         };
         match (sent.method.as_str(), parts.next()) {
@@ -163,7 +217,7 @@ impl Api {
         }
     }
 
-    fn get(&self, table: Table, id: &str) -> Answer {
+    fn get(&self, table: Resource, id: &str) -> Answer {
         match self.tables[&table].get(id) {
             Some(row) if !row.is_deleted => self.telling(200, row),
             Some(row) => match self.manner.deletes {
@@ -238,13 +292,10 @@ fn strong(number: u64) -> String {
     format!("\"{number}\"")
 }
 
-fn columns(table: Table, members: &Map<String, Json>) -> Columns {
-    let columns = table.columns().iter();
+fn columns(resource: Resource, members: &Map<String, Json>) -> Columns {
+    let columns = resource.columns().into_iter();
     columns
-        .map(|column| {
-            let value = members.get(column.name).cloned().unwrap_or_default();
-            (column.name, value)
-        })
+        .map(|name| (name, members.get(name).cloned().unwrap_or_default()))
         .collect()
 }
 

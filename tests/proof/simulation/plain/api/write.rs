@@ -4,6 +4,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Api, Row, header, strong};
 use crate::simulation::plain::manner::{Answers, Deletes, Etags, Update};
+use crate::simulation::plain::parts::Resource;
 use crate::simulation::plan::Table;
 use crate::simulation::wire::{Answer, Sent};
 
@@ -16,14 +17,14 @@ impl Api {
         id.starts_with(GIVEN)
     }
 
-    pub(super) fn post(&mut self, table: Table, body: &[u8]) -> Answer {
+    pub(super) fn post(&mut self, table: Resource, body: &[u8]) -> Answer {
         let Some(mut members) = self.row_of(body) else {
             return Answer::bare(400);
         };
         let Some(mut id) = members.get("id").and_then(Json::as_str).map(str::to_owned) else {
             return Answer::bare(422);
         };
-        if self.manner.gives_keys == Some(table) {
+        if self.manner.gives_keys.map(Resource::Of) == Some(table) {
             id = format!("{GIVEN}{:012x}", self.writes);
             members.insert("id".to_owned(), json!(id));
         }
@@ -34,18 +35,18 @@ impl Api {
     }
 
     /// Whether a deleted row is in the way of one of this id, unseen.
-    fn is_hidden(&self, table: Table, id: &str) -> bool {
+    fn is_hidden(&self, table: Resource, id: &str) -> bool {
         let row = self.tables[&table].get(id);
         self.manner.deletes == Deletes::Hidden && row.is_some_and(|row| row.is_deleted)
     }
 
     /// The row that a write of this id is about.
-    fn found(&self, table: Table, id: &str) -> Option<&Row> {
+    fn found(&self, table: Resource, id: &str) -> Option<&Row> {
         let row = self.tables[&table].get(id);
         row.filter(|row| !row.is_deleted || self.manner.deletes == Deletes::Told)
     }
 
-    pub(super) fn write(&mut self, table: Table, id: &str, sent: &Sent) -> Answer {
+    pub(super) fn write(&mut self, table: Resource, id: &str, sent: &Sent) -> Answer {
         let found = self.found(table, id);
         if self.manner.etags == Etags::Strong {
             if let Some(expected) = header(sent, "If-Match")
@@ -63,7 +64,9 @@ impl Api {
             if found.is_none_or(|row| row.is_deleted) {
                 return Answer::bare(404);
             }
-            self.delete(table, id);
+            if !self.delete(table, id) {
+                return Answer::bare(409);
+            }
             return Answer::bare(204);
         }
         let Some(mut body) = self.row_of(&sent.body) else {
@@ -109,7 +112,7 @@ impl Api {
     /// Takes a client's row, unless it never would.
     fn take(
         &mut self,
-        table: Table,
+        table: Resource,
         id: &str,
         mut members: Map<String, Json>,
         status: u16,
@@ -123,14 +126,12 @@ impl Api {
             };
             modified = time;
         }
-        if let Some((name, bound)) = table.bounded()
-            && members
-                .get(name)
-                .and_then(Json::as_i64)
-                .is_some_and(|value| value >= bound)
-        {
-            let why = json!({ "why": format!("{name} is too great") });
-            return Answer::of(self.manner.refuses_with, &why);
+        let why = match table {
+            Resource::Of(table) => too_great(table, &members),
+            Resource::Parts => self.against(id, &members).map(str::to_owned),
+        };
+        if let Some(why) = why {
+            return Answer::of(self.manner.refuses_with, &json!({ "why": why }));
         }
         if self.manner.edits
             && let Some(Json::String(title)) = members.get_mut("title")
@@ -138,7 +139,7 @@ impl Api {
         {
             *title = format!("api {title}");
         }
-        if self.manner.ignores && table == Table::Notes {
+        if self.manner.ignores && table == Resource::Of(Table::Notes) {
             let before = self.found(table, id).filter(|row| !row.is_deleted);
             let body = before.and_then(|row| row.members.get("body"));
             members.insert("body".to_owned(), body.cloned().unwrap_or_default());
@@ -150,4 +151,11 @@ impl Api {
             Answers::Row => self.telling(status, &self.tables[&table][id]),
         }
     }
+}
+
+/// What is against a row's value that is too great for the API, if it has one.
+fn too_great(table: Table, members: &Map<String, Json>) -> Option<String> {
+    let (name, bound) = table.bounded()?;
+    let value = members.get(name)?.as_i64()?;
+    (value >= bound).then(|| format!("{name} is too great"))
 }

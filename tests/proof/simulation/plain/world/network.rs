@@ -7,7 +7,7 @@ use super::World;
 use crate::simulation::database::Columns;
 use crate::simulation::plain::api::Api;
 use crate::simulation::plain::manner::Etags;
-use crate::simulation::plan::Table;
+use crate::simulation::plain::parts::Resource;
 use crate::simulation::wire::{Answer, Sent};
 
 impl World {
@@ -17,7 +17,9 @@ impl World {
         let before = meant
             .as_ref()
             .and_then(|(table, id)| self.api.row(*table, id));
+        let parts = self.api.rows(Resource::Parts);
         let answer = self.api.answer(sent);
+        self.lose_parts(meant.as_ref(), parts);
         if let Some((table, id)) = meant {
             match sent.method.as_str() {
                 "GET" => drop(self.shown.insert((table, id), before.unwrap_or_default())),
@@ -58,7 +60,7 @@ impl World {
     }
 
     /// A write without a condition may replace what its writer was not shown, and nobody could help it.
-    fn lose_unseen(&mut self, sent: &Sent, (table, id): (Table, &str), before: &Columns) {
+    fn lose_unseen(&mut self, sent: &Sent, (table, id): (Resource, &str), before: &Columns) {
         let after = self.api.row(table, id).unwrap_or_default();
         let shown = self.in_view.get(&sent.told()).unwrap_or(before);
         let unseen = before.iter().filter(|(name, value)| {

@@ -34,6 +34,7 @@ impl World {
             let letters = told[1].as_array().into_iter().flatten();
             refused.extend(letters.filter_map(|letter| letter["id"].as_str().map(str::to_owned)));
         }
+        self.check_parts(&mut places)?;
         let is_there = |table: Table, id: &str| self.api.row(table, id).is_some();
         self.cast.is_accounted_for(&places, &refused, is_there)?;
         let mut notes = self.api.rows(Table::Notes);
