@@ -14,6 +14,7 @@ on_both![
     a_file_restored_from_a_backup_goes_on_as_another_client,
     a_push_whose_answer_was_lost_is_repeated_and_done_once,
     pushes_that_a_restored_server_lost_are_sent_again,
+    what_a_restored_server_got_again_is_kept_as_if_it_were_new,
     what_is_sent_again_has_seen_nothing_of_what_came_before_it,
     what_a_restored_server_makes_of_pushes_sent_again_comes_down,
     what_is_refused_of_a_push_sent_again_is_told_though_its_answer_was_lost,
@@ -153,6 +154,23 @@ fn pushes_that_a_restored_server_lost_are_sent_again(backend: Backend) {
         (row["title"].as_str(), row["note"].as_str()),
         (Some("lost, too"), Some("and this"))
     );
+}
+
+fn what_a_restored_server_got_again_is_kept_as_if_it_were_new(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    let backup = server.back_up();
+    insert(&a, 2, "of long ago");
+    a.client().sync().unwrap();
+    // Longer than pushes are kept for a server that may lose them.
+    a.sql("UPDATE colsync_pushes SET settled_at_ms = settled_at_ms - 40 * 86400000");
+    for number in [3, 4] {
+        server.go_back(&backup);
+        insert(&a, number, "after a restore");
+        converge(&server, &[&a]);
+    }
+    assert_eq!(a.dump("todos").len(), 4);
+    assert!(a.client().dead_letters().unwrap().is_empty());
 }
 
 fn what_is_sent_again_has_seen_nothing_of_what_came_before_it(backend: Backend) {

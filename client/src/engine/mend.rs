@@ -91,6 +91,7 @@ impl Session<'_> {
                     letters::add(file, edit, receipt, now)?;
                 }
             }
+            freeze::note_answer(file, push.number, now)?;
             file.set_meta(Meta::Replay, Some(&(push.number + 1).to_string()))
         })?;
         Ok(())

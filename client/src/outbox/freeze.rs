@@ -331,10 +331,7 @@ pub(crate) fn thaw(file: &mut File) -> Result<(), Error> {
 pub(crate) fn answered(file: &mut File, number: i64, now: Time) -> Result<(), Error> {
     let now_ms = now.micros() / 1000;
     file.execute("DELETE FROM colsync_sent", &[])?;
-    file.execute(
-        "UPDATE colsync_pushes SET settled_at_ms = :? WHERE push = :?",
-        &[Stored::Int(now_ms), Stored::Int(number)],
-    )?;
+    note_answer(file, number, now)?;
     file.set_meta(Meta::Push, Some(&number.to_string()))?;
     file.execute(
         "DELETE FROM colsync_pushes WHERE push <= :? OR settled_at_ms < :?",
@@ -360,6 +357,15 @@ pub(crate) fn answered(file: &mut File, number: i64, now: Time) -> Result<(), Er
             break;
         }
     }
+    Ok(())
+}
+
+/// Notes when a push was answered: now. That of one which the server had lost, and has again, is as good as new.
+pub(crate) fn note_answer(file: &mut File, number: i64, now: Time) -> Result<(), Error> {
+    file.execute(
+        "UPDATE colsync_pushes SET settled_at_ms = :? WHERE push = :?",
+        &[Stored::Int(now.micros() / 1000), Stored::Int(number)],
+    )?;
     Ok(())
 }
 

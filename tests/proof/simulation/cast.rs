@@ -146,6 +146,7 @@ impl Cast {
             Step::Clone { from, to } => {
                 let copy = self.copy(from, "clone");
                 self.devices[to].replace(&copy);
+                self.journal.is_copied(from);
                 self.journal.put_back(to, 0);
                 self.put_back = true;
                 self.count("file cloned");

@@ -36,6 +36,10 @@ pub(super) struct Journal {
     pub(super) accepted: HashSet<String>,
     /// Values that a copy put back took with it.
     excused: HashSet<String>,
+    /// Devices whose files are, or were, copies: they keep no pushes from before to send them again.
+    copies: BTreeSet<usize>,
+    /// Whether the server has lost what it had accepted.
+    is_restored: bool,
     /// Rows that were made, and rows that anyone deleted.
     made: BTreeSet<(Table, String)>,
     deleted: BTreeSet<(Table, String)>,
@@ -156,25 +160,45 @@ impl Journal {
     /// A file is put back to where it was when so much was written: what it had beside that is gone, but for what
     /// the server has.
     pub(super) fn put_back(&mut self, device: usize, since: usize) {
-        self.was_not_accepted(Writer::Device(device), since);
+        self.copies.insert(device);
+        if self.is_restored {
+            self.excuse(since, |mark| mark.writer == Writer::Device(device));
+        } else {
+            self.was_not_accepted(Writer::Device(device), since);
+        }
+    }
+
+    /// Another file is a copy of this device's.
+    pub(super) fn is_copied(&mut self, device: usize) {
+        self.copies.insert(device);
     }
 
     /// What `writer` has written since then is gone, but for what the server has accepted.
     pub(super) fn was_not_accepted(&mut self, writer: Writer, since: usize) {
-        let of_device = self.written.iter().skip(since);
-        let of_device = of_device.filter(|mark| mark.writer == writer);
-        let gone: Vec<_> = of_device
-            .filter(|mark| !self.accepted.contains(&mark.text))
-            .map(|mark| mark.text.clone())
-            .collect();
-        self.excused.extend(gone);
+        let accepted = std::mem::take(&mut self.accepted);
+        self.excuse(since, |mark| {
+            mark.writer == writer && !accepted.contains(&mark.text)
+        });
+        self.accepted = accepted;
     }
 
-    /// The server's database is put back: what programs had written there since is nowhere else.
-    pub(super) fn restore(&mut self, since: usize) {
-        let there = self.written.iter().skip(since);
-        let there = there.filter(|mark| mark.writer == Writer::There);
-        self.excused.extend(there.map(|mark| mark.text.clone()));
+    /// Of what was written since then, this is gone.
+    fn excuse(&mut self, since: usize, is_gone: impl Fn(&Mark) -> bool) {
+        let gone = self.written.iter().skip(since);
+        let gone = gone.filter(|mark| is_gone(mark));
+        self.excused.extend(gone.map(|mark| mark.text.clone()));
+    }
+
+    /// The server's database is put back: what programs had written there since is nowhere else. Nor is what devices had,
+    /// where that is so long ago that they have their pushes no more.
+    pub(super) fn restore(&mut self, since: usize, is_long_ago: bool) {
+        self.is_restored = true;
+        self.excuse(since, |mark| mark.writer == Writer::There);
+        let copies = self.copies.clone();
+        self.excuse(0, |mark| match mark.writer {
+            Writer::Device(device) => is_long_ago || copies.contains(&device),
+            Writer::There => false,
+        });
     }
 
     /// Whether a copy that was put back may have taken a value with it.

@@ -17,8 +17,8 @@ pub(super) struct Plan {
     pub(super) steps: Vec<Step>,
 }
 
-/// Which kinds of faults a plan has. Not all go together: an edit that only a lost copy of a file had, and that only a
-/// lost database had accepted, is gone, and nobody could keep it.
+/// Which kinds of faults a plan has. An edit that only a lost copy of a file had, and that only a lost database had
+/// accepted, is gone, and nobody could keep it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Perils {
     /// Requests and answers are lost, cut, late, doubled.

@@ -38,8 +38,7 @@ pub(super) struct Server {
     pub(super) database: Database,
     clock: Clock,
     pub(super) reference: Reference,
-    /// A copy of the database, the reference as it was, and how much was written then.
-    pub(super) backup: Option<(PathBuf, Reference, usize)>,
+    pub(super) backup: Option<Backup>,
     /// What each row was read as, by the line that the database had of it.
     read: HashMap<(Table, String), ((Table, String), Row)>,
     /// Rows that were not read so before, to be looked at.
@@ -54,6 +53,18 @@ pub(super) struct Server {
     pub(super) repeats: u64,
     /// What became of values that are not simply one side's.
     pub(super) events: BTreeMap<&'static str, u64>,
+}
+
+/// A copy of the database.
+#[derive(Clone)]
+pub(super) struct Backup {
+    copy: PathBuf,
+    /// As it was.
+    reference: Reference,
+    /// How much was written then.
+    pub(super) written: usize,
+    /// When that was, µs.
+    pub(super) at: i64,
 }
 
 /// What administrators say to be let in.
@@ -316,12 +327,17 @@ impl Server {
     /// Makes a copy of the database, to go back to.
     pub(super) fn back_up(&mut self, folder: &std::path::Path, written: usize) {
         let copy = self.database.copy(folder);
-        self.backup = Some((copy, self.reference.clone(), written));
+        self.backup = Some(Backup {
+            copy,
+            reference: self.reference.clone(),
+            written,
+            at: self.now(),
+        });
     }
 
-    /// Goes back to the copy; gives how much was written when it was made.
-    pub(super) fn restore(&mut self) -> Option<usize> {
-        let (copy, reference, written) = self.backup.clone()?;
+    /// Goes back to the copy, if there is one; gives that.
+    pub(super) fn restore(&mut self) -> Option<Backup> {
+        let backup = self.backup.clone()?;
         let fails_over = self.perils.fails_over && self.database.copies_files();
         if fails_over {
             self.excused = EXCUSED;
@@ -329,7 +345,7 @@ impl Server {
             self.stop();
         }
         let was_young = self.database.is_young();
-        self.database.replace(&copy);
+        self.database.replace(&backup.copy);
         let is_young = self.database.is_young();
         if is_young && !was_young {
             // What has been done to its tables since is done again, before anybody comes.
@@ -337,14 +353,14 @@ impl Server {
             self.database.grow();
         }
         self.config = configuration(&self.database.url(), &self.perils, was_young);
-        self.reference = reference;
+        self.reference = backup.reference.clone();
         if self.node.is_none() {
             self.start();
         } else {
             *self.events.entry("database failed over").or_default() += 1;
         }
         self.looked_at = self.last_entry();
-        Some(written)
+        Some(backup)
     }
 }
 

@@ -33,6 +33,9 @@ use load::Program;
 /// 2026-11-22T10:00:00Z, when every simulation begins.
 pub(super) const BEGINNING: i64 = 1_795_341_600_000_000;
 
+/// Clients keep their pushes for longer than this, µs: 30 days by their clocks, which are wrong by up to a day.
+const KEPT: i64 = 28 * 86_400_000_000;
+
 /// How often what was really done.
 pub(super) type Counts = BTreeMap<&'static str, u64>;
 
@@ -164,8 +167,9 @@ impl Scene for World {
                 if self.server.backup.is_some() {
                     self.held.clear();
                 }
-                if let Some(written) = self.server.restore() {
-                    self.cast.journal.restore(written);
+                if let Some(backup) = self.server.restore() {
+                    let is_long_ago = self.cast.now - backup.at > KEPT;
+                    self.cast.journal.restore(backup.written, is_long_ago);
                     if self.has_kin {
                         self.skip_given_numbers()?;
                     }

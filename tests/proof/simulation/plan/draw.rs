@@ -19,14 +19,14 @@ impl Plan {
     pub(crate) fn draw_with(seed: u64, steps: usize, of: fn(Perils) -> Perils) -> Plan {
         let mut random = Rng::with_seed(seed);
         let restores = random.u8(..4) == 0;
-        let files = !restores && random.u8(..4) == 0;
+        let files = random.u8(..4) == 0;
         let perils = Perils {
             network: random.u8(..8) > 0,
             crashes: random.bool(),
             clocks: random.u8(..3) > 0,
             files,
             restores,
-            purges: !restores && random.u8(..4) == 0,
+            purges: random.u8(..4) == 0,
             whole_rows: random.u8(..4) == 0,
             kin: random.u8(..3) == 0,
             unchecked: random.bool(),
@@ -269,12 +269,19 @@ impl Draw {
 
     fn rare(&mut self, device: usize, may_sync: bool) -> Step {
         let to = self.device();
+        let (restores, files) = match (self.perils.restores, self.perils.files) {
+            (true, true) => {
+                let of_files = self.random.bool();
+                (!of_files, of_files)
+            }
+            one => one,
+        };
         match self.random.u8(..4) {
-            0 if self.perils.restores => Step::Backup,
-            1 if self.perils.restores && self.random.bool() => Step::Restore,
-            0 if self.perils.files && may_sync => Step::Keep { device },
-            1 if self.perils.files && may_sync => Step::PutBack { device },
-            2 if self.perils.files && may_sync && to != device => Step::Clone { from: device, to },
+            0 if restores => Step::Backup,
+            1 if restores && self.random.bool() => Step::Restore,
+            0 if files && may_sync => Step::Keep { device },
+            1 if files && may_sync => Step::PutBack { device },
+            2 if files && may_sync && to != device => Step::Clone { from: device, to },
             3 if self.perils.purges => Step::Housekeeping,
             _ => Step::Wait(self.wait()),
         }
