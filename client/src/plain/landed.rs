@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use colsync_shared::receipt::Outcome;
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 
 use super::look::KnownRow;
 use super::mapped::{Mapped, Seen};
@@ -92,6 +92,26 @@ impl Begun {
             self.replaced
                 .retain(|one| one.column.as_ref() != Some(name) || one.theirs != *before);
         }
+    }
+
+    /// The API says that it has done the write, and has the row no more. Whether it ever held what was written, and whoever
+    /// deleted the row has seen that, nobody can tell.
+    pub(super) fn is_gone(&mut self) {
+        let before = |name: &String| self.before.as_ref()?.get(name);
+        let written = self.after.body.iter();
+        let written = written.filter(|(name, value)| before(name) != Some(value));
+        let written: Map<String, Json> = written
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let theirs = json!({ "deleted": true });
+        self.replaced.push(Replaced {
+            column: None,
+            outcome: "deleted".to_owned(),
+            base: None,
+            mine: json!({ "deleted": false, "columns": written }),
+            result: theirs.clone(),
+            theirs,
+        });
     }
 
     /// What the write has replaced, if it has arrived and others have written since: all but what is there still.

@@ -347,7 +347,7 @@ impl Work<'_> {
             None if begun.created => {
                 return self.other_id("has made a row, and has none of this key");
             }
-            Some(_) | None => {}
+            Some(_) | None => begun.is_gone(),
         }
         self.finish(edit, &begun, row)
     }

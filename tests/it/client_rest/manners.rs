@@ -155,6 +155,34 @@ fn an_edit_that_the_api_does_not_make_is_told() {
 }
 
 #[test]
+fn an_edit_of_a_row_that_is_gone_right_after_it_is_told() {
+    let api = one_todo();
+    let is_written = AtomicBool::new(false);
+    // Whether the API ever held what it was sent, only whoever deleted the row could know.
+    let between = Between::new(&api, move |request| {
+        if request.starts_with(b"PATCH") {
+            is_written.store(true, Ordering::SeqCst);
+            Act::Answer(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        } else if request.starts_with(b"GET /todos/a ") && is_written.load(Ordering::SeqCst) {
+            Act::Answer(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        } else {
+            Act::Pass
+        }
+    });
+    let a = behind(&between);
+    a.sql("UPDATE todos SET title = 'mine' WHERE id = 'a'");
+    sync(&a);
+    let told = a.client().conflicts().unwrap();
+    let told: Vec<_> = told
+        .iter()
+        .map(|one| (one.outcome.as_str(), &one.mine, &one.theirs))
+        .collect();
+    let mine = Some(json!({ "deleted": false, "columns": { "title": "mine" } }));
+    let theirs = Some(json!({ "deleted": true }));
+    assert_eq!(told, [("deleted", &mine, &theirs)]);
+}
+
+#[test]
 fn a_write_that_was_answered_is_in_no_doubt_though_the_row_was_not_told() {
     let api = one_todo();
     let writes = AtomicU32::new(0);
