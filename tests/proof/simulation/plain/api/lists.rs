@@ -9,7 +9,7 @@ use crate::simulation::wire::Answer;
 
 impl Api {
     /// The rows that lists are made of.
-    fn listed(&mut self, table: Resource) -> Vec<(String, Row)> {
+    fn listed(&mut self, resource: Resource) -> Vec<(String, Row)> {
         let tables = if self.manner.lags {
             let is_fresh = |since: i64| self.now - since <= LAG;
             if !self.behind.as_ref().is_some_and(|(at, _)| is_fresh(*at)) {
@@ -19,12 +19,12 @@ impl Api {
         } else {
             &self.tables
         };
-        let rows = tables[&table].iter();
+        let rows = tables[&resource].iter();
         rows.map(|(id, row)| (id.clone(), row.clone())).collect()
     }
 
-    pub(super) fn list(&mut self, table: Resource, query: &str, known: Option<&str>) -> Answer {
-        let rows = self.listed(table);
+    pub(super) fn list(&mut self, resource: Resource, query: &str, known: Option<&str>) -> Answer {
+        let rows = self.listed(resource);
         let last = rows.iter().map(|(_, row)| row.etag).max().unwrap_or(0);
         let tells_all = self.manner.deletes == Deletes::Told;
         let shown = rows.iter().filter(|(_, row)| tells_all || !row.is_deleted);
@@ -52,7 +52,7 @@ impl Api {
                 match rest.get(PAGE - 1).filter(|_| rest.len() > PAGE) {
                     None => answer,
                     Some((last, _)) => {
-                        let next = format!("/{}?size={PAGE}&after={last}", table.name());
+                        let next = format!("/{}?size={PAGE}&after={last}", resource.name());
                         answer.with("Link", format!("<{next}>; rel=\"next\""))
                     }
                 }
@@ -60,14 +60,14 @@ impl Api {
         }
     }
 
-    pub(super) fn changes(&mut self, table: Resource, query: &str) -> Answer {
+    pub(super) fn changes(&mut self, resource: Resource, query: &str) -> Answer {
         let since = parameter(query, "since").unwrap();
         let since = match self.manner.times {
             Times::Millis => json!(since.parse::<i64>().unwrap()),
             _ => json!(since),
         };
         let since = self.micros(&since).unwrap();
-        let rows = self.listed(table).into_iter();
+        let rows = self.listed(resource).into_iter();
         let rows = rows.filter(|(_, row)| row.modified >= since);
         let told = rows.map(|(_, row)| {
             let mut told = self.told(&row);

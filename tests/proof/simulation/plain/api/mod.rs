@@ -167,7 +167,7 @@ impl Api {
         is_taken.then_some("another part has this label")
     }
 
-    fn keep(&mut self, table: Resource, id: &str, members: Map<String, Json>, modified: i64) {
+    fn keep(&mut self, resource: Resource, id: &str, members: Map<String, Json>, modified: i64) {
         self.writes += 1;
         let row = Row {
             members,
@@ -176,7 +176,7 @@ impl Api {
             is_deleted: false,
         };
         self.tables
-            .get_mut(&table)
+            .get_mut(&resource)
             .unwrap()
             .insert(id.to_owned(), row);
     }
@@ -185,9 +185,9 @@ impl Api {
     pub(super) fn meant(sent: &Sent) -> Option<(Resource, String)> {
         let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
         let (path, _) = whole.split_once('?').unwrap_or((&whole, ""));
-        let (table, id) = path.trim_start_matches('/').split_once('/')?;
+        let (resource, id) = path.trim_start_matches('/').split_once('/')?;
         let is_row = id != "changes";
-        is_row.then_some((Resource::of_name(table)?, id.to_owned()))
+        is_row.then_some((Resource::of_name(resource)?, id.to_owned()))
     }
 
     /// Answers a request.
@@ -204,21 +204,21 @@ impl Api {
         let whole = percent_decode_str(&sent.path).decode_utf8_lossy();
         let (path, query) = whole.split_once('?').unwrap_or((&whole, ""));
         let mut parts = path.trim_start_matches('/').split('/');
-        let Some(table) = parts.next().and_then(Resource::of_name) else {
+        let Some(resource) = parts.next().and_then(Resource::of_name) else {
             return Answer::bare(404);
         };
         match (sent.method.as_str(), parts.next()) {
-            ("GET", None) => self.list(table, query, header(sent, "If-None-Match")),
-            ("GET", Some("changes")) => self.changes(table, query),
-            ("GET", Some(id)) => self.get(table, id),
-            ("POST", None) => self.post(table, &sent.body),
-            (_, Some(id)) => self.write(table, id, sent),
+            ("GET", None) => self.list(resource, query, header(sent, "If-None-Match")),
+            ("GET", Some("changes")) => self.changes(resource, query),
+            ("GET", Some(id)) => self.get(resource, id),
+            ("POST", None) => self.post(resource, &sent.body),
+            (_, Some(id)) => self.write(resource, id, sent),
             _ => Answer::bare(405),
         }
     }
 
-    fn get(&self, table: Resource, id: &str) -> Answer {
-        match self.tables[&table].get(id) {
+    fn get(&self, resource: Resource, id: &str) -> Answer {
+        match self.tables[&resource].get(id) {
             Some(row) if !row.is_deleted => self.telling(200, row),
             Some(row) => match self.manner.deletes {
                 Deletes::Gone | Deletes::Hidden => Answer::bare(404),

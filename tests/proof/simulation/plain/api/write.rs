@@ -17,44 +17,44 @@ impl Api {
         id.starts_with(GIVEN)
     }
 
-    pub(super) fn post(&mut self, table: Resource, body: &[u8]) -> Answer {
+    pub(super) fn post(&mut self, resource: Resource, body: &[u8]) -> Answer {
         let Some(mut members) = self.row_of(body) else {
             return Answer::bare(400);
         };
         let Some(mut id) = members.get("id").and_then(Json::as_str).map(str::to_owned) else {
             return Answer::bare(422);
         };
-        if self.manner.gives_keys.map(Resource::Of) == Some(table) {
+        if self.manner.gives_keys.map(Resource::Of) == Some(resource) {
             id = format!("{GIVEN}{:012x}", self.writes);
             members.insert("id".to_owned(), json!(id));
         }
-        if self.found(table, &id).is_some() || self.is_hidden(table, &id) {
+        if self.found(resource, &id).is_some() || self.is_hidden(resource, &id) {
             return Answer::bare(409);
         }
-        self.take(table, &id, members, 201)
+        self.take(resource, &id, members, 201)
     }
 
     /// Whether a deleted row is in the way of one of this id, unseen.
-    fn is_hidden(&self, table: Resource, id: &str) -> bool {
-        let row = self.tables[&table].get(id);
+    fn is_hidden(&self, resource: Resource, id: &str) -> bool {
+        let row = self.tables[&resource].get(id);
         self.manner.deletes == Deletes::Hidden && row.is_some_and(|row| row.is_deleted)
     }
 
     /// The row that a write of this id is about.
-    fn found(&self, table: Resource, id: &str) -> Option<&Row> {
-        let row = self.tables[&table].get(id);
+    fn found(&self, resource: Resource, id: &str) -> Option<&Row> {
+        let row = self.tables[&resource].get(id);
         row.filter(|row| !row.is_deleted || self.manner.deletes == Deletes::Told)
     }
 
-    pub(super) fn write(&mut self, table: Resource, id: &str, sent: &Sent) -> Answer {
-        let found = self.found(table, id);
+    pub(super) fn write(&mut self, resource: Resource, id: &str, sent: &Sent) -> Answer {
+        let found = self.found(resource, id);
         if self.manner.etags == Etags::Strong {
             if let Some(expected) = header(sent, "If-Match")
                 && found.is_none_or(|row| strong(row.etag) != expected)
             {
                 return Answer::bare(412);
             }
-            let is_there = found.is_some() || self.is_hidden(table, id);
+            let is_there = found.is_some() || self.is_hidden(resource, id);
             if header(sent, "If-None-Match") == Some("*") && is_there {
                 return Answer::bare(412);
             }
@@ -64,7 +64,7 @@ impl Api {
             if found.is_none_or(|row| row.is_deleted) {
                 return Answer::bare(404);
             }
-            if !self.delete(table, id) {
+            if !self.delete(resource, id) {
                 return Answer::bare(409);
             }
             return Answer::bare(204);
@@ -75,11 +75,11 @@ impl Api {
         let is_deleted = body.remove("deleted");
         match (sent.method.as_str(), found) {
             ("PUT", _) if is_deleted == Some(json!(true)) => Answer::bare(409),
-            ("PUT", None) if self.is_hidden(table, id) => Answer::bare(409),
-            ("PUT", Some(_)) => self.take(table, id, body, 200),
+            ("PUT", None) if self.is_hidden(resource, id) => Answer::bare(409),
+            ("PUT", Some(_)) => self.take(resource, id, body, 200),
             ("PUT", None) => {
                 body.insert("id".to_owned(), json!(id));
-                self.take(table, id, body, 201)
+                self.take(resource, id, body, 201)
             }
             ("PATCH", None) => Answer::bare(404),
             ("PATCH", Some(row)) if row.is_deleted && is_deleted != Some(json!(false)) => {
@@ -94,7 +94,7 @@ impl Api {
                 } else {
                     members.extend(body);
                 }
-                self.take(table, id, members, 200)
+                self.take(resource, id, members, 200)
             }
             _ => Answer::bare(405),
         }
@@ -112,7 +112,7 @@ impl Api {
     /// Takes a client's row, unless it never would.
     fn take(
         &mut self,
-        table: Resource,
+        resource: Resource,
         id: &str,
         mut members: Map<String, Json>,
         status: u16,
@@ -126,7 +126,7 @@ impl Api {
             };
             modified = time;
         }
-        let why = match table {
+        let why = match resource {
             Resource::Of(table) => too_great(table, &members),
             Resource::Parts => self.against(id, &members).map(str::to_owned),
         };
@@ -139,16 +139,16 @@ impl Api {
         {
             *title = format!("api {title}");
         }
-        if self.manner.ignores && table == Resource::Of(Table::Notes) {
-            let before = self.found(table, id).filter(|row| !row.is_deleted);
+        if self.manner.ignores && resource == Resource::Of(Table::Notes) {
+            let before = self.found(resource, id).filter(|row| !row.is_deleted);
             let body = before.and_then(|row| row.members.get("body"));
             members.insert("body".to_owned(), body.cloned().unwrap_or_default());
         }
-        self.keep(table, id, members, modified);
+        self.keep(resource, id, members, modified);
         match self.manner.answers {
             Answers::Nothing => Answer::bare(if status == 201 { 201 } else { 204 }),
             Answers::Id => Answer::of(status, &self.wrapped(json!({ "id": id }))),
-            Answers::Row => self.telling(status, &self.tables[&table][id]),
+            Answers::Row => self.telling(status, &self.tables[&resource][id]),
         }
     }
 }
