@@ -87,7 +87,5 @@ pub(super) const RARE: &[&str] = &[
     "refused related edit retried",
     "refused related edit given up",
     "written over unseen",
-    "part undone",
     "part gone with its note",
-    "refused part retried",
 ];
