@@ -6,9 +6,9 @@ use colsync_shared::merge::row::RowMerge;
 use colsync_shared::merge::{LossKind, Side};
 use colsync_shared::receipt::{ColumnReceipt, Outcome, Status};
 use colsync_shared::{ClientId, Edit, Receipt, Value};
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, Value as Json};
 
-use super::landed::{Begun, Replaced};
+use super::landed::{Begun, Replaced, alive, deleted};
 use super::look::KnownRow;
 use super::mapped::Mapped;
 use crate::outbox::letters::Conflict;
@@ -102,14 +102,7 @@ pub(super) fn replaced(mapped: &Mapped, merge: &RowMerge, client: ClientId) -> V
                 } else {
                     (kept.clone(), lost)
                 };
-                replaced.push(Replaced {
-                    column: None,
-                    outcome: "deleted".to_owned(),
-                    base: None,
-                    mine,
-                    theirs,
-                    result: kept,
-                });
+                replaced.push(Replaced::of_row(mine, theirs, kept));
             }
         }
     }
@@ -150,7 +143,7 @@ fn encode(mapped: &Mapped, column: Option<usize>, side: &Side) -> Json {
     match side {
         Side::Value(value) => column.map_or(Json::Null, |at| told(at, value)),
         Side::Group(values) => Json::Object(columns(values)),
-        Side::Deleted => json!({ "deleted": true }),
-        Side::Alive(values) => json!({ "deleted": false, "columns": columns(values) }),
+        Side::Deleted => deleted(),
+        Side::Alive(values) => alive(columns(values)),
     }
 }

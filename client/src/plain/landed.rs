@@ -44,6 +44,30 @@ pub(super) struct Replaced {
     pub(super) result: Json,
 }
 
+impl Replaced {
+    /// One about a row that one side has deleted.
+    pub(super) fn of_row(mine: Json, theirs: Json, result: Json) -> Replaced {
+        Replaced {
+            column: None,
+            outcome: "deleted".to_owned(),
+            base: None,
+            mine,
+            theirs,
+            result,
+        }
+    }
+}
+
+/// A deleted row, as conflicts tell it.
+pub(super) fn deleted() -> Json {
+    json!({ "deleted": true })
+}
+
+/// A row that is there, and what it is about in it.
+pub(super) fn alive(columns: Map<String, Json>) -> Json {
+    json!({ "deleted": false, "columns": columns })
+}
+
 impl Begun {
     /// Whether the write has reached the API, by the row as it is there now. If someone else has overwritten a
     /// column of it meanwhile it counts as not arrived: it is merged again, and what is there is told from it.
@@ -56,13 +80,7 @@ impl Begun {
         }
         let mut any = false;
         for (at, column) in mapped.spec.columns.iter().enumerate() {
-            let wanted = self.after.body.get(&column.name);
-            let written = match (&self.before, wanted) {
-                (_, None) => false,
-                (None, Some(_)) => true,
-                (Some(before), Some(wanted)) => before.get(&column.name) != Some(wanted),
-            };
-            if !written || mapped.spec.is_key(at) {
+            if !self.writes(&column.name) || mapped.spec.is_key(at) {
                 continue;
             }
             any = true;
@@ -71,6 +89,13 @@ impl Begun {
             }
         }
         any || self.before.is_none()
+    }
+
+    /// Whether the row gets another value in a column.
+    fn writes(&self, name: &str) -> bool {
+        let before = self.before.as_ref().and_then(|before| before.get(name));
+        let wanted = self.after.body.get(name);
+        wanted.is_some_and(|wanted| before != Some(wanted))
     }
 
     /// The API says that it has done the write, and that the row is so now. An edit of what it kept as it was came to
@@ -97,21 +122,14 @@ impl Begun {
     /// The API says that it has done the write, and has the row no more. Whether it ever held what was written, and whoever
     /// deleted the row has seen that, nobody can tell.
     pub(super) fn is_gone(&mut self) {
-        let before = |name: &String| self.before.as_ref()?.get(name);
         let written = self.after.body.iter();
-        let written = written.filter(|(name, value)| before(name) != Some(value));
+        let written = written.filter(|(name, _)| self.writes(name));
         let written: Map<String, Json> = written
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
-        let theirs = json!({ "deleted": true });
-        self.replaced.push(Replaced {
-            column: None,
-            outcome: "deleted".to_owned(),
-            base: None,
-            mine: json!({ "deleted": false, "columns": written }),
-            result: theirs.clone(),
-            theirs,
-        });
+        let (mine, theirs) = (alive(written), deleted());
+        self.replaced
+            .push(Replaced::of_row(mine, theirs.clone(), theirs));
     }
 
     /// What the write has replaced, if it has arrived and others have written since: all but what is there still.
