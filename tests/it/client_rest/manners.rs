@@ -9,6 +9,18 @@ use serde_json::{Value as Json, json};
 use super::cuts::behind;
 use super::{DESCRIPTION, get, one_todo, row, sync, theirs, tracking};
 
+/// An answer that has a status alone, and ends the connection.
+macro_rules! bare {
+    ($status:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        .as_bytes()
+    };
+}
+
 /// A json-server with todo `a`, which was deleted in an API's own way: by a flag, or with the time of it.
 #[track_caller]
 fn one_deleted(gone: &Json) -> Plain {
@@ -164,7 +176,7 @@ fn an_edit_of_a_row_that_is_gone_right_after_it_is_told() {
             is_written.store(true, Ordering::SeqCst);
             Act::Answer(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
         } else if request.starts_with(b"GET /todos/a ") && is_written.load(Ordering::SeqCst) {
-            Act::Answer(b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+            Act::Answer(bare!("404 Not Found"))
         } else {
             Act::Pass
         }
@@ -218,10 +230,10 @@ fn a_write_that_was_answered_is_in_no_doubt_though_the_row_was_not_told() {
 #[test]
 fn an_edit_that_others_have_to_come_before_passes_after_them() {
     for refusal in [
-        &b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
-        b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 409 Conflict\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        bare!("400 Bad Request"),
+        bare!("404 Not Found"),
+        bare!("409 Conflict"),
+        bare!("422 Unprocessable Content"),
     ] {
         let api = one_todo();
         let (is_made, is_deleted) = (AtomicBool::new(false), AtomicBool::new(false));
@@ -264,9 +276,7 @@ fn what_the_api_refuses_alone_is_asked_once_more_and_no_oftener() {
             return Act::Pass;
         }
         counted.fetch_add(1, Ordering::SeqCst);
-        Act::Answer(
-            b"HTTP/1.1 422 Unprocessable Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-        )
+        Act::Answer(bare!("422 Unprocessable Content"))
     });
     let a = behind(&between);
     a.sql("UPDATE todos SET title = 'mine' WHERE id = 'a'");
@@ -278,14 +288,8 @@ fn what_the_api_refuses_alone_is_asked_once_more_and_no_oftener() {
 #[test]
 fn one_that_never_deletes_keeps_no_other_edit_waiting() {
     for (refusal, code) in [
-        (
-            &b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"[..],
-            "http_404",
-        ),
-        (
-            b"HTTP/1.1 405 Method Not Allowed\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
-            "http_405",
-        ),
+        (bare!("404 Not Found"), "http_404"),
+        (bare!("405 Method Not Allowed"), "http_405"),
     ] {
         let api = one_todo();
         let between = Between::new(&api, move |request| {

@@ -161,11 +161,7 @@ impl Journal {
     /// the server has.
     pub(super) fn put_back(&mut self, device: usize, since: usize) {
         self.copies.insert(device);
-        if self.is_restored {
-            self.excuse(since, |mark| mark.writer == Writer::Device(device));
-        } else {
-            self.was_not_accepted(Writer::Device(device), since);
-        }
+        self.lose(Writer::Device(device), since, self.is_restored);
     }
 
     /// Another file is a copy of this device's.
@@ -175,17 +171,14 @@ impl Journal {
 
     /// What `writer` has written since then is gone, but for what the server has accepted.
     pub(super) fn was_not_accepted(&mut self, writer: Writer, since: usize) {
-        let accepted = std::mem::take(&mut self.accepted);
-        self.excuse(since, |mark| {
-            mark.writer == writer && !accepted.contains(&mark.text)
-        });
-        self.accepted = accepted;
+        self.lose(writer, since, false);
     }
 
-    /// Of what was written since then, this is gone.
-    fn excuse(&mut self, since: usize, is_gone: impl Fn(&Mark) -> bool) {
-        let gone = self.written.iter().skip(since);
-        let gone = gone.filter(|mark| is_gone(mark));
+    /// What `writer` has written since then is gone, also what the server has accepted, or but for that.
+    fn lose(&mut self, writer: Writer, since: usize, also_accepted: bool) {
+        let gone = self.written.iter().skip(since).filter(|mark| {
+            mark.writer == writer && (also_accepted || !self.accepted.contains(&mark.text))
+        });
         self.excused.extend(gone.map(|mark| mark.text.clone()));
     }
 
@@ -193,12 +186,12 @@ impl Journal {
     /// where that is so long ago that they have their pushes no more.
     pub(super) fn restore(&mut self, since: usize, is_long_ago: bool) {
         self.is_restored = true;
-        self.excuse(since, |mark| mark.writer == Writer::There);
-        let copies = self.copies.clone();
-        self.excuse(0, |mark| match mark.writer {
-            Writer::Device(device) => is_long_ago || copies.contains(&device),
-            Writer::There => false,
+        let written = self.written.iter().enumerate();
+        let gone = written.filter(|(at, mark)| match mark.writer {
+            Writer::There => *at >= since,
+            Writer::Device(device) => is_long_ago || self.copies.contains(&device),
         });
+        self.excused.extend(gone.map(|(_, mark)| mark.text.clone()));
     }
 
     /// Whether a copy that was put back may have taken a value with it.

@@ -112,11 +112,10 @@ impl World {
                 let Some((id, now)) = self.at(table, place) else {
                     return;
                 };
-                let parts = self.api.rows(Resource::Parts);
                 if self.api.delete(table, &id) {
                     now.values().for_each(|value| self.cast.journal.see(value));
                     self.cast.journal.delete(table, &id);
-                    self.lose_parts(Some(&(table.into(), id)), parts);
+                    self.lose_parts();
                     self.cast.count("deleted there");
                 }
             }

@@ -26,6 +26,8 @@ pub(super) struct Api {
     pub(super) now: i64,
     /// What it was asked in a way that its description does not have.
     pub(super) misused: Option<String>,
+    /// Parts that went with their notes, as they were.
+    pub(super) gone: Vec<Columns>,
 }
 
 type Tables = BTreeMap<Resource, BTreeMap<String, Row>>;
@@ -64,6 +66,7 @@ impl Api {
             writes: 0,
             now,
             misused: None,
+            gone: Vec::new(),
         }
     }
 
@@ -126,6 +129,7 @@ impl Api {
             Relations::Strict => return false,
             Relations::Cascade => {
                 for part in pointing {
+                    self.gone.extend(self.row(Resource::Parts, &part));
                     self.delete(Resource::Parts, &part);
                 }
             }

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::World;
 use crate::simulation::database::Columns;
 use crate::simulation::device::is_by_the_file;
-use crate::simulation::journal::{Writer, texts, unlike};
+use crate::simulation::journal::{Writer, unlike};
 use crate::simulation::kin::{Act, What};
 use crate::simulation::plain::manner::Relations;
 use crate::simulation::plain::parts::{PARTS, Resource, id, label, named, selection};
@@ -29,45 +29,29 @@ impl World {
         let at = place.checked_rem(parts.len());
         let at = at.and_then(|at| parts.iter().nth(at));
         let at = at.map(|(id, part)| (id.clone(), part.clone()));
-        match (act.what, at) {
-            (What::Make(_), _) => {
-                let id = id(act.place);
-                if parts.contains_key(&id) {
-                    return Ok(());
-                }
-                let values = vec![
-                    ("note", self.note_of(act.by, other)),
-                    ("name", self.name_of(act.by)),
-                    ("label", json!(label(other))),
-                ];
-                self.write_part(act.by, &id, None, values)
+        let (id, now) = match (act.what, at, act.by) {
+            (What::Undo | What::Retry | What::Discard, _, by) => {
+                return by.map_or(Ok(()), |device| self.of_user(device, act));
             }
-            (What::Undo | What::Retry | What::Discard, _) => match act.by {
-                Some(device) => self.of_user(device, act),
-                None => Ok(()),
-            },
-            (_, None) => Ok(()),
-            (What::Name(_), Some((id, part))) => {
-                let name = self.name_of(act.by);
-                self.write_part(act.by, &id, Some(&part), vec![("name", name)])
-            }
-            (What::Tag(_), Some((id, part))) => {
-                let label = json!(label(other));
-                self.write_part(act.by, &id, Some(&part), vec![("label", label)])
-            }
-            (What::Point(_), Some((id, part))) => {
-                let note = self.note_of(act.by, other);
-                self.write_part(act.by, &id, Some(&part), vec![("note", note)])
-            }
-            (What::Key(_), Some((id, part))) => {
-                let values = vec![
-                    ("note", self.note_of(act.by, other)),
-                    ("name", self.name_of(act.by)),
-                ];
-                self.write_part(act.by, &id, Some(&part), values)
-            }
-            (What::Delete(_), Some((id, part))) => self.delete_part(act.by, &id, &part),
+            (What::Make(_), _, _) => (id(act.place), None),
+            (_, None, _) => return Ok(()),
+            (What::Delete(_), Some((id, part)), by) => return self.delete_part(by, &id, &part),
+            (_, Some((id, part)), _) => (id, Some(part)),
+        };
+        if now.is_none() && parts.contains_key(&id) {
+            return Ok(());
         }
+        let mut values = Vec::new();
+        if matches!(act.what, What::Make(_) | What::Point(_) | What::Key(_)) {
+            values.push(("note", self.note_of(act.by, other)));
+        }
+        if matches!(act.what, What::Make(_) | What::Name(_) | What::Key(_)) {
+            values.push(("name", self.name_of(act.by)));
+        }
+        if matches!(act.what, What::Make(_) | What::Tag(_)) {
+            values.push(("label", json!(label(other))));
+        }
+        self.write_part(act.by, &id, now.as_ref(), values)
     }
 
     /// Before an app deletes the note at a place, it does with the parts that point to it what the API would.
@@ -98,16 +82,10 @@ impl World {
     }
 
     /// What the API did to parts as a note was deleted, nobody could keep.
-    pub(super) fn lose_parts(&mut self, meant: Option<&(Resource, String)>, before: Parts) {
-        if meant.is_none_or(|(resource, _)| *resource == Resource::Parts) {
-            return;
-        }
-        let after = self.api.rows(Resource::Parts);
-        for (id, part) in before {
-            if !after.contains_key(&id) {
-                part.values().for_each(|value| self.cast.journal.see(value));
-                self.cast.count("part gone with its note");
-            }
+    pub(super) fn lose_parts(&mut self) {
+        for part in std::mem::take(&mut self.api.gone) {
+            part.values().for_each(|value| self.cast.journal.see(value));
+            self.cast.count("part gone with its note");
         }
     }
 
@@ -123,14 +101,7 @@ impl World {
                 return Err(unlike(device, PARTS, &here, &there));
             }
         }
-        for (id, part) in &there {
-            let beside = self.api.beside(Resource::Parts, id);
-            if beside.is_some_and(|beside| beside != id) {
-                return Err(format!("what {id} holds beside its columns is {beside:?}"));
-            }
-            part.values().for_each(|value| texts(value, places));
-        }
-        Ok(())
+        self.look_at(Resource::Parts, &there, places)
     }
 
     fn parts_of(&mut self, by: Option<usize>) -> Parts {

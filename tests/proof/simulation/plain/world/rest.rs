@@ -1,10 +1,12 @@
 //! What must hold when everything has come to rest.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::World;
+use crate::simulation::database::Columns;
 use crate::simulation::journal::texts;
 use crate::simulation::plain::api::Api;
+use crate::simulation::plain::parts::Resource;
 use crate::simulation::plan::Table;
 
 impl World {
@@ -16,16 +18,8 @@ impl World {
         let mut refused = HashSet::new();
         for table in Table::ALL {
             let there = self.api.rows(table);
-            for row in there.values() {
-                row.values().for_each(|value| texts(value, &mut places));
-            }
             self.cast.are_alike(table, &there)?;
-            for id in there.keys() {
-                let beside = self.api.beside(table, id);
-                if beside.is_some_and(|beside| beside != id) {
-                    return Err(format!("what {id} holds beside its columns is {beside:?}"));
-                }
-            }
+            self.look_at(table.into(), &there, &mut places)?;
         }
         for number in 0..self.cast.devices.len() {
             self.cast.is_drained(number)?;
@@ -41,5 +35,22 @@ impl World {
         // What was counted in a row before it got another key was counted elsewhere.
         notes.retain(|id, _| !Api::has_given(id));
         self.cast.is_counted(&notes, &refused)
+    }
+
+    /// All that these rows of the API's tell goes into `places`; what they hold beside their columns is as it was.
+    pub(super) fn look_at(
+        &self,
+        resource: Resource,
+        there: &BTreeMap<String, Columns>,
+        places: &mut HashSet<String>,
+    ) -> Result<(), String> {
+        for (id, row) in there {
+            row.values().for_each(|value| texts(value, places));
+            let beside = self.api.beside(resource, id);
+            if beside.is_some_and(|beside| beside != id) {
+                return Err(format!("what {id} holds beside its columns is {beside:?}"));
+            }
+        }
+        Ok(())
     }
 }
