@@ -20,6 +20,10 @@ pub enum Error {
     /// SQLite failed.
     #[error("SQLite: {0}")]
     Sqlite(#[from] diesel::result::Error),
+    /// A trigger left a write to this table out and said nothing, or another row is in the way of one that is not the same
+    /// by its bytes.
+    #[error("{0} does not take the row")]
+    Ignored(String),
     /// Colsync's own tables hold what cannot be read.
     #[error("unreadable: {0}")]
     Corrupt(String),

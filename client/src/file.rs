@@ -268,6 +268,16 @@ impl File {
         }
     }
 
+    /// Whether there is a transaction still: a trigger may have ended it, where `RAISE(ROLLBACK)` is.
+    fn is_in_transaction(&mut self) -> bool {
+        // There is no other way to ask by SQL.
+        let began = self.conn.batch_execute("BEGIN").is_ok();
+        if began {
+            self.roll_back();
+        }
+        !began
+    }
+
     /// Runs `work` inside the open transaction while the capture triggers look away.
     pub(crate) fn uncaptured<T>(
         &mut self,
@@ -278,9 +288,11 @@ impl File {
     }
 }
 
-/// Whether a failure is the table's own refusal of a row: a constraint, or a trigger that raised.
+/// Whether the failure of a write to a table is that table's own refusal of the row: a constraint, a trigger that raised or
+/// said nothing, an expression that the row's values do not suit. It is none if the transaction went with it.
 pub(crate) fn is_refusal(file: &mut File, error: &Error) -> bool {
-    match error {
+    let is_the_tables = match error {
+        Error::Ignored(_) => true,
         Error::Sqlite(diesel::result::Error::DatabaseError(kind, info)) => match kind {
             DatabaseErrorKind::UniqueViolation
             | DatabaseErrorKind::ForeignKeyViolation
@@ -288,18 +300,41 @@ pub(crate) fn is_refusal(file: &mut File, error: &Error) -> bool {
             | DatabaseErrorKind::CheckViolation
             | DatabaseErrorKind::RestrictViolation
             | DatabaseErrorKind::ExclusionViolation => true,
-            // STRICT tables, and RAISE in a trigger, have no kind of their own.
-            _ => {
+            // STRICT tables, RAISE in a trigger, and functions in expressions have no kind of their own, and their own words.
+            DatabaseErrorKind::Unknown => {
                 let text = info.message();
-                text.contains("cannot store")
-                    || text.contains("constraint")
-                    || text.contains("datatype mismatch")
-                    || raises(file, text)
+                !SQLITES_OWN.iter().any(|own| text.starts_with(own)) || raises(file, text)
             }
+            _ => false,
         },
         _ => false,
-    }
+    };
+    is_the_tables && file.is_in_transaction()
 }
+
+/// How the failures begin that are SQLite's own, or the file's, and no row's
+/// ([result codes](https://www.sqlite.org/rescode.html)).
+const SQLITES_OWN: &[&str] = &[
+    "SQL logic error",
+    "abort due to ROLLBACK",
+    "access permission denied",
+    "attempt to write a readonly database",
+    "authorization denied",
+    "bad parameter or other API misuse",
+    "database disk image is malformed",
+    "database is locked",
+    "database or disk is full",
+    "database schema",
+    "database table is locked",
+    "disk I/O error",
+    "file is not a database",
+    "interrupted",
+    "locking protocol",
+    "no such",
+    "out of memory",
+    "query aborted",
+    "unable to open database file",
+];
 
 /// Whether a trigger raises this, as it is written there.
 fn raises(file: &mut File, text: &str) -> bool {

@@ -21,6 +21,11 @@ pub(crate) struct LocalTable {
     /// Triggers of the app's own on this table that write to tracked tables, each with its SQL. They are
     /// set aside while the server's rows are applied: what they would do has come from the server.
     pub(crate) echoing: Vec<(String, String)>,
+    /// Other triggers of the app's own on this table that end more than the statement that they refuse, each with its SQL
+    /// and with what stands in for it while the server's rows are applied: it refuses the row alone.
+    pub(crate) ending: Vec<(String, String, String)>,
+    /// Whether constraints of it say what is to become of a conflict (`UNIQUE ON CONFLICT REPLACE`).
+    pub(crate) resolves: bool,
 }
 
 /// A column of a tracked table.
@@ -74,6 +79,11 @@ impl Hash for RowId {
 }
 
 impl LocalTable {
+    /// Whether triggers of the app's own have to change while the server's rows are applied.
+    pub(crate) fn has_to_stand_aside(&self) -> bool {
+        !self.echoing.is_empty() || !self.ending.is_empty()
+    }
+
     /// Where the column called `name` stands. SQLite's names differ in more than case.
     pub(crate) fn position(&self, name: &str) -> Option<usize> {
         self.columns

@@ -14,8 +14,9 @@ use crate::file::{File, text};
 use crate::table::{LocalColumn, LocalTable};
 
 const KIND: &str = "
-    SELECT type, name, strict, wr FROM pragma_table_list
-    WHERE schema = 'main' AND name = :? COLLATE NOCASE";
+    SELECT t.type, t.name, t.strict, t.wr, s.sql FROM pragma_table_list AS t
+    LEFT JOIN sqlite_master AS s ON s.type = 'table' AND s.name = t.name
+    WHERE t.schema = 'main' AND t.name = :? COLLATE NOCASE";
 
 const COLUMNS: &str = "
     SELECT name, type, \"notnull\", dflt_value, pk, hidden
@@ -36,7 +37,7 @@ const TRIGGERS: &str = "
 /// A table, and what its triggers must know beyond that.
 #[derive(Debug)]
 pub(super) struct Shape {
-    /// The table; its `echoing` is empty.
+    /// The table; its `echoing` and `ending` are empty.
     pub(super) table: LocalTable,
     /// What must be unique in it, the key among it.
     pub(super) uniques: Vec<Unique>,
@@ -136,6 +137,7 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
             Stored::Text(name),
             Stored::Int(strict),
             Stored::Int(without_rowid),
+            sql,
         ],
     ) = kind.as_deref()
     else {
@@ -158,6 +160,8 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
             columns: Vec::new(),
             key: Vec::new(),
             echoing: Vec::new(),
+            ending: Vec::new(),
+            resolves: text(sql).is_some_and(tokens::resolves),
         },
         uniques: Vec::new(),
         is_rowid: false,
@@ -365,6 +369,24 @@ pub(super) fn echoing(
         })
         .map(|(trigger, _)| (trigger.name.clone(), trigger.sql.clone()))
         .collect()
+}
+
+/// The app's own triggers on `table`, but for the `echoing`, that end more than the statement that they refuse; each with
+/// its SQL, and that of one that does not.
+pub(super) fn ending(
+    triggers: &[Trigger],
+    table: &str,
+    echoing: &[(String, String)],
+) -> Vec<(String, String, String)> {
+    let echoes = |trigger: &&Trigger| echoing.iter().any(|(name, _)| *name == trigger.name);
+    let apps = triggers
+        .iter()
+        .filter(|trigger| !trigger.is_ours() && trigger.is_on(table) && !echoes(trigger));
+    apps.filter_map(|trigger| {
+        let softened = tokens::softened(&trigger.sql)?;
+        Some((trigger.name.clone(), trigger.sql.clone(), softened))
+    })
+    .collect()
 }
 
 /// Whether a name is colsync's own, or SQLite's.

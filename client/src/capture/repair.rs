@@ -54,7 +54,7 @@ pub(super) fn as_they_are(file: &mut File) -> Result<Vec<LocalTable>, Error> {
     for table in registered(file)? {
         shapes.extend(shape_if_any(file, &table.name, table.number)?);
     }
-    with_echoing(file, shapes)
+    with_triggers(file, shapes)
 }
 
 /// Mends everything, and gives the tracked tables as they are then.
@@ -70,15 +70,19 @@ pub(super) fn all(file: &mut File) -> Result<Vec<LocalTable>, Error> {
         }
     }
     note_schema_version(file)?;
-    with_echoing(file, shapes)
+    with_triggers(file, shapes)
 }
 
-fn with_echoing(file: &mut File, shapes: Vec<Shape>) -> Result<Vec<LocalTable>, Error> {
+fn with_triggers(file: &mut File, shapes: Vec<Shape>) -> Result<Vec<LocalTable>, Error> {
     let found = introspect::triggers(file)?;
     let names: Vec<String> = shapes.iter().map(|one| one.table.name.clone()).collect();
-    let tables = shapes.into_iter().map(|shape| LocalTable {
-        echoing: introspect::echoing(&found, &shape.table.name, &names),
-        ..shape.table
+    let tables = shapes.into_iter().map(|shape| {
+        let echoing = introspect::echoing(&found, &shape.table.name, &names);
+        LocalTable {
+            ending: introspect::ending(&found, &shape.table.name, &echoing),
+            echoing,
+            ..shape.table
+        }
     });
     Ok(tables.collect())
 }

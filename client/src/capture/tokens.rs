@@ -101,6 +101,32 @@ pub(super) fn written(trigger: &str) -> Vec<String> {
     found
 }
 
+/// Whether a constraint in a `CREATE TABLE` says what is to become of a conflict.
+pub(super) fn resolves(table: &str) -> bool {
+    let tokens = tokens(table);
+    let mut pairs = tokens.iter().zip(tokens.iter().skip(1));
+    pairs.any(|(on, conflict)| on.is_word("ON") && conflict.is_word("CONFLICT"))
+}
+
+/// A trigger that ends the transaction, or leaves a statement half done, where it refuses a row, as one that undoes the
+/// statement; None if it does neither.
+pub(super) fn softened(trigger: &str) -> Option<String> {
+    let mut tokens = tokens(trigger);
+    let mut any = false;
+    for at in 2..tokens.len() {
+        let is_raise = tokens.get(at - 2).is_some_and(|t| t.is_word("RAISE"))
+            && tokens.get(at - 1).is_some_and(|t| t.is_symbol("("));
+        if let Some(action) = tokens.get_mut(at)
+            && is_raise
+            && (action.is_word("ROLLBACK") || action.is_word("FAIL"))
+        {
+            action.source = "ABORT";
+            any = true;
+        }
+    }
+    any.then(|| joined(&tokens))
+}
+
 /// The first column that an `UPDATE OF` trigger waits for.
 pub(super) fn waits_for(trigger: &str) -> Option<String> {
     let tokens = tokens(trigger);

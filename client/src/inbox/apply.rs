@@ -15,8 +15,12 @@ use super::write::{self, Upsert};
 use crate::error::Error;
 use crate::file::{File, Meta, is_refusal};
 use crate::keys;
+use crate::outbox::history::row_now;
 use crate::pairing::Paired;
 use crate::table::RowRef;
+
+/// How often rows that wait are tried together, with one less each time.
+const MOST_ROUNDS: usize = 8;
 
 /// What a page came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -44,7 +48,7 @@ pub(crate) fn page(
     }
     let touched: Vec<Paired> = tables
         .iter()
-        .filter(|table| !table.local.echoing.is_empty())
+        .filter(|table| table.local.has_to_stand_aside())
         .filter(|table| {
             changes
                 .iter()
@@ -286,21 +290,16 @@ impl Page<'_> {
             held.remove();
             return held::keep(self.file, row, &held, None);
         }
-        match write::delete(self.file, paired, &row.id) {
-            Ok(there) => {
-                self.applied.removed += u64::from(there);
-                versions::forget(self.file, row)?;
-                if !self.none_held {
-                    held::forget(self.file, row)?;
-                }
-                Ok(())
-            }
-            Err(refused) if is_refusal(self.file, &refused) => {
-                self.none_held = false;
-                held::keep(self.file, row, &Held::gone(), Some(&refused.to_string()))
-            }
-            Err(failure) => Err(failure),
+        let Some(there) = remove_or_hold(self.file, paired, row)? else {
+            self.none_held = false;
+            return Ok(());
+        };
+        self.applied.removed += u64::from(there);
+        versions::forget(self.file, row)?;
+        if !self.none_held {
+            held::forget(self.file, row)?;
         }
+        Ok(())
     }
 }
 
@@ -332,6 +331,23 @@ enum Put {
     Done,
     /// Some columns came of a row that is not there.
     NoRow,
+}
+
+/// Removes a row that the server has no more; whether it was there. None if the table does not let it go: its delete waits.
+pub(crate) fn remove_or_hold(
+    file: &mut File,
+    paired: &Paired,
+    row: &RowRef,
+) -> Result<Option<bool>, Error> {
+    match write::delete(file, paired, &row.id) {
+        Ok(there) => Ok(Some(there)),
+        Err(refused) if is_refusal(file, &refused) => {
+            log::warn!("{}: a row stays: {refused}", paired.local.name);
+            held::keep(file, row, &Held::gone(), Some(&refused.to_string()))?;
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
 }
 
 /// Writes what waits for a row into its table.
@@ -415,17 +431,32 @@ pub(crate) fn release_all(
             left.push((paired, row, held));
         }
     }
-    if left.len() < 2 {
-        return Ok(());
-    }
-    let together = file.savepoint(|file| {
-        let mut rows = Vec::with_capacity(left.len());
-        for (paired, row, held) in &left {
-            let there = crate::outbox::history::row_now(file, &paired.local, row)?;
-            write::delete(file, paired, &row.id)?;
-            rows.push((paired, row, held, there));
+    // One that cannot be written all the same keeps no others waiting.
+    for _ in 0..MOST_ROUNDS {
+        if left.len() < 2 {
+            break;
         }
-        for (paired, row, held, there) in rows {
+        match put_together(file, &left)? {
+            Some(refused) => drop(left.remove(refused)),
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Takes rows out and puts them back as they are to be; the place of the one that was refused, if one was, and then all are
+/// as they were.
+fn put_together(file: &mut File, rows: &[(&Paired, RowRef, Held)]) -> Result<Option<usize>, Error> {
+    let mut at = 0;
+    let together = file.savepoint(|file| {
+        let mut were = Vec::with_capacity(rows.len());
+        for (place, (paired, row, _)) in rows.iter().enumerate() {
+            at = place;
+            were.push(row_now(file, &paired.local, row)?);
+            write::delete(file, paired, &row.id)?;
+        }
+        for (place, ((paired, row, held), there)) in rows.iter().zip(were).enumerate() {
+            at = place;
             if let Some(values) = there {
                 let mut values: Vec<(usize, Stored)> = values.into_iter().enumerate().collect();
                 for (name, value) in &held.columns {
@@ -447,7 +478,8 @@ pub(crate) fn release_all(
         Ok(())
     });
     match together {
-        Err(refused) if is_refusal(file, &refused) => Ok(()),
-        done => done,
+        Ok(()) => Ok(None),
+        Err(refused) if is_refusal(file, &refused) => Ok(Some(at)),
+        Err(failure) => Err(failure),
     }
 }

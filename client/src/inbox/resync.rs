@@ -10,9 +10,9 @@ use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
 
 use super::pending::{PendingRow, PendingRows};
-use super::{held, versions, write};
+use super::{apply, held, versions, write};
 use crate::error::Error;
-use crate::file::{File, Meta, int, is_refusal};
+use crate::file::{File, Meta, int};
 use crate::pairing::Paired;
 use crate::table::{RowId, RowRef};
 
@@ -128,17 +128,11 @@ pub(crate) fn finish(
             if pending.of(&row).is_some() {
                 continue;
             }
-            match write::delete(file, paired, &row.id) {
-                Ok(there) => removed += u64::from(there),
-                Err(refused) if is_refusal(file, &refused) => {
-                    log::warn!("{}: a row stays: {refused}", paired.local.name);
-                    let held = held::Held::gone();
-                    held::keep(file, &row, &held, Some(&refused.to_string()))?;
-                    stay.push(row);
-                    continue;
-                }
-                Err(failure) => return Err(failure),
-            }
+            let Some(there) = apply::remove_or_hold(file, paired, &row)? else {
+                stay.push(row);
+                continue;
+            };
+            removed += u64::from(there);
             versions::forget(file, &row)?;
             held::forget(file, &row)?;
         }

@@ -1,7 +1,8 @@
 //! Writing what the server has into the app's tables.
 //!
 //! Always inside a transaction in which the capture triggers look away. Whether a row may be written is
-//! decided elsewhere.
+//! decided elsewhere. A row that is not written is refused, whatever the table's constraints and triggers would make of
+//! it: no other row goes in its place, and none is left out in silence.
 
 use std::collections::BTreeMap;
 
@@ -11,9 +12,15 @@ use serde_json::Value as Json;
 
 use super::line::Columns;
 use crate::error::Error;
-use crate::file::File;
+use crate::file::{File, text};
 use crate::pairing::Paired;
-use crate::table::RowId;
+use crate::table::{LocalTable, RowId};
+
+/// The triggers on a table in which `RAISE` stands; those of capture have none.
+const REFUSING: &str = "
+    SELECT name, sql FROM sqlite_master
+    WHERE type = 'trigger' AND tbl_name = :? COLLATE NOCASE AND sql LIKE '%raise%'
+    ORDER BY rowid";
 
 /// Writes whole rows of one table with a statement made once.
 pub(crate) struct Upsert<'a> {
@@ -48,6 +55,9 @@ impl<'a> Upsert<'a> {
     }
 
     /// Makes the row, or makes it what the server has.
+    ///
+    /// # Errors
+    /// SQLite's; [`Error::Ignored`] if the table does not take it.
     pub(crate) fn run(
         &self,
         file: &mut File,
@@ -69,7 +79,14 @@ impl<'a> Upsert<'a> {
                 }
             });
         }
-        file.execute_often(&self.sql, &binds).map(drop)
+        if file.execute_often(&self.sql, &binds)? > 0 {
+            return Ok(());
+        }
+        // A row that is its key alone is there already.
+        if self.positions.len() == self.paired.local.key.len() && exists(file, self.paired, id)? {
+            return Ok(());
+        }
+        Err(ignored(&self.paired.local))
     }
 
     fn without_missing(
@@ -133,15 +150,37 @@ fn upsert_sql(paired: &Paired, positions: &[usize]) -> String {
     let otherwise = if sets.is_empty() {
         "NOTHING".to_owned()
     } else {
-        format!("UPDATE SET {}", sets.join(", "))
+        // Under NOCASE, 'abc' is in the way of 'ABC', and is not that row.
+        let table = quote(&local.name);
+        let same = key
+            .iter()
+            .map(|name| format!("{table}.{name} = excluded.{name} COLLATE BINARY"));
+        let same: Vec<String> = same.collect();
+        format!(
+            "UPDATE SET {} WHERE {}",
+            sets.join(", "),
+            same.join(" AND ")
+        )
     };
     format!(
-        "INSERT INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({key}) DO {otherwise}",
+        "INSERT{or_abort} INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({key}) DO {otherwise}",
+        or_abort = or_abort(local),
         table = quote(&local.name),
         names = names.join(", "),
         values = vec![PLACEHOLDER; names.len()].join(", "),
         key = key.join(", "),
     )
+}
+
+/// What has a conflict refuse the row, where the table's constraints would make something else of it. It is not said
+/// where they do not, as it also holds for what the app's triggers write.
+fn or_abort(local: &LocalTable) -> &'static str {
+    if local.resolves { " OR ABORT" } else { "" }
+}
+
+/// A trigger left a write out and said nothing (`RAISE(IGNORE)`), or another row is in the way.
+fn ignored(local: &LocalTable) -> Error {
+    Error::Ignored(local.name.clone())
 }
 
 /// Writes some columns of a row; whether there is one.
@@ -166,8 +205,22 @@ pub(crate) fn update(
     let (condition, at_id) = local.at_id(id);
     binds.extend(at_id);
     let table = quote(&local.name);
-    let sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
-    Ok(file.execute(&sql, &binds)? > 0)
+    let or_abort = or_abort(local);
+    let sets = sets.join(", ");
+    let sql = format!("UPDATE{or_abort} {table} SET {sets} WHERE {condition}");
+    if file.execute(&sql, &binds)? > 0 {
+        return Ok(true);
+    }
+    is_not_there(file, paired, id)
+}
+
+/// Nothing was changed: `false` if there is no such row.
+fn is_not_there(file: &mut File, paired: &Paired, id: &RowId) -> Result<bool, Error> {
+    if exists(file, paired, id)? {
+        Err(ignored(&paired.local))
+    } else {
+        Ok(false)
+    }
 }
 
 /// Whether the row is there.
@@ -192,7 +245,10 @@ pub(crate) fn delete(file: &mut File, paired: &Paired, id: &RowId) -> Result<boo
     let (condition, binds) = paired.local.at_id(id);
     let table = quote(&paired.local.name);
     let sql = format!("DELETE FROM {table} WHERE {condition}");
-    Ok(file.execute(&sql, &binds)? > 0)
+    if file.execute(&sql, &binds)? > 0 {
+        return Ok(true);
+    }
+    is_not_there(file, paired, id)
 }
 
 /// Makes the row of these values, key columns left out: they are in the id.
@@ -218,32 +274,68 @@ pub(crate) fn insert(
         }
     }
     let sql = format!(
-        "INSERT INTO {} ({}) VALUES ({})",
+        "INSERT{} INTO {} ({}) VALUES ({})",
+        or_abort(local),
         quote(&local.name),
         names.join(", "),
         vec![PLACEHOLDER; names.len()].join(", ")
     );
-    file.execute(&sql, &binds).map(drop)
+    match file.execute(&sql, &binds)? {
+        0 => Err(ignored(local)),
+        _ => Ok(()),
+    }
 }
 
 /// Runs `work` with the app's own triggers that write to tracked tables set aside: what they would do has
-/// come from the server, from where the app's statement ran. Nobody else sees them gone, as it is one
-/// transaction.
+/// come from the server, from where the app's statement ran. Those that would end the transaction refuse the row alone.
+/// Nobody else sees them changed, as it is one transaction.
 pub(crate) fn without_echo<T>(
     file: &mut File,
     tables: &[Paired],
     work: impl FnOnce(&mut File) -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let echoing: Vec<&(String, String)> = tables.iter().flat_map(|t| &t.local.echoing).collect();
-    for (name, _) in &echoing {
-        file.batch(&format!("DROP TRIGGER IF EXISTS {}", quote(name)))?;
+    let locals = || tables.iter().map(|table| &table.local);
+    for (name, _) in locals().flat_map(|local| &local.echoing) {
+        drop_trigger(file, name)?;
+    }
+    for (name, _, softened) in locals().flat_map(|local| &local.ending) {
+        drop_trigger(file, name)?;
+        file.batch(softened)?;
     }
     let done = work(file)?;
-    for (_, sql) in &echoing {
+    for (_, sql) in locals().flat_map(|local| &local.echoing) {
         file.batch(sql)?;
     }
-    if !echoing.is_empty() {
+    for (name, sql, _) in locals().flat_map(|local| &local.ending) {
+        drop_trigger(file, name)?;
+        file.batch(sql)?;
+    }
+    if locals().any(LocalTable::has_to_stand_aside) {
         crate::capture::mend(file)?;
     }
     Ok(done)
+}
+
+/// Runs `work` with those of the app's own triggers on a table set aside that may refuse a row: for what is no edit of
+/// anybody's, such as another number for a row.
+pub(crate) fn unopposed<T>(
+    file: &mut File,
+    table: &str,
+    work: impl FnOnce(&mut File) -> Result<T, Error>,
+) -> Result<T, Error> {
+    let found = file.load(REFUSING, &[Stored::Text(table.to_owned())])?;
+    let texts = |row: Vec<Stored>| <[Stored; 2]>::try_from(row).ok();
+    let refusing: Vec<[Stored; 2]> = found.into_iter().filter_map(texts).collect();
+    for name in refusing.iter().filter_map(|[name, _]| text(name)) {
+        drop_trigger(file, name)?;
+    }
+    let done = work(file)?;
+    for sql in refusing.iter().filter_map(|[_, sql]| text(sql)) {
+        file.batch(sql)?;
+    }
+    Ok(done)
+}
+
+fn drop_trigger(file: &mut File, name: &str) -> Result<(), Error> {
+    file.batch(&format!("DROP TRIGGER IF EXISTS {}", quote(name)))
 }

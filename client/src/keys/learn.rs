@@ -100,7 +100,10 @@ fn take_away(file: &mut File, paired: &Paired, id: i64) -> Result<(), Error> {
         table: paired.local.number,
         id: RowId(Stored::Int(id)),
     };
-    if write::delete(file, paired, &row.id)? {
+    let is_here = write::unopposed(file, &paired.local.name, |file| {
+        write::delete(file, paired, &row.id)
+    })?;
+    if is_here {
         log::warn!("{}: the server has made {id} anew", paired.local.name);
         for history in history::of(file, std::slice::from_ref(&row))? {
             history::forget(file, history.lines.iter().map(|(seq, _)| *seq).collect())?;

@@ -12,6 +12,7 @@ use super::{Links, number};
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, Meta, is_refusal, text};
+use crate::inbox::write;
 use crate::outbox::edit::WireEdit;
 use crate::pairing::Paired;
 use crate::table::{LocalTable, RowId};
@@ -166,7 +167,8 @@ pub(super) fn shift(
 /// The rows of a table that colsync does not capture: whatever number they hold, the app wrote it.
 fn untracked(file: &mut File, pointer: &Pointer) -> Result<(), Error> {
     let sql = renumber(&pointer.table, &pointer.column, "");
-    file.execute_once(&sql, &[]).map(drop)
+    write::unopposed(file, &pointer.table, |file| file.execute_once(&sql, &[]))?;
+    Ok(())
 }
 
 /// A column of a captured table that is no part of its key, and the lines about it. A number that the app has not
@@ -175,7 +177,9 @@ fn column(file: &mut File, child: &LocalTable, name: &str) -> Result<(), Error> 
     let id = child.id_expression(&quote(&child.name));
     let sql = renumber(&child.name, name, &format!(" AND {id} IN ({WRITTEN})"));
     let of_column = [Stored::Int(child.number), Stored::Text(name.to_owned())];
-    file.execute_once(&sql, &of_column)?;
+    write::unopposed(file, &child.name, |file| {
+        file.execute_once(&sql, &of_column)
+    })?;
     file.execute(OLD_VALUES, &of_column)?;
     file.execute(NEW_VALUES, &of_column)?;
     Ok(())
@@ -226,7 +230,7 @@ fn key_parts(
         binds.extend(at_id);
         let table = quote(&child.name);
         let sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
-        file.execute(&sql, &binds)?;
+        write::unopposed(file, &child.name, |file| file.execute(&sql, &binds))?;
         if let ([_, _, ..], Stored::Text(old)) = (parts.as_slice(), &old.0) {
             let new: Vec<String> = parts.iter().map(part_text).collect();
             file.execute(
@@ -262,9 +266,12 @@ fn part_text(part: &Stored) -> String {
 
 /// The rows themselves, and what is kept of them.
 fn itself(file: &mut File, table: &LocalTable, kept: Kept) -> Result<(), Error> {
-    for key in table.key_columns() {
-        file.execute_once(&renumber(&table.name, &key.name, ""), &[])?;
-    }
+    write::unopposed(file, &table.name, |file| {
+        for key in table.key_columns() {
+            file.execute_once(&renumber(&table.name, &key.name, ""), &[])?;
+        }
+        Ok(())
+    })?;
     row_ids(file, "colsync_log", table.number)?;
     row_ids(file, "colsync_sent", table.number)?;
     if kept == Kept::Moves {

@@ -232,7 +232,9 @@ impl One<'_> {
     fn accepted_alone(&mut self, receipt: &Receipt) -> Result<(), Error> {
         let there = write::exists(self.file, self.paired, &self.row.id)?;
         if receipt.deleted {
-            write::delete(self.file, self.paired, &self.row.id)?;
+            if apply::remove_or_hold(self.file, self.paired, &self.row)?.is_none() {
+                return Ok(());
+            }
             match self.deleted_in_view(receipt) {
                 Some(version) => versions::set(self.file, &self.row, version)?,
                 None => versions::forget(self.file, &self.row)?,
