@@ -19,6 +19,8 @@ on_both![
     a_refused_delete_brings_the_row_back,
     a_row_that_the_server_purged_takes_its_edits_to_the_dead_letters,
     a_push_that_is_too_large_is_made_smaller,
+    refused_edits_that_are_too_many_for_one_push_are_all_told,
+    what_a_refused_edit_needs_may_be_in_another_push,
     the_original_of_a_row_is_there_until_its_edit_is_told,
     undo_takes_back_each_kind_of_edit,
     what_was_superseded_merged_or_held_is_listed,
@@ -186,6 +188,51 @@ fn a_push_that_is_too_large_is_made_smaller(backend: Backend) {
     assert_eq!(a.client().dead_letters().unwrap()[0].code, "body_too_large");
     a.assert_equals(&server.anonymous(), "todos");
     assert_eq!(a.dump("todos").len(), 19);
+}
+
+/// A server that takes three edits at once, and a device whose tables have no constraints.
+fn three_at_once(backend: Backend) -> (Server, Device) {
+    let server = Server::on(backend).table(LISTS).table(ITEMS);
+    let server = server.section("[limits]\npush_edits = 3").start();
+    let device = device(&server);
+    (server, device)
+}
+
+fn refused_edits_that_are_too_many_for_one_push_are_all_told(backend: Backend) {
+    for others in [0, 1] {
+        let (server, a) = three_at_once(backend);
+        for number in 0..4 + others {
+            let amount = if number < 4 { -1 } else { 1 };
+            a.sql(&format!(
+                "INSERT INTO items (id, name, amount) VALUES ('{}', 'item', {amount})",
+                id(number)
+            ));
+        }
+        let report = a.client().sync().unwrap();
+        assert_eq!((report.rejected, report.applied), (4, others), "{report:?}");
+        assert_eq!(a.client().dead_letters().unwrap().len(), 4);
+        assert_eq!(a.client().status().unwrap().pending, 0);
+        a.assert_equals(&server.anonymous(), "items");
+    }
+}
+
+/// The lists come last, and nothing passes before them.
+fn what_a_refused_edit_needs_may_be_in_another_push(backend: Backend) {
+    let (server, a) = three_at_once(backend);
+    for number in 0..4 {
+        a.sql(&format!(
+            "PRAGMA foreign_keys = OFF; INSERT INTO items (id, list_id, name) VALUES ('{}', '{}', 'item')",
+            id(number),
+            id(10 + number)
+        ));
+    }
+    for number in 0..4 {
+        let list = id(10 + number);
+        a.sql(&format!("INSERT INTO lists VALUES ('{list}', 'list')"));
+    }
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.rejected, report.applied), (0, 8), "{report:?}");
+    a.assert_equals(&server.anonymous(), "items");
 }
 
 fn the_original_of_a_row_is_there_until_its_edit_is_told(backend: Backend) {

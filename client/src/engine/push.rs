@@ -76,7 +76,7 @@ impl Session<'_> {
                 None => return Ok(()),
             };
             match self.send(&frozen, false, &mut round.restarts)? {
-                Sent::Thawed => batch = (batch.min(frozen.edits as usize) / 2).max(1),
+                Sent::Thawed => batch = smaller(batch, &frozen),
                 Sent::Settled(settled) => {
                     batch = (batch * 2).min(self.batch());
                     self.note_settled(round, &settled)?;
@@ -97,21 +97,27 @@ impl Session<'_> {
     /// again. Then what is refused is refused.
     fn push_again(&mut self, round: &mut Round) -> Result<(), Error> {
         let mut again = std::mem::take(&mut round.again);
+        let mut batch = self.batch();
         // Where nothing has changed for them, once more is enough, all together.
         let mut last = !round.has_accepted && again.len() <= self.batch();
         while !again.is_empty() {
             let before = again.len();
-            let mut left = Vec::new();
-            for rows in again.chunks(self.batch()) {
+            let (mut left, mut rest) = (Vec::new(), again.as_slice());
+            while !rest.is_empty() {
                 self.go_on()?;
+                let (rows, others) = rest.split_at(batch.min(rest.len()));
                 let frozen = match self.next(&Choice::Rows(rows), round.break_cycles)? {
                     Some(Next::Push(frozen)) => frozen,
-                    Some(Next::Later(_) | Next::Waiting(_) | Next::Nothing) | None => continue,
+                    Some(Next::Later(_) | Next::Waiting(_) | Next::Nothing) | None => {
+                        rest = others;
+                        continue;
+                    }
                 };
                 match self.send(&frozen, last, &mut round.restarts)? {
-                    // Too much for one push: the next sync makes smaller ones.
-                    Sent::Thawed => return Ok(()),
+                    // They do not go all together.
+                    Sent::Thawed => (batch, last) = (smaller(batch, &frozen), false),
                     Sent::Settled(settled) => {
+                        rest = others;
                         self.note_settled(round, &settled)?;
                         left.extend(settled.again);
                     }
@@ -265,6 +271,11 @@ impl Session<'_> {
         report.held += settled.held;
         report.rejected += settled.rejected;
     }
+}
+
+/// How many rows to send at once where the server takes no push like this one.
+fn smaller(batch: usize, refused: &Frozen) -> usize {
+    (batch.min(refused.edits as usize) / 2).max(1)
 }
 
 /// What there is to do next.
