@@ -225,13 +225,14 @@ impl Session<'_> {
             Err(trouble) => trouble,
         };
         match trouble {
-            Trouble::BadPush { .. } if frozen.edits > 1 => {
-                freeze::thaw_now(&mut self.file)?;
-                Ok(Sent::Thawed)
-            }
-            Trouble::BadPush { code, detail, .. } => {
+            // The entries of one row go together.
+            Trouble::BadPush { code, detail, .. } if freeze::sent(&mut self.file)?.len() == 1 => {
                 let settled = self.refuse(frozen, &code, &detail)?;
                 Ok(Sent::Settled(settled))
+            }
+            Trouble::BadPush { .. } => {
+                freeze::thaw_now(&mut self.file)?;
+                Ok(Sent::Thawed)
             }
             Trouble::Forked | Trouble::OutOfOrder { .. } if *restarts < MOST_RESTARTS => {
                 *restarts += 1;
@@ -242,7 +243,7 @@ impl Session<'_> {
         }
     }
 
-    /// The one edit of a push that the server would not read is refused as its receipt would say it.
+    /// The one row of a push that the server would not read is refused as its receipt would say it.
     fn refuse(&mut self, frozen: &Frozen, code: &str, detail: &str) -> Result<Settled, Error> {
         let edits = freeze::edits(frozen)?;
         let receipts = edits
