@@ -60,6 +60,10 @@ pub fn read(ty: &ColumnType, stored: Stored) -> Value {
             Ok(document) => Value::Json(document),
             Err(_not_json) => Value::Text(text),
         },
+        (ColumnType::Array(_), Stored::Text(text)) => match serde_json::from_str(&text) {
+            Ok(array @ Json::Array(_)) => Value::Json(array),
+            Ok(_) | Err(_) => Value::Text(text),
+        },
         // The affinity of a column declared JSON turns a document that is a number into one.
         (ColumnType::Json, Stored::Int(n)) => Value::Json(Json::from(n)),
         (ColumnType::Json, Stored::Real(x)) => {

@@ -29,6 +29,7 @@ mod client_schemas;
 mod client_starting_over;
 mod client_sync;
 mod client_tables;
+mod client_values;
 mod client_worker;
 mod clock;
 mod column_groups;
