@@ -2,8 +2,6 @@
 //!
 //! What has no counterpart stays out of sync, with a reason for people, and is never dropped.
 
-use std::collections::BTreeSet;
-
 use colsync_shared::key::KeyPart;
 use colsync_shared::schema_wire::{ForeignKeyWire, SchemaWire, TableWire};
 use colsync_shared::sqlite::{self, Stored};
@@ -88,20 +86,10 @@ pub(crate) fn pair(tables: Vec<LocalTable>, schema: Option<&SchemaWire>) -> Vec<
         .collect()
 }
 
-/// Tables, and columns as `table.column`, that the server lacks, by their names in the file.
-pub(crate) fn lacking(tables: &[Paired]) -> BTreeSet<String> {
-    let mut lacking = BTreeSet::new();
-    for paired in tables {
-        let name = &paired.local.name;
-        if paired.server.is_err() {
-            lacking.insert(name.clone());
-            continue;
-        }
-        let columns = paired.local.columns.iter().zip(&paired.columns);
-        let columns = columns.filter(|(_, there)| there.is_none());
-        lacking.extend(columns.map(|(column, _)| format!("{name}.{}", column.name)));
-    }
-    lacking
+/// Whether the server lacks a table, or a column of one.
+pub(crate) fn is_lacking(tables: &[Paired]) -> bool {
+    let mut tables = tables.iter();
+    tables.any(|paired| paired.server.is_err() || paired.columns.iter().any(Option::is_none))
 }
 
 fn unpaired(local: LocalTable, reason: String) -> Paired {

@@ -1,6 +1,9 @@
 //! Tables that are not the same on both sides: tables that one side lacks, and apps that change theirs; and triggers of
 //! the app's own.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use colsync_client::Progress;
 use colsync_tests::tables::id;
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
@@ -10,6 +13,8 @@ use crate::{make_todo, one_todo, todo, todos};
 
 on_both![
     a_table_that_the_server_lacks_waits_until_it_has_it,
+    an_empty_table_that_the_server_gets_later_is_filled,
+    a_column_that_the_server_gets_later_than_the_app_is_filled,
     a_table_of_another_key_waits_and_says_why,
     a_column_that_the_app_adds_is_captured_with_what_was_written_before,
     a_required_column_with_a_default_may_be_left_out,
@@ -31,15 +36,62 @@ fn a_table_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
         pending[0].waiting.as_deref(),
         Some("the server has no table later")
     );
+    get_later(&mut server);
+    let report = a.client().sync().unwrap();
+    assert_eq!((report.pushed, report.waiting.len()), (1, 0), "{report:?}");
+    assert_eq!(server.anonymous().row("later", "k")["t"], "v");
+}
+
+/// The server gets the table `later`.
+fn get_later(server: &mut Server) {
     server.sql("CREATE TABLE later (id VARCHAR(40) PRIMARY KEY NOT NULL, t TEXT)");
     server.terminate();
     let adopted = server.run(&["adopt", "--table", "later"]);
     assert!(adopted.status.success(), "{adopted:?}");
     server.configure("[tables.later]");
     server.resume();
-    let report = a.client().sync().unwrap();
-    assert_eq!((report.pushed, report.waiting.len()), (1, 0), "{report:?}");
-    assert_eq!(server.anonymous().row("later", "k")["t"], "v");
+}
+
+/// How often a sync asks for the server's schema.
+#[track_caller]
+fn asked(device: &Device) -> usize {
+    let asked = AtomicUsize::new(0);
+    let done = device.client().sync_with(&|progress| {
+        if matches!(progress, Progress::Schema) {
+            asked.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    assert!(done.is_ok(), "{done:?}");
+    asked.into_inner()
+}
+
+fn an_empty_table_that_the_server_gets_later_is_filled(backend: Backend) {
+    let mut server = todos(backend);
+    let a = device(&server);
+    assert_eq!(asked(&a), 0, "all is there");
+    a.sql("CREATE TABLE later (id TEXT PRIMARY KEY NOT NULL, t TEXT)");
+    a.client().track("later").unwrap();
+    assert_eq!((asked(&a), asked(&a)), (1, 1));
+    get_later(&mut server);
+    let row = json!({ "id": "k", "t": "v" });
+    let _ = server.client("ben").create_ago(60, "later", &row);
+    // It pushes nothing, from which it could hear of it.
+    assert_eq!(asked(&a), 1);
+    assert_eq!(a.dump("later"), ["'k', 'v'"]);
+    assert_eq!(asked(&a), 0);
+}
+
+fn a_column_that_the_server_gets_later_than_the_app_is_filled(backend: Backend) {
+    let mut server = one_todo(backend);
+    let a = device(&server);
+    a.sql("ALTER TABLE todos ADD COLUMN colour TEXT");
+    assert_eq!((asked(&a), asked(&a)), (1, 1));
+    // No row has changed for that.
+    server.sql("ALTER TABLE todos ADD COLUMN colour TEXT DEFAULT 'blue'");
+    server.restart();
+    assert_eq!(asked(&a), 1);
+    assert_eq!(a.value("SELECT colour FROM todos").as_deref(), Some("blue"));
+    assert_eq!(asked(&a), 0);
 }
 
 fn a_table_of_another_key_waits_and_says_why(backend: Backend) {

@@ -158,18 +158,24 @@ impl Session<'_> {
     fn sync(&mut self) -> Result<(), Error> {
         history::index_if_long(&mut self.file)?;
         self.schema = known_schema(&mut self.file)?;
-        let asks = self.schema.is_none() || self.remote.knows_its_schema();
-        if asks {
+        let mut has_asked = self.schema.is_none() || self.remote.knows_its_schema();
+        if has_asked {
             self.fetch_schema()?;
         }
         self.pair()?;
-        self.ask_for_what_is_lacking(asks)?;
+        if !has_asked && pairing::is_lacking(&self.tables) {
+            // The server may have it by now, and a file that pushes nothing would not hear of that.
+            has_asked = true;
+            if self.fetch_schema()? {
+                self.pair()?;
+            }
+        }
         if history::is_indexed(&mut self.file)? {
             self.tell_apart()?;
         }
         self.replay()?;
         self.push()?;
-        if !self.report.waiting.is_empty() && self.fetch_schema()? {
+        if !has_asked && !self.report.waiting.is_empty() && self.fetch_schema()? {
             self.pair()?;
             self.push()?;
         }
@@ -189,22 +195,6 @@ impl Session<'_> {
             let links = keys::Links::read(file, tables)?;
             keys::tell_all_apart(file, tables, &links)
         })
-    }
-
-    /// The server may have what it lacks in the schema that is known here: it is asked once about each table and column.
-    /// Whether it `was_asked` just now.
-    fn ask_for_what_is_lacking(&mut self, was_asked: bool) -> Result<(), Error> {
-        let asked: BTreeSet<String> = self.file.meta_json(Meta::Asked)?;
-        if pairing::lacking(&self.tables).is_subset(&asked) {
-            return Ok(());
-        }
-        if !was_asked {
-            self.fetch_schema()?;
-            self.pair()?;
-        }
-        let lacking = pairing::lacking(&self.tables);
-        self.file
-            .write(|file| file.set_meta_json(Meta::Asked, &lacking))
     }
 
     /// Asks for the server's schema; whether it is another than before.

@@ -40,8 +40,6 @@ pub(crate) enum Meta {
     Mode,
     /// Columns that have met the server's since their rows were pulled: names, by the tables' numbers; a JSON object.
     Fresh,
-    /// Tables and columns of the file about which the server was asked, and that it lacked; a JSON list.
-    Asked,
     /// Whether something came of a row that is not there: the next pull starts over.
     LacksRows,
     /// The tables of which the cursor's pulls have brought everything, by the server's names; a JSON list.
@@ -74,7 +72,6 @@ impl Meta {
             Meta::LostHistory => "lost_history",
             Meta::Mode => "mode",
             Meta::Fresh => "fresh",
-            Meta::Asked => "asked",
             Meta::LacksRows => "lacks_rows",
             Meta::CursorTables => "cursor_tables",
             Meta::TableNumber => "table_number",
