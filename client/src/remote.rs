@@ -89,6 +89,9 @@ pub(crate) enum Trouble {
     /// The cursor is of no use any more (410).
     #[error("the cursor has expired")]
     Expired,
+    /// The server has no such table any more (404).
+    #[error("{detail}")]
+    UnknownTable { detail: String },
     /// The push is more than the server takes at once, or no push for it (400, 413, 422).
     #[error("{status} {code}: {detail}")]
     BadPush {
@@ -119,6 +122,7 @@ impl From<Trouble> for Error {
             Trouble::Forked => refused(409, "client_forked", trouble),
             Trouble::OutOfOrder { .. } => refused(409, "push_out_of_order", trouble),
             Trouble::Expired => refused(410, "cursor_expired", trouble),
+            Trouble::UnknownTable { .. } => refused(404, "unknown_table", trouble),
             Trouble::BadPush {
                 status,
                 code,

@@ -132,6 +132,8 @@ pub struct TableStatus {
     pub pending: u64,
     /// Rows.
     pub rows: u64,
+    /// Why it is not synced, if it is not; a clause.
+    pub stays_out: Option<String>,
 }
 
 /// The tracked tables beside the server's, as it was last known.
@@ -399,6 +401,7 @@ pub(crate) fn status(file: &mut File) -> Result<FileStatus, Error> {
                 .filter(|edit| edit.table == name)
                 .count() as u64,
             rows: u64::try_from(rows).unwrap_or(0),
+            stays_out: table.server.err(),
             name,
         });
     }

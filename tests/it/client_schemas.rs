@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use colsync_client::Progress;
-use colsync_tests::tables::id;
+use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use crate::{make_todo, one_todo, todo, todos};
 
 on_both![
     a_table_that_the_server_lacks_waits_until_it_has_it,
+    a_table_that_the_server_has_no_more_stays_out_and_the_others_come,
     an_empty_table_that_the_server_gets_later_is_filled,
     a_column_that_the_server_gets_later_than_the_app_is_filled,
     a_table_of_another_key_waits_and_says_why,
@@ -50,6 +51,45 @@ fn get_later(server: &mut Server) {
     assert!(adopted.status.success(), "{adopted:?}");
     server.configure("[tables.later]");
     server.resume();
+}
+
+fn a_table_that_the_server_has_no_more_stays_out_and_the_others_come(backend: Backend) {
+    let mut server = Server::on(backend).table(TODOS).table(LABELS).start();
+    let ben = server.client("ben");
+    make_todo(&server, 1);
+    let label = json!({ "code": "k", "meaning": "old" });
+    let _ = ben.create_ago(60, "labels", &label);
+    let a = device(&server);
+    let alone = Device::new(&server).tracking(LABELS);
+    alone.client().sync().unwrap();
+    server.configure_without("labels");
+    server.restart();
+    let _ = ben.patch(&todo(1), &json!({ "title": "new" })).expect(200);
+    assert_eq!(a.client().sync().unwrap().pulled, 1);
+    assert_eq!(a.value("SELECT title FROM todos").as_deref(), Some("new"));
+    assert_eq!(alone.client().sync().unwrap().pulled, 0);
+    for device in [&a, &alone] {
+        assert_eq!(device.dump("labels"), ["'k', 'old'"]);
+        let tables = device.client().status().unwrap().tables;
+        let labels = tables.iter().find(|table| table.name == "labels").unwrap();
+        let why = labels.stays_out.as_deref();
+        assert_eq!(why, Some("the server has no table labels"));
+    }
+    a.sql("UPDATE labels SET meaning = 'mine'");
+    let report = a.client().sync().unwrap();
+    assert_eq!(report.waiting, ["the server has no table labels"]);
+    // Once it is there again, so are its rows.
+    server.configure("[tables.labels]");
+    server.restart();
+    let more = json!({ "code": "l", "meaning": "of ben" });
+    let _ = ben.create_ago(60, "labels", &more);
+    for device in [&a, &alone] {
+        device.client().sync().unwrap();
+        device.assert_equals(&server.anonymous(), "labels");
+        let mut tables = device.client().status().unwrap().tables.into_iter();
+        assert!(tables.all(|table| table.stays_out.is_none()));
+    }
+    assert_eq!(server.anonymous().row("labels", "k")["meaning"], "mine");
 }
 
 /// How often a sync asks for the server's schema.

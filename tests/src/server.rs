@@ -286,6 +286,15 @@ impl Server {
         std::fs::write(&self.config, format!("{config}\n{toml}\n")).unwrap();
     }
 
+    /// Takes a table out of the configuration; for the next start.
+    pub fn configure_without(&self, table: &str) {
+        let config = std::fs::read_to_string(&self.config).unwrap();
+        let mut config: toml::Table = toml::from_str(&config).unwrap();
+        let tables = config["tables"].as_table_mut().unwrap();
+        tables.remove(table).expect("a table of the configuration");
+        std::fs::write(&self.config, config.to_string()).unwrap();
+    }
+
     /// Starts the process.
     #[track_caller]
     pub fn resume(&mut self) {

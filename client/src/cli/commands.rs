@@ -1,5 +1,6 @@
 //! The commands: each asks the library and says what it answered. `watch` has a file of its own.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use colsync_client::{Client, Conflict, DeadLetter, FileStatus, Pending, Report, Tracked};
@@ -171,6 +172,14 @@ fn file_status(path: &Path, status: &FileStatus) -> String {
     }
     let waiting = status.waiting.iter();
     facts.extend(waiting.map(|why| ("edits wait", harmless(why))));
+    let stay_out = status.tables.iter();
+    let stay_out: BTreeSet<&String> = stay_out
+        .filter_map(|table| table.stays_out.as_ref())
+        .collect();
+    let stay_out = stay_out
+        .into_iter()
+        .filter(|why| !status.waiting.contains(why));
+    facts.extend(stay_out.map(|why| ("stays out", harmless(why))));
     let mut lines: Vec<String> = facts
         .into_iter()
         .map(|(name, fact)| format!("{name:<13} {fact}"))

@@ -127,6 +127,9 @@ impl Session<'_> {
         loop {
             self.go_on()?;
             let names = self.wanted()?;
+            if names.is_empty() {
+                return Ok(total);
+            }
             self.begin_or_go_on(&names)?;
             step::reach("page.asked");
             let trouble = match self.open(&names) {
@@ -160,6 +163,14 @@ impl Session<'_> {
                 Trouble::Forked | Trouble::OutOfOrder { .. } if restarts < 2 => {
                     restarts += 1;
                     self.mend(&trouble)?;
+                }
+                // The others come without it.
+                Trouble::UnknownTable { .. } if restarts < 2 => {
+                    restarts += 1;
+                    if !self.fetch_schema()? {
+                        return Err(trouble.into());
+                    }
+                    self.pair()?;
                 }
                 other => return Err(other.into()),
             }

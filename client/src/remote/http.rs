@@ -259,6 +259,7 @@ impl Http {
             // A success without a body, or an answer from elsewhere: nothing that could be settled by.
             (100..=399, _) => Trouble::Nonsense(format!("it answers {status}")),
             (401 | 403, _) => Trouble::Forbidden { code, detail },
+            (404, "unknown_table") => Trouble::UnknownTable { detail },
             (409, "client_forked") => Trouble::Forked,
             (409, "push_out_of_order") => match expected {
                 Some(expected) => Trouble::OutOfOrder { expected },
