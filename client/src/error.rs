@@ -50,7 +50,7 @@ pub enum Error {
     /// here.
     #[error("{0}: what the server has of the row waits for its unpushed edits: sync first")]
     RowWaits(String),
-    /// No tracked table, row, or dead letter of this name.
+    /// No tracked table, row, column, or dead letter of this name.
     #[error("no {what} {name}")]
     Unknown {
         /// What was looked for.

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::file::{File, text};
 use crate::inbox::{apply, held, resync, write};
 use crate::keys;
-use crate::outbox::edit::WireEdit;
+use crate::outbox::edit::{WireColumn, WireEdit};
 use crate::outbox::freeze;
 use crate::outbox::history::{self, Net, row_now};
 use crate::pairing::Paired;
@@ -106,20 +106,15 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
             },
         };
         let there = write::exists(file, paired, &row.id)?;
-        let columns: Vec<(usize, Stored)> = edit
-            .columns
-            .iter()
-            .filter_map(|(name, column)| {
-                if column.plain {
-                    // The server may lack it still.
-                    let at = paired.local.position(name)?;
-                    let declared = &paired.local.columns.get(at)?.declared;
-                    return Some((at, values::from_plain(declared, &column.value)));
-                }
-                let at = paired.position(name)?;
-                Some((at, paired.stored(at, &column.value)))
+        let columns = edit.columns.iter().map(|(name, column)| {
+            let value = value_again(paired, name, column);
+            // The edit is not made again in part.
+            value.ok_or_else(|| Error::Unknown {
+                what: "column",
+                name: format!("{}.{name}", paired.local.name),
             })
-            .collect();
+        });
+        let columns: Vec<(usize, Stored)> = columns.collect::<Result<_, _>>()?;
         match (edit.op, there) {
             (Op::Delete | Op::HardDelete, true) => {
                 write::delete(file, paired, &row.id).map(drop)?
@@ -149,6 +144,19 @@ pub(crate) fn retry(file: &mut File, number: i64) -> Result<(), Error> {
         }
         drop_letter(file, number)
     })
+}
+
+/// What a refused edit wrote to the column `name`, and where that stands in the app's table; `None` if either side has no
+/// such column any more.
+fn value_again(paired: &Paired, name: &str, column: &WireColumn) -> Option<(usize, Stored)> {
+    if column.plain {
+        // The server may lack it still.
+        let at = paired.local.position(name)?;
+        let declared = &paired.local.columns.get(at)?.declared;
+        return Some((at, values::from_plain(declared, &column.value)));
+    }
+    let at = paired.position(name)?;
+    Some((at, paired.stored(at, &column.value)))
 }
 
 /// Whether the server has something else, which waits, in place of one of these columns of a row.

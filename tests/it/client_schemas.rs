@@ -21,6 +21,7 @@ on_both![
     a_required_column_with_a_default_may_be_left_out,
     a_trigger_of_the_apps_own_is_captured_and_does_not_echo,
     an_index_that_triggers_keep_follows_what_is_pulled,
+    a_refused_edit_is_not_made_again_without_a_column_that_is_gone,
     a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing,
     names_that_need_quotes_sync,
 ];
@@ -268,6 +269,48 @@ fn a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing(backend: 
     assert_eq!(a.dump("todos").len(), 2);
     let title = a.value(&format!("SELECT title FROM todos WHERE id = '{}'", id(1)));
     assert_eq!(title.as_deref(), Some("fine"));
+}
+
+fn a_refused_edit_is_not_made_again_without_a_column_that_is_gone(backend: Backend) {
+    let mut server = one_todo(backend);
+    server.sql("CREATE UNIQUE INDEX one_of_each ON todos (priority)");
+    let taken = json!({ "id": id(2), "title": "first", "priority": 5 });
+    let _ = server.client("ben").create_ago(60, "todos", &taken);
+    let a = device(&server);
+    let write = "UPDATE todos SET priority = 5, note = 'mine' WHERE title = 'old'";
+    a.sql(write);
+    assert_eq!(a.client().sync().unwrap().rejected, 1);
+    let letter = a.client().dead_letters().unwrap()[0].number;
+    let is_refused = || {
+        let before = a.dump("todos");
+        let retried = a.client().retry_dead_letter(letter);
+        let told = "no column todos.note";
+        assert!(
+            matches!(&retried, Err(why) if why.to_string() == told),
+            "{retried:?}"
+        );
+        assert_eq!(a.dump("todos"), before);
+        assert_eq!(a.client().dead_letters().unwrap().len(), 1);
+    };
+    a.sql("ALTER TABLE todos RENAME COLUMN note TO remark");
+    is_refused();
+    a.sql("ALTER TABLE todos RENAME COLUMN remark TO note");
+    server.sql("DROP INDEX one_of_each; ALTER TABLE todos RENAME COLUMN note TO remark");
+    server.restart();
+    a.sql("UPDATE todos SET done = 1");
+    a.client().sync().unwrap();
+    is_refused();
+    // Once both have it again, all of the edit is made.
+    server.sql("ALTER TABLE todos RENAME COLUMN remark TO note");
+    server.restart();
+    a.client().sync().unwrap();
+    a.client().retry_dead_letter(letter).unwrap();
+    a.client().sync().unwrap();
+    let row = server.anonymous().row("todos", &id(1));
+    assert_eq!(
+        (&row["priority"], &row["note"]),
+        (&json!(5), &json!("mine"))
+    );
 }
 
 fn names_that_need_quotes_sync(backend: Backend) {
