@@ -8,7 +8,7 @@ use colsync_tests::tables::{TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
-use crate::client_sync::device;
+use crate::client_sync::{device, pulling, sync_while};
 use crate::{one_todo, todo, todos};
 
 on_both![
@@ -17,6 +17,7 @@ on_both![
     a_server_that_was_away_is_found_again,
     a_wrong_key_pauses_the_worker,
     one_sync_at_a_time_on_a_file,
+    also_by_another_path,
     a_worker_that_is_dropped_ends_within_a_sync,
     the_offset_of_a_wrong_clock_is_known,
 ];
@@ -138,6 +139,33 @@ fn one_sync_at_a_time_on_a_file(backend: Backend) {
         .unwrap();
     assert!(matches!(seen.lock().unwrap()[0], Err(Error::Busy)));
     second.sync().unwrap();
+}
+
+fn also_by_another_path(backend: Backend) {
+    let server = one_todo(backend);
+    let a = device(&server);
+    let link = a.path().with_file_name("link.db");
+    std::os::unix::fs::symlink(a.path(), &link).unwrap();
+    let settings = || colsync_client::Settings {
+        server: Some(a.url()),
+        ..colsync_client::Settings::default()
+    };
+    let other = colsync_client::Client::open(&link, settings()).unwrap();
+    sync_while(&a, pulling, || {
+        let second = other.sync();
+        assert!(matches!(second, Err(Error::Busy)), "{second:?}");
+    });
+    other.sync().unwrap();
+    // A link to a file that is still to be made leads to it, too.
+    let (file, link) = (
+        a.path().with_file_name("new.db"),
+        a.path().with_file_name("to-new.db"),
+    );
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let first = colsync_client::Client::open(&link, settings()).unwrap();
+    let second = colsync_client::Client::open(&file, settings()).unwrap();
+    let done = first.sync_with(&|_| assert!(matches!(second.sync(), Err(Error::Busy))));
+    assert!(done.is_ok(), "{done:?}");
 }
 
 fn a_worker_that_is_dropped_ends_within_a_sync(backend: Backend) {

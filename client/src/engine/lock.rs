@@ -1,7 +1,7 @@
 //! One sync at a time on a file, whoever runs it. The lock is the system's and goes with its process.
 
-use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
@@ -44,7 +44,7 @@ impl SyncLock {
 }
 
 fn open(path: &Path) -> Result<File, Error> {
-    let mut name: OsString = path.as_os_str().to_owned();
+    let mut name = followed(path)?.into_os_string();
     name.push("-colsync-lock");
     let name = PathBuf::from(name);
     Ok(OpenOptions::new()
@@ -52,4 +52,18 @@ fn open(path: &Path) -> Result<File, Error> {
         .truncate(false)
         .write(true)
         .open(name)?)
+}
+
+/// Where the file is that SQLite opens at `path`, whatever links lead there.
+fn followed(path: &Path) -> Result<PathBuf, Error> {
+    match path.canonicalize() {
+        Err(none_yet) if none_yet.kind() == ErrorKind::NotFound => {
+            let folder = path
+                .parent()
+                .filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new(".")).canonicalize()?;
+            Ok(folder.join(path.file_name().unwrap_or_default()))
+        }
+        found => Ok(found?),
+    }
 }
