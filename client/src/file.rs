@@ -52,7 +52,7 @@ impl File {
     /// Opens the file, and makes it if there is none; puts colsync's own tables into it.
     ///
     /// # Errors
-    /// [`Error::File`] if it is no SQLite database or cannot be written, [`Error::LaterFormat`] if a later
+    /// [`Error::File`] if it is no SQLite database in UTF-8 or cannot be written, [`Error::LaterFormat`] if a later
     /// colsync made it.
     pub(crate) fn open(path: &Path) -> Result<File, Error> {
         let mut file = File::open_as_it_is(path)?;
@@ -108,12 +108,20 @@ impl File {
         conn.batch_execute(SETTINGS)?;
         #[cfg(feature = "simulation")]
         crate::simulation::read_set_time(&mut conn)?;
-        Ok(File {
+        let mut file = File {
             applying: Applying::of(&mut conn)?,
             conn,
             path: path.to_owned(),
             often: Vec::new(),
-        })
+        };
+        // Values are read as they lie.
+        if file.int("SELECT encoding <> 'UTF-8' FROM pragma_encoding", &[])? != 0 {
+            return Err(Error::File {
+                path: path.to_owned(),
+                reason: "its encoding is UTF-16, and colsync reads UTF-8 alone".to_owned(),
+            });
+        }
+        Ok(file)
     }
 
     /// Whether commits wait for the disk. What a pull wrote and a power cut took comes again with the next one; so

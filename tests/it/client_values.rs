@@ -1,10 +1,11 @@
 //! Values that the app's file keeps in another form than the wire.
 
 use colsync_tests::tables::id;
-use colsync_tests::{Backend, Device, Server};
+use colsync_tests::{Backend, Device, Server, process};
 
 use crate::client_modes::{MODES, sync};
 use crate::client_sync::device;
+use crate::todos;
 
 /// A server whose rows have arrays, which PostgreSQL alone knows.
 fn arrays() -> Server {
@@ -71,5 +72,22 @@ fn what_is_no_array_is_refused_as_it_was_written() {
         assert_eq!(letter.code, "invalid_value", "{value}");
         assert_eq!(letter.field.as_deref(), Some("tags"), "{value}");
         assert_eq!(letter.edit["columns"]["tags"]["value"], value);
+    }
+}
+
+#[test]
+fn a_file_in_utf_16_is_refused_and_left_as_it_is() {
+    let server = todos(Backend::Sqlite);
+    for encoding in ["UTF-16le", "UTF-16be"] {
+        let a = Device::new(&server);
+        a.sql(&format!(
+            "PRAGMA encoding = '{encoding}'; CREATE TABLE todos (id TEXT PRIMARY KEY NOT NULL, title TEXT)"
+        ));
+        for _ in 0..2 {
+            let told = process::said(&a.run(&["track", "todos"]));
+            assert!(told.contains("its encoding is UTF-16"), "{told}");
+        }
+        let tables = a.value("SELECT count(*) FROM sqlite_master WHERE type = 'table'");
+        assert_eq!(tables.as_deref(), Some("1"));
     }
 }
