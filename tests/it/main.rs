@@ -42,6 +42,7 @@ mod houses;
 mod log;
 mod merge_stories;
 mod openapi;
+mod other_writers;
 mod patch;
 mod policies;
 mod protocol_page;

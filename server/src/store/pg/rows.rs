@@ -169,7 +169,6 @@ pub(crate) fn insert(
     rows: &[NewRow],
 ) -> Result<Vec<StoredRow>> {
     let txid = txid(conn)?;
-    forget_tombstones(conn, table, rows)?;
     let mut groups: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
     let mut made: BTreeMap<usize, StoredRow> = BTreeMap::new();
     for (position, row) in rows.iter().enumerate() {
@@ -201,6 +200,7 @@ pub(crate) fn insert(
         }
     }
     if made.len() == rows.len() {
+        forget_tombstones(conn, table, rows)?;
         Ok(made.into_values().collect())
     } else {
         Err(StoreError::Raced)
@@ -328,22 +328,35 @@ pub(crate) fn birth_map(table: &TableInfo, row: &NewRow, txid: i64) -> Option<St
     .write()
 }
 
-/// A row that is made again is purged no more.
+/// A row that is made again is purged no more. While it waited for its key another transaction may have made a row of
+/// it and removed that: only now is every tombstone there, and the row has to go on from that one.
 fn forget_tombstones(conn: &mut PgConnection, table: &TableInfo, rows: &[NewRow]) -> Result<()> {
-    let again = rows
+    let keyed = rows
         .iter()
-        .filter(|row| row.version > 1)
-        .filter_map(|row| row.key.as_ref());
-    let ids: Vec<Option<String>> = again.map(|key| Some(key.to_string())).collect();
-    if !ids.is_empty() {
-        let sql = "DELETE FROM colsync_tombstones WHERE table_name = :? AND row_id = ANY(:?)";
-        Statement::new(
-            sql,
-            vec![Bind::Text(table.spec.name.clone()), Bind::Texts(ids)],
-        )
-        .execute(conn)?;
+        .filter_map(|row| Some((row.key.as_ref()?.to_string(), row.version)));
+    let keyed: Vec<(String, i64)> = keyed.collect();
+    if keyed.is_empty() {
+        return Ok(());
     }
-    Ok(())
+    let ids = keyed.iter().map(|(id, _)| Some(id.clone())).collect();
+    let sql = "DELETE FROM colsync_tombstones WHERE table_name = :? AND row_id = ANY(:?) \
+               RETURNING row_id, version";
+    let binds = vec![Bind::Text(table.spec.name.clone()), Bind::Texts(ids)];
+    let found = Statement::new(sql, binds).load::<DynRow>(conn)?;
+    let buried = found.iter().filter_map(|row| match row.0.as_slice() {
+        [id, version] => Some((id.text()?, version.int()?)),
+        _ => None,
+    });
+    let buried: HashMap<&str, i64> = buried.collect();
+    let goes_on = |(id, version): &(String, i64)| {
+        let before = buried.get(id.as_str()).copied();
+        before.unwrap_or(0) + 1 == *version
+    };
+    if keyed.iter().all(goes_on) {
+        Ok(())
+    } else {
+        Err(StoreError::Raced)
+    }
 }
 
 /// Writes locked rows back with one statement. Where rows changed different columns, a mask says which.
