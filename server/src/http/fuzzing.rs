@@ -187,6 +187,7 @@ fn schema() -> Schema {
     Schema {
         tables: vec![things(), members],
         hash: String::new(),
+        others_change: false,
     }
 }
 

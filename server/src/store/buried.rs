@@ -22,12 +22,14 @@ impl Conn {
             let Some((_, version)) = buried.first() else {
                 continue;
             };
-            row.version = version + 1;
+            let over = row.version;
+            // Beyond both: by that the write is known for the server's.
+            row.version = version + over;
             row.stamps.birth_version = row.version;
             for entry in row.stamps.entries.values_mut() {
                 entry.version = row.version;
             }
-            self.write_back(table, &[RowUpdate::of_metadata(row)])?;
+            self.write_back(table, &[RowUpdate::of_metadata(row, over)])?;
             let sql = "DELETE FROM colsync_tombstones WHERE table_name = :? AND row_id = :?";
             let of_key = [&table.spec.name, &row.key.to_string()];
             let binds = of_key.map(|text| Bind::Text(text.clone()));

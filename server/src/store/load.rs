@@ -116,7 +116,15 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
     }
     let tables = parents_first(tables);
     let hash = hash(&tables);
-    Ok(Schema { tables, hash })
+    let others_change = match conn {
+        Conn::Pg(c) => pg::introspect::others_change(c),
+        Conn::Sqlite(c) => sqlite::introspect::others_change(c),
+    };
+    Ok(Schema {
+        tables,
+        hash,
+        others_change: others_change.map_err(StoreError::from)?,
+    })
 }
 
 fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<TableInfo, LoadError> {

@@ -38,6 +38,8 @@ pub(crate) struct Schema {
     pub(crate) tables: Vec<Arc<TableInfo>>,
     /// Changes whenever a client would see another schema.
     pub(crate) hash: String,
+    /// Whether writing a row may change others: there are other triggers than colsync's, or foreign keys that act.
+    pub(crate) others_change: bool,
 }
 
 impl Schema {
@@ -107,14 +109,18 @@ pub(crate) struct RowUpdate<'a> {
     pub(crate) row: &'a StoredRow,
     /// Columns whose value changed; empty where only stamps or the deleted flag did.
     pub(crate) changed: Vec<usize>,
+    /// The version of the row that is written over. Where it has another one in its table, a trigger of the user's own has
+    /// written it meanwhile, and what that has changed would lose its entry.
+    pub(crate) over: i64,
 }
 
 impl RowUpdate<'_> {
-    /// A row whose values are as they were.
-    pub(crate) fn of_metadata(row: &StoredRow) -> RowUpdate<'_> {
+    /// A row whose values are as they were at the version `over`.
+    pub(crate) fn of_metadata(row: &StoredRow, over: i64) -> RowUpdate<'_> {
         RowUpdate {
             row,
             changed: Vec::new(),
+            over,
         }
     }
 }

@@ -63,22 +63,24 @@ impl Conn {
             Conn::Pg(c) => pg::rows::insert(c, table, rows),
             Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows),
         };
-        let made = self.noted(made)?;
-        let made = self.unburied(table, made, rows)?;
-        if !table.has_foreign_triggers {
-            return Ok(made);
+        let mut made = self.noted(made)?;
+        if table.has_foreign_triggers {
+            // The table's own triggers may have gone over the rows since.
+            for row in &mut made {
+                let found = self.find(table, std::slice::from_ref(&row.key))?;
+                if let Some(found) = found.into_iter().next() {
+                    *row = found;
+                }
+            }
         }
-        // The table's own triggers may have gone over the rows since.
-        let mut rows = Vec::with_capacity(made.len());
-        for row in made {
-            let found = self.find(table, std::slice::from_ref(&row.key))?;
-            rows.push(found.into_iter().next().unwrap_or(row));
-        }
-        Ok(rows)
+        self.unburied(table, made, rows)
     }
 
     /// Writes locked rows back. Where the table has triggers of its own, gives the rows as stored, in the order
     /// given; else they are stored as they are.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] if one has another version than the one that it was to go over.
     pub(crate) fn update_rows(
         &mut self,
         table: &TableInfo,
@@ -187,7 +189,8 @@ impl Conn {
         }
         if !again.is_empty() {
             let again = again.into_iter().filter_map(|at| rows.get(at));
-            let again: Vec<RowUpdate<'_>> = again.map(RowUpdate::of_metadata).collect();
+            let again = again.map(|row| RowUpdate::of_metadata(row, row.version - 1));
+            let again: Vec<RowUpdate<'_>> = again.collect();
             self.write_back(table, &again)?;
         }
         Ok(rows)

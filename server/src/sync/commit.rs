@@ -366,13 +366,16 @@ impl Transaction<'_> {
         })
     }
 
-    /// Writes the slot's row where its `next` edit needs what the database has.
+    /// Writes the slot's row where its `next` edit needs what the database has, and reads it where others may have
+    /// changed it.
     fn make(&mut self, slot: usize, next: Op) -> Result<(), StoreError> {
         if self.space.is_unsettled(slot, next) {
-            self.space.flush(self.conn, self.schema)
-        } else {
-            Ok(())
+            self.space.flush(self.conn, self.schema)?;
         }
+        if self.schema.others_change {
+            self.space.reread(self.conn, slot)?;
+        }
+        Ok(())
     }
 
     fn edit(

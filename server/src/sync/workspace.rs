@@ -32,6 +32,10 @@ pub(super) struct Slot {
     /// The version at which the row was purged, if it was.
     purged: Option<i64>,
     unwritten: Unwritten,
+    /// The version that the row has in its table, as far as is known: what is written goes over that one.
+    stored: i64,
+    /// How many writes there had been when the row was read.
+    read_after: usize,
     /// What the submission at hand made of it.
     own: Own,
 }
@@ -71,6 +75,8 @@ pub(super) struct Workspace {
     /// Slots as they were before each change, latest last; kept only while there may be a way back.
     journal: Vec<(SlotId, Slot)>,
     reversible: bool,
+    /// How many rows have been written.
+    writes: usize,
     txid: i64,
     now: Time,
 }
@@ -93,6 +99,7 @@ impl Workspace {
             locked: HashMap::new(),
             journal: Vec::new(),
             reversible: false,
+            writes: 0,
             txid: 0,
             now,
         };
@@ -160,9 +167,11 @@ impl Workspace {
         self.slots.push(Slot {
             table,
             key,
+            stored: row.as_ref().map_or(0, |row| row.version),
             row,
             purged: None,
             unwritten: Unwritten::Nothing,
+            read_after: self.writes,
             own: Own::default(),
         });
         id
@@ -196,6 +205,34 @@ impl Workspace {
             Unwritten::Update(_) => next == Op::HardDelete,
             Unwritten::Insert(_) | Unwritten::Purge(_) => true,
         })
+    }
+
+    /// Reads the slot's row again if anything was written since: triggers of the user's own, or foreign keys that act, may
+    /// have changed it.
+    pub(super) fn reread(&mut self, conn: &mut Conn, id: SlotId) -> Result<(), StoreError> {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return Ok(());
+        };
+        let (Unwritten::Nothing, Some(key)) = (&slot.unwritten, slot.key.clone()) else {
+            return Ok(());
+        };
+        if slot.read_after == self.writes {
+            return Ok(());
+        }
+        let keys = [key];
+        let (rows, _) = conn.lock_rows(&slot.table, &keys)?;
+        let mut buried = Vec::new();
+        if rows.is_empty() {
+            buried = conn.tombstones(&slot.table, &keys)?;
+        }
+        if self.reversible {
+            self.journal.push((id, slot.clone()));
+        }
+        slot.row = rows.into_iter().find(|row| keys.contains(&row.key));
+        slot.purged = buried.first().map(|(_, version)| *version);
+        slot.stored = slot.row.as_ref().map_or(0, |row| row.version);
+        slot.read_after = self.writes;
+        Ok(())
     }
 
     /// A new submission begins: what earlier ones made is not its own.
@@ -343,6 +380,7 @@ impl Workspace {
                 updates.push(RowUpdate {
                     row,
                     changed: columns.iter().copied().collect(),
+                    over: slot.stored,
                 });
             }
         }
@@ -374,6 +412,8 @@ impl Workspace {
             }
             change(slot);
             slot.unwritten = Unwritten::Nothing;
+            slot.stored = slot.row.as_ref().map_or(0, |row| row.version);
+            self.writes += 1;
         }
     }
 }

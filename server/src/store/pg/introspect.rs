@@ -101,6 +101,21 @@ const ACTING: &str = concat!(
     ORDER BY f.oid"
 );
 
+const OTHERS_CHANGE: &str = "
+    SELECT EXISTS (
+            SELECT FROM pg_trigger t WHERE NOT t.tgisinternal AND NOT starts_with(t.tgname::text, :?)
+        ) OR EXISTS (
+            SELECT FROM pg_constraint f WHERE f.contype = 'f'
+                AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'))
+        )";
+
+/// Whether there are other triggers than colsync's, on whatever table, or foreign keys that act.
+pub(crate) fn others_change(conn: &mut PgConnection) -> QueryResult<bool> {
+    let binds = vec![Bind::Text(TRIGGER_PREFIX.to_owned())];
+    let rows: Vec<DynRow> = Statement::once(OTHERS_CHANGE, binds).load(conn)?;
+    Ok(rows.iter().any(|row| row.0 == [Cell::Bool(true)]))
+}
+
 /// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
 pub(crate) fn acting(conn: &mut PgConnection) -> QueryResult<Vec<Acting>> {
     let rows: Vec<DynRow> = Statement::new(ACTING, Vec::new()).load(conn)?;

@@ -420,8 +420,9 @@ pub(crate) fn update(
         "sync_version = {version}, sync_deleted_at = {deleted}, \
          sync_server_last_updated = {server}, sync_stamps = {stamps}::jsonb, sync_txid = {txid}"
     ));
+    let over = arrays.add(Bind::Ints(rows.iter().map(|row| Some(row.over)).collect()));
     let sql = format!(
-        "UPDATE {} AS t SET {} FROM {} WHERE {matches}",
+        "UPDATE {} AS t SET {} FROM {} WHERE {matches} AND t.sync_version = {over}",
         quote(&table.spec.name),
         set.join(", "),
         arrays.unnest()

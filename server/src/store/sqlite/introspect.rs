@@ -54,6 +54,15 @@ const FOREIGN_TRIGGERS: &str = "
     SELECT count(*) FROM sqlite_master
     WHERE type = 'trigger' AND tbl_name = :? COLLATE NOCASE AND substr(name, 1, length(:?)) <> :?";
 
+const OTHERS_CHANGE: &str = "
+    SELECT EXISTS (
+            SELECT 1 FROM sqlite_master WHERE type = 'trigger' AND substr(name, 1, length(:?)) <> :?
+        ) OR EXISTS (
+            SELECT 1 FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f
+            WHERE m.type = 'table' AND (f.on_update NOT IN ('NO ACTION', 'RESTRICT')
+                OR f.on_delete NOT IN ('NO ACTION', 'RESTRICT'))
+        )";
+
 /// A unique index of plain columns over all rows.
 pub(super) struct Unique {
     pub(super) is_key: bool,
@@ -157,6 +166,13 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
         .collect();
     found.foreign_keys = foreign_keys(conn, name, false)?;
     Ok(Some(found))
+}
+
+/// Whether there are other triggers than colsync's, on whatever table, or foreign keys that act.
+pub(crate) fn others_change(conn: &mut SqliteConnection) -> QueryResult<bool> {
+    let binds = vec![Bind::Text(TRIGGER_PREFIX.to_owned()); 2];
+    let rows: Vec<DynRow> = Statement::once(OTHERS_CHANGE, binds).load(conn)?;
+    Ok(rows.iter().any(|row| row.0 != [Cell::Int(0)]))
 }
 
 /// The foreign keys that delete rows, or change them, when the row that they point to is deleted.

@@ -189,7 +189,12 @@ pub(crate) fn update(
         alike.entry(&row.changed).or_default().push(row);
     }
     for (changed, rows) in alike {
-        let width = changed.len() + WRITTEN.len() + table.spec.key.len();
+        // One by one where a trigger of the first may write the second.
+        let width = if table.has_foreign_triggers {
+            BINDS
+        } else {
+            changed.len() + WRITTEN.len() + table.spec.key.len() + 1
+        };
         for some in portions(&rows, width) {
             update_some(conn, table, changed, some)?;
         }
@@ -219,9 +224,10 @@ fn update_some(
     };
     let names = columns().map(|(_, column)| quote(&column.name));
     let names: Vec<String> = names.chain(WRITTEN.map(str::to_owned)).collect();
-    let (written, parts) = (names.len(), table.spec.key.len());
+    // The key, and the version that is written over.
+    let (written, parts) = (names.len(), table.spec.key.len() + 1);
     let mut binds = Vec::with_capacity(rows.len() * (written + parts));
-    for RowUpdate { row, .. } in rows {
+    for RowUpdate { row, over, .. } in rows {
         for (at, column) in columns() {
             let value = row.values.get(at).unwrap_or(&Value::Null);
             binds.push(values::bind(&column.name, &column.ty, value)?);
@@ -235,6 +241,7 @@ fn update_some(
             Bind::Int(row.txid),
         ]);
         binds.extend(key_binds(Backend::Sqlite, &row.key));
+        binds.push(Bind::Int(*over));
     }
     let name = quote(&table.spec.name);
     let values = elements("colsync_values", 0, written).into_iter();
@@ -246,13 +253,13 @@ fn update_some(
         "UPDATE {name} SET {} FROM (VALUES {}) AS colsync_values WHERE ({}) = ({})",
         set.join(", "),
         places(rows.len(), written + parts),
-        key_names(table, &format!("{name}.")),
+        key_names(table, &format!("{name}.")) + &format!(", {name}.sync_version"),
         elements("colsync_values", written, parts).join(", "),
     );
     if table.kept.statement(sql, binds).execute(conn)? == rows.len() {
         Ok(())
     } else {
-        // A trigger's RAISE(IGNORE).
+        // A trigger's RAISE(IGNORE), or another version than the one that it was to go over.
         Err(StoreError::Refused("the row was not written".to_owned()))
     }
 }
