@@ -5,12 +5,14 @@ use diesel::connection::SimpleConnection as _;
 use serde_json::{Value as Json, json};
 
 use crate::faults::until_waiting;
+use crate::{ledger, reader, resolve};
 
 on_both![
     a_row_that_others_point_to_stays,
     it_goes_with_those_that_are_removed_too,
     a_row_that_would_go_by_way_of_another_table_keeps_it,
     a_row_that_points_to_itself_goes_alone,
+    a_refused_removal_can_be_taken_once_nothing_points_to_the_row,
 ];
 
 /// Sends the hard deletes of rows, a table and an id each, as the log `number`.
@@ -63,14 +65,13 @@ fn a_row_that_others_point_to_stays(backend: Backend) {
         assert_eq!(receipts[1]["status"], "ok", "{action}");
         let left = "SELECT (SELECT count(*) FROM albums) + (SELECT count(*) FROM covers)";
         assert_eq!(server.value(left).as_deref(), Some("1"));
-        assert_eq!(crate::ledger(&server, "")[0]["kind"], "constraint");
+        assert_eq!(ledger(&server, "")[0]["kind"], "constraint");
     }
 }
 
 fn it_goes_with_those_that_are_removed_too(backend: Backend) {
     let server = album(backend, "CASCADE");
-    let mut reader = server.client("reader");
-    reader.pull();
+    let mut reader = reader(&server);
     let receipts = remove(
         &server.client("ana"),
         1,
@@ -119,6 +120,24 @@ fn a_row_that_points_to_itself_goes_alone(backend: Backend) {
         server.value("SELECT count(*) FROM people").as_deref(),
         Some("0")
     );
+}
+
+fn a_refused_removal_can_be_taken_once_nothing_points_to_the_row(backend: Backend) {
+    let server = album(backend, "CASCADE");
+    let mut reader = reader(&server);
+    let receipts = remove(&server.client("ana"), 1, &[("albums", "1")]);
+    assert_eq!(receipts[0]["code"], "constraint_violation");
+    let conflict = &receipts[0]["conflict"];
+    assert_eq!(ledger(&server, "")[0]["lost"]["value"], "hard_delete");
+    let take = json!({ "decision": "take_lost" });
+    let _ = resolve(&server, conflict, &take).problem(409, "constraint_violation");
+    server.sql("DELETE FROM tracks");
+    let answer = resolve(&server, conflict, &take).expect(200).json();
+    assert_eq!(answer["conflict"]["state"], "resolved");
+    let left = "SELECT count(*) FROM albums WHERE id = 1";
+    assert_eq!(server.value(left).as_deref(), Some("0"));
+    assert_eq!(reader.pull().row("1")["removed"], "purged");
+    assert_eq!(ledger(&server, "").len(), 1, "and nothing was lost by it");
 }
 
 #[test]

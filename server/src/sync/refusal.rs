@@ -20,6 +20,9 @@ use crate::store::model::{Schema, StoredRow, TableInfo};
 /// What the ledger calls a constraint that the database does not tell.
 const UNTOLD: &str = "unknown";
 
+/// What it keeps as lost of a hard delete, which has no columns; of a delete it is nothing.
+pub(super) const HARD_DELETE: &str = "hard_delete";
+
 /// Why the database refuses an edit's row.
 #[derive(Debug, Clone)]
 pub(crate) struct Refused {
@@ -123,7 +126,11 @@ impl Refused {
             policy: constraint.name.clone(),
             base: None,
             kept: row.map(|row| representation(spec, &row.values).to_string()),
-            lost: (edit.op != Op::Delete).then(|| sent.to_string()),
+            lost: match edit.op {
+                Op::Insert | Op::Update | Op::Replace => Some(sent.to_string()),
+                Op::HardDelete => Some(Json::from(HARD_DELETE).to_string()),
+                Op::Delete => None,
+            },
             kept_time: newest.map(|stamp| stamp.time.micros()),
             kept_client: newest.map(|stamp| stamp.client.to_string()),
             lost_time: Some(edit.at.micros()),

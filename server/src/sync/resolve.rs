@@ -9,6 +9,7 @@ use colsync_shared::{ColumnEdit, Edit, Op, Policy, RowKey, Table, Time, wire};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::refusal::HARD_DELETE;
 use super::submission::{Decision, Item, Submission};
 use crate::store::conn::Conn;
 use crate::store::error::StoreError;
@@ -147,7 +148,7 @@ impl Resolution {
     }
 
     /// The edit that the database refused, made again: its columns by name, of the row as it is now or of one
-    /// to be made. A delete was sent without columns.
+    /// to be made. A delete was sent without columns, a hard delete too.
     fn of_refused(
         &self,
         table: &Table,
@@ -156,7 +157,13 @@ impl Resolution {
         version: Option<i64>,
         now: Time,
     ) -> Result<Edit, Rejection> {
-        let is_delete = value.is_null() && self.conflict.lost.is_none();
+        let lost = parse(self.conflict.lost.as_deref());
+        let removes = lost == HARD_DELETE && *value == lost;
+        if removes && !table.hard_delete {
+            let detail = format!("the configuration of {} allows no hard_delete", table.name);
+            return Err(Rejection::new("hard_delete_not_allowed", detail));
+        }
+        let is_delete = removes || (value.is_null() && self.conflict.lost.is_none());
         let sent = match value {
             Json::Object(sent) => sent.clone(),
             _ if is_delete => Map::new(),
@@ -173,6 +180,7 @@ impl Resolution {
             columns: columns(table, self.key.as_ref(), &sent, kept, now)?,
             key: self.key.clone(),
             op: match (is_delete, version) {
+                (true, _) if removes => Op::HardDelete,
                 (true, _) => Op::Delete,
                 (false, Some(_)) => Op::Update,
                 (false, None) => Op::Insert,
