@@ -51,6 +51,7 @@ mod pull;
 mod push;
 mod push_rejections;
 mod removals;
+mod renamed_columns;
 mod rows;
 mod schema_call;
 mod steps;

@@ -112,7 +112,9 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
     let names: Vec<String> = tables.iter().map(|table| table.spec.name.clone()).collect();
     if !names.is_empty() {
         // Columns added since the adoption must be captured, too.
-        adopt_tables(conn, &names, crate::edges::now(), false)?;
+        let now = crate::edges::now();
+        adopt_tables(conn, &names, now, false)?;
+        conn.note_columns(&tables, now)?;
     }
     let tables = parents_first(tables);
     let hash = hash(&tables);

@@ -18,6 +18,7 @@ pub(crate) mod model;
 mod pg;
 pub(crate) mod pointed;
 mod purge;
+mod renamed;
 mod rows;
 mod schema;
 mod select;
