@@ -15,6 +15,8 @@ on_both![
     an_edit_that_passes_once_its_parent_is_there_leaves_no_entry,
     an_atomic_push_leaves_an_entry_of_the_edit_at_fault_only,
     what_only_commit_refuses_is_kept_too,
+    what_commit_would_refuse_takes_no_other_edit_along,
+    a_row_that_others_point_to_until_commit_stays,
     a_refused_edit_can_be_taken_once_the_constraint_allows_it,
     a_refused_insert_can_be_taken_with_another_value,
     a_row_whose_key_the_database_makes_can_be_taken,
@@ -231,6 +233,71 @@ fn what_only_commit_refuses_is_kept_too(backend: Backend) {
     assert_eq!(kept.len(), 1);
     assert_eq!(receipt["conflict"], kept[0]["id"]);
     assert_eq!(kept[0]["lost"]["value"], json!({ "list_id": id(9) }));
+}
+
+fn what_commit_would_refuse_takes_no_other_edit_along(backend: Backend) {
+    let server = Server::on(backend).table(LISTS).table(LATE).start();
+    let late = |number: u64, list: Option<u64>| {
+        let values = json!({ "list_id": list.map(id) });
+        insert("late", &id(number), &ago(60), &values)
+    };
+    let point = |list: u64| update("late", &id(4), 1, &ago(50), &json!({ "list_id": id(list) }));
+    let edits = [
+        late(1, Some(9)),
+        // Its list comes after it.
+        late(2, Some(3)),
+        insert("lists", &id(3), &ago(60), &json!({ "name": "good" })),
+        late(4, None),
+        point(9),
+        point(3),
+    ];
+    let receipts = server.client("ana").push(&edits);
+    let statuses: Vec<&Json> = receipts.iter().map(|receipt| &receipt["status"]).collect();
+    assert_eq!(
+        statuses,
+        ["rejected", "ok", "ok", "ok", "rejected", "ok"],
+        "{receipts:#?}"
+    );
+    let rows = server.column("SELECT list_id FROM late ORDER BY id");
+    assert_eq!(rows, [Some(id(3)), Some(id(3))]);
+    let kept = ledger(&server, "");
+    let kept: Vec<_> = kept.iter().map(|entry| &entry["row"]).collect();
+    assert_eq!(kept, [&json!(id(1)), &json!(id(4))]);
+}
+
+fn a_row_that_others_point_to_until_commit_stays(backend: Backend) {
+    let leave = "hard_delete = true";
+    let server = Server::on(backend).table(LISTS).setting(leave);
+    let server = server.table(LATE).setting(leave).start();
+    let mut ana = server.client("ana");
+    for number in [1, 2] {
+        let list = json!({ "name": "list" });
+        let late = json!({ "list_id": id(number) });
+        ana.push(&[
+            insert("lists", &id(number), &ago(60), &list),
+            insert("late", &id(number), &ago(60), &late),
+        ]);
+    }
+    let remove = |table: &str, number: u64| json!({ "table": table, "id": id(number), "action": "hard_delete", "base_version": 1, "at": ago(1) });
+    let rename = json!({ "table": "lists", "id": id(1), "action": "update", "base_version": 1, "at": ago(1),
+                         "columns": { "name": "new" } });
+    // The second list goes before the row that points to it.
+    let entries = [
+        rename,
+        remove("lists", 1),
+        remove("lists", 2),
+        remove("late", 2),
+    ];
+    let body = json!({ "push": 3, "entries": entries });
+    let answer = ana.post("/v1/sync/log", &body).expect(200).json();
+    let statuses = answer["receipts"].as_array().unwrap().iter();
+    let statuses: Vec<&Json> = statuses.map(|receipt| &receipt["status"]).collect();
+    assert_eq!(statuses, ["ok", "rejected", "ok", "ok"], "{answer:#}");
+    assert_eq!(
+        server.column("SELECT name FROM lists"),
+        [Some("new".to_owned())]
+    );
+    assert_eq!(server.column("SELECT list_id FROM late"), [Some(id(1))]);
 }
 
 fn a_refused_edit_can_be_taken_once_the_constraint_allows_it(backend: Backend) {

@@ -270,6 +270,7 @@ fn table(name: &str, key: &[usize], columns: Vec<Column>) -> Arc<TableInfo> {
         parents: Vec::new(),
         foreign_keys: Vec::new(),
         acting: Vec::new(),
+        late: Vec::new(),
         kept: Default::default(),
         spec: Table {
             name: name.to_owned(),

@@ -290,6 +290,7 @@ impl Conn {
     pub(crate) fn constraints_now(&mut self) -> Result<()> {
         match self {
             Conn::Pg(_) => self.batch("SET CONSTRAINTS ALL IMMEDIATE"),
+            // Each row is asked for its own (`late`).
             Conn::Sqlite(_) => Ok(()),
         }
     }

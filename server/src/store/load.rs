@@ -108,6 +108,13 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
             table.acting = acting;
         }
     }
+    if let Conn::Sqlite(c) = conn {
+        let late = sqlite::introspect::late(c).map_err(StoreError::from)?;
+        for table in &mut tables {
+            let about = late.iter().filter(|key| key.is_about(&table.spec.name));
+            table.late = about.cloned().collect();
+        }
+    }
     let tables = with_synced_foreign_keys(tables);
     let names: Vec<String> = tables.iter().map(|table| table.spec.name.clone()).collect();
     if !names.is_empty() {
@@ -170,6 +177,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         parents: found.parents,
         foreign_keys: found.foreign_keys,
         acting: Vec::new(),
+        late: Vec::new(),
         kept: Kept::default(),
     })
 }

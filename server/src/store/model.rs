@@ -6,6 +6,7 @@ use std::sync::Arc;
 use colsync_shared::schema_wire::ForeignKeyWire;
 use colsync_shared::{ClientId, RowKey, Stamp, Table, Time, Value};
 
+use super::late::Late;
 use super::pointed::Acting;
 use super::statement::Kept;
 
@@ -28,6 +29,8 @@ pub(crate) struct TableInfo {
     /// The foreign keys into it that would take synced rows, or what they hold, with one of its rows; where rows may be removed
     /// for good.
     pub(crate) acting: Vec<Acting>,
+    /// The foreign keys of it and into it that SQLite checks at COMMIT only.
+    pub(crate) late: Vec<Late>,
     /// Statements about it that stay prepared.
     pub(crate) kept: Kept,
 }

@@ -6,6 +6,7 @@
 
 mod cycle;
 mod decide;
+mod late;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -246,8 +247,10 @@ impl Transaction<'_> {
             let resolution = self.resolutions.get(&conflict)?;
             Some((conflict, resolution.clone()))
         });
+        let row = self.before(item);
         let merged = self.merge_item(item, submission).and_then(|draft| {
             self.space.flush(self.conn, self.schema)?;
+            self.keys_hold(item, &draft, row.as_ref())?;
             Ok(draft)
         });
         let failure = match merged {

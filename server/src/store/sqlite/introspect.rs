@@ -10,6 +10,7 @@ use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
 use crate::store::adopt::{Problem, is_internal};
 use crate::store::introspected::{Introspected, METADATA};
+use crate::store::late::Late;
 use crate::store::pointed::Acting;
 use crate::store::statement::{Bind, Cell, DynRow, Statement};
 
@@ -49,6 +50,10 @@ const FOREIGN_KEYS: &str = "
 const ACTING: &str = "
     SELECT DISTINCT m.name FROM sqlite_master AS m, pragma_foreign_key_list(m.name) AS f
     WHERE m.type = 'table' AND f.on_delete NOT IN ('NO ACTION', 'RESTRICT') ORDER BY m.name";
+
+/// Tables whose foreign keys may be checked at COMMIT only: their list does not tell.
+const LATE: &str = "
+    SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE '%DEFERRED%' ORDER BY name";
 
 const FOREIGN_TRIGGERS: &str = "
     SELECT count(*) FROM sqlite_master
@@ -186,6 +191,20 @@ pub(crate) fn acting(conn: &mut SqliteConnection) -> QueryResult<Vec<Acting>> {
             columns: key.columns,
             parent: quote(&key.table),
             references: key.references,
+        }));
+    }
+    Ok(all)
+}
+
+/// The foreign keys that may be checked at COMMIT only.
+pub(crate) fn late(conn: &mut SqliteConnection) -> QueryResult<Vec<Late>> {
+    let rows: Vec<DynRow> = Statement::once(LATE, Vec::new()).load(conn)?;
+    let mut all = Vec::new();
+    for child in rows.iter().filter_map(|row| row.0.first()?.text()) {
+        let keys = foreign_keys(conn, child, false)?.into_iter();
+        all.extend(keys.map(|key| Late {
+            child: child.to_owned(),
+            key,
         }));
     }
     Ok(all)
