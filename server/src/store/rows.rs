@@ -50,18 +50,19 @@ impl Conn {
         }
     }
 
-    /// Makes rows and gives them back as stored, in the order given.
+    /// Makes rows at the transaction's position `txid` and gives them back as stored, in the order given.
     ///
     /// # Errors
-    /// [`StoreError::Raced`] if one of the keys is there already.
+    /// [`StoreError::Raced`] if one of the keys is there already, or was made and removed meanwhile.
     pub(crate) fn insert_rows(
         &mut self,
         table: &TableInfo,
         rows: &[NewRow],
+        txid: i64,
     ) -> Result<Vec<StoredRow>> {
         let made = match self {
-            Conn::Pg(c) => pg::rows::insert(c, table, rows),
-            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows),
+            Conn::Pg(c) => pg::rows::insert(c, table, rows, txid),
+            Conn::Sqlite(c) => sqlite::rows::insert(c, table, rows, txid),
         };
         let mut made = self.noted(made)?;
         if table.has_foreign_triggers {

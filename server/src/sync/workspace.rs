@@ -363,7 +363,7 @@ impl Workspace {
         if rows.is_empty() {
             return Ok(());
         }
-        let made = conn.insert_rows(table, &rows)?;
+        let made = conn.insert_rows(table, &rows, self.txid)?;
         for (id, row) in ids.into_iter().zip(made) {
             self.written(id, row);
         }

@@ -167,8 +167,8 @@ pub(crate) fn insert(
     conn: &mut PgConnection,
     table: &TableInfo,
     rows: &[NewRow],
+    txid: i64,
 ) -> Result<Vec<StoredRow>> {
-    let txid = txid(conn)?;
     let mut groups: BTreeMap<Vec<usize>, Vec<usize>> = BTreeMap::new();
     let mut made: BTreeMap<usize, StoredRow> = BTreeMap::new();
     for (position, row) in rows.iter().enumerate() {

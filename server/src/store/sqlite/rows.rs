@@ -95,8 +95,8 @@ pub(crate) fn insert(
     conn: &mut SqliteConnection,
     table: &TableInfo,
     rows: &[NewRow],
+    txid: i64,
 ) -> Result<Vec<StoredRow>> {
-    let txid = txid(conn)?;
     let mut made = Vec::with_capacity(rows.len());
     for row in rows {
         made.push(insert_one(conn, table, row, txid)?);
