@@ -265,6 +265,37 @@ fn what_commit_would_refuse_takes_no_other_edit_along(backend: Backend) {
     assert_eq!(kept, [&json!(id(1)), &json!(id(4))]);
 }
 
+#[test]
+fn rows_that_exchange_a_unique_value_pass_beside_a_refused_edit() {
+    let table = "CREATE TABLE ranks (id integer PRIMARY KEY, name text CHECK (name <> ''),
+                 place integer UNIQUE DEFERRABLE INITIALLY DEFERRED);";
+    let server = Server::on(Backend::Postgres).before(table);
+    let server = server.synced("ranks").start();
+    server.sql("INSERT INTO ranks (id, place) VALUES (1, 1), (2, 2), (3, 3)");
+    let edit = |id, version, values| update("ranks", id, version, &ago(60), &values);
+    let mut ana = server.client("ana");
+    let statuses = |receipts: Vec<Json>| -> Vec<Json> {
+        let each = receipts.iter().map(|receipt| receipt["status"].clone());
+        each.collect()
+    };
+    let receipts = ana.push(&[
+        edit("1", 1, json!({ "place": 2 })),
+        edit("2", 1, json!({ "place": 1 })),
+        edit("3", 1, json!({ "name": "" })),
+    ]);
+    assert_eq!(statuses(receipts), ["ok", "ok", "rejected"]);
+    // Nothing makes room for this one.
+    let receipts = ana.push(&[
+        edit("1", 2, json!({ "place": 3 })),
+        edit("3", 1, json!({ "name": "three" })),
+    ]);
+    assert_eq!(statuses(receipts), ["rejected", "ok"]);
+    let places = server.column("SELECT place::text FROM ranks ORDER BY id");
+    let places: Vec<String> = places.into_iter().flatten().collect();
+    assert_eq!(places, ["2", "1", "3"]);
+    assert_eq!(ledger(&server, "").len(), 2);
+}
+
 fn a_row_that_others_point_to_until_commit_stays(backend: Backend) {
     let leave = "hard_delete = true";
     let server = Server::on(backend).table(LISTS).setting(leave);

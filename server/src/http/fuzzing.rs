@@ -188,6 +188,7 @@ fn schema() -> Schema {
         tables: vec![things(), members],
         hash: String::new(),
         others_change: false,
+        late_uniques: None,
     }
 }
 

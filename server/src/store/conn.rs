@@ -286,12 +286,16 @@ impl Conn {
         self.batch(&format!("ROLLBACK TO SAVEPOINT colsync_{name}"))
     }
 
-    /// Checks deferrable constraints statement by statement for the rest of the transaction.
-    pub(crate) fn constraints_now(&mut self) -> Result<()> {
-        match self {
-            Conn::Pg(_) => self.batch("SET CONSTRAINTS ALL IMMEDIATE"),
+    /// Checks deferrable constraints statement by statement for the rest of the transaction, but for those that are
+    /// `left`.
+    pub(crate) fn constraints_now(&mut self, left: Option<&str>) -> Result<()> {
+        match (&self, left) {
+            (Conn::Pg(_), None) => self.batch("SET CONSTRAINTS ALL IMMEDIATE"),
+            (Conn::Pg(_), Some(left)) => self.batch(&format!(
+                "SET CONSTRAINTS ALL IMMEDIATE; SET CONSTRAINTS {left} DEFERRED"
+            )),
             // Each row is asked for its own (`late`).
-            Conn::Sqlite(_) => Ok(()),
+            (Conn::Sqlite(_), _) => Ok(()),
         }
     }
 

@@ -125,6 +125,10 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
     }
     let tables = parents_first(tables);
     let hash = hash(&tables);
+    let late_uniques = match conn {
+        Conn::Pg(c) => pg::introspect::late_uniques(c).map_err(StoreError::from)?,
+        Conn::Sqlite(_) => None,
+    };
     let others_change = match conn {
         Conn::Pg(c) => pg::introspect::others_change(c),
         Conn::Sqlite(c) => sqlite::introspect::others_change(c),
@@ -133,6 +137,7 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         tables,
         hash,
         others_change: others_change.map_err(StoreError::from)?,
+        late_uniques,
     })
 }
 

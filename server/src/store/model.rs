@@ -43,6 +43,8 @@ pub(crate) struct Schema {
     pub(crate) hash: String,
     /// Whether writing a row may change others: there are other triggers than colsync's, or foreign keys that act.
     pub(crate) others_change: bool,
+    /// PostgreSQL's unique constraints that are checked at COMMIT, as SQL lists them; `None` if there are none.
+    pub(crate) late_uniques: Option<String>,
 }
 
 impl Schema {

@@ -124,7 +124,7 @@ impl Transaction<'_> {
         (pace, last_try): (Pace, bool),
     ) -> Result<Vec<Answer>, StoreError> {
         if pace == Pace::OneByOne {
-            conn.constraints_now()?;
+            conn.constraints_now(schema.late_uniques.as_deref())?;
         }
         let repeats = Repeats::lock(conn, batch)?;
         let resolutions = resolve::load(conn, schema, batch)?;
@@ -178,19 +178,16 @@ impl Transaction<'_> {
         let guarded = submission.atomic || self.pace == Pace::OneByOne;
         self.space.keep_journal(guarded);
         let before = self.point("submission", guarded)?;
-        let mut drafts: Vec<Draft> = submission.items.iter().map(|_| Draft::waiting()).collect();
-        let mut waiting: Vec<usize> = (0..submission.items.len()).collect();
-        // Edits that only lack a row their foreign key points to are tried again, for as long as that
-        // helps, and with them the later edits of their rows.
-        loop {
-            let mut parked = self.round(submission, &waiting, &mut drafts)?;
-            if parked.len() == waiting.len() {
-                parked = self.break_cycles(submission, &parked, &mut drafts)?;
-            }
-            if parked.is_empty() || parked.len() == waiting.len() {
-                break;
-            }
-            waiting = parked;
+        let resolutions = self.resolutions.clone();
+        let mut drafts = self.rounds(submission)?;
+        if self.pace == Pace::OneByOne && !self.uniques_hold()? {
+            // Whose edit it is is told where each is checked at once.
+            self.back_to("submission", before, guarded)?;
+            self.resolutions = resolutions;
+            self.conn.constraints_now(None)?;
+            drafts = self.rounds(submission)?;
+            self.conn
+                .constraints_now(self.schema.late_uniques.as_deref())?;
         }
         if submission.atomic && drafts.iter().any(Draft::is_rejected) {
             self.back_to("submission", before, guarded)?;
@@ -206,6 +203,25 @@ impl Transaction<'_> {
             .into_iter()
             .map(|draft| self.keep_refused(draft))
             .collect()
+    }
+
+    /// Merges its edits in rounds.
+    fn rounds(&mut self, submission: &Submission) -> Result<Vec<Draft>, StoreError> {
+        let mut drafts: Vec<Draft> = submission.items.iter().map(|_| Draft::waiting()).collect();
+        let mut waiting: Vec<usize> = (0..submission.items.len()).collect();
+        // Edits that only lack a row their foreign key points to are tried again, for as long as that
+        // helps, and with them the later edits of their rows.
+        loop {
+            let mut parked = self.round(submission, &waiting, &mut drafts)?;
+            if parked.len() == waiting.len() {
+                parked = self.break_cycles(submission, &parked, &mut drafts)?;
+            }
+            if parked.is_empty() || parked.len() == waiting.len() {
+                break;
+            }
+            waiting = parked;
+        }
+        Ok(drafts)
     }
 
     /// Merges the edits at `positions`; gives back those that had to be parked.

@@ -116,6 +116,18 @@ pub(crate) fn others_change(conn: &mut PgConnection) -> QueryResult<bool> {
     Ok(rows.iter().any(|row| row.0 == [Cell::Bool(true)]))
 }
 
+const LATE_UNIQUES: &str = "
+    SELECT string_agg(format('%I.%I', n.nspname, u.conname), ', ') FROM pg_constraint u
+    JOIN pg_namespace n ON n.oid = u.connamespace
+    WHERE u.contype IN ('u', 'x') AND u.condeferred";
+
+/// The unique constraints that are checked at COMMIT, as SQL lists them.
+pub(crate) fn late_uniques(conn: &mut PgConnection) -> QueryResult<Option<String>> {
+    let rows: Vec<DynRow> = Statement::once(LATE_UNIQUES, Vec::new()).load(conn)?;
+    let names = rows.first().and_then(|row| row.0.first()?.text());
+    Ok(names.map(str::to_owned))
+}
+
 /// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
 pub(crate) fn acting(conn: &mut PgConnection) -> QueryResult<Vec<Acting>> {
     let rows: Vec<DynRow> = Statement::new(ACTING, Vec::new()).load(conn)?;

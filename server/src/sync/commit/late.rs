@@ -1,4 +1,4 @@
-//! What an edit written by itself leaves of foreign keys that the database would check at COMMIT only.
+//! What edits that are written one by one leave of constraints that the database would check at COMMIT only.
 
 use super::{Draft, Item, StoreError, Transaction};
 use crate::store::model::StoredRow;
@@ -26,6 +26,20 @@ impl Transaction<'_> {
         match slot.and_then(|slot| self.space.slot(slot)) {
             Some(slot) => self.conn.keys_hold(&slot.table, before, slot.row.as_ref()),
             None => Ok(()),
+        }
+    }
+
+    /// Whether the unique constraints hold that two edits of one submission may break for each other, as when two rows
+    /// exchange their places. If not, the database takes no more before it has gone back.
+    pub(super) fn uniques_hold(&mut self) -> Result<bool, StoreError> {
+        let Some(names) = &self.schema.late_uniques else {
+            return Ok(true);
+        };
+        let check = format!("SET CONSTRAINTS {names} IMMEDIATE; SET CONSTRAINTS {names} DEFERRED");
+        match self.conn.batch(&check) {
+            Ok(()) => Ok(true),
+            Err(StoreError::Constraint { .. }) => Ok(false),
+            Err(failure) => Err(failure),
         }
     }
 
