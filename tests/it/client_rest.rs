@@ -1,5 +1,17 @@
 //! A server that knows no sync: a json-server that others use at the same time, and files that sync with it.
 
+/// An answer that has a status alone, and ends the connection.
+macro_rules! bare {
+    ($status:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        )
+        .as_bytes()
+    };
+}
+
 mod cuts;
 mod manners;
 
@@ -7,7 +19,7 @@ use std::time::Duration;
 
 use colsync_client::Report;
 use colsync_tests::device::until;
-use colsync_tests::{Device, Plain, process};
+use colsync_tests::{Between, Device, Plain, process};
 use serde_json::{Value as Json, json};
 
 /// What the app keeps. `mine_alone` the API never hears of.
@@ -42,7 +54,17 @@ fn one_todo() -> Plain {
 
 #[track_caller]
 fn tracking(api: &Plain, description: &str) -> Device {
-    let device = Device::of_api(api, description);
+    tracked(Device::of_api(api, description))
+}
+
+/// The same behind something that sees its requests.
+#[track_caller]
+fn tracking_behind(between: &Between, description: &str) -> Device {
+    tracked(Device::of_api_at(&between.url(), description))
+}
+
+#[track_caller]
+fn tracked(device: Device) -> Device {
     device.sql(TABLE);
     device.client().track("todos").unwrap();
     device

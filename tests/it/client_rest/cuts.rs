@@ -9,7 +9,7 @@ use colsync_tests::{Act, Between, Device, Plain, process};
 use fastrand::Rng;
 use serde_json::json;
 
-use super::{DESCRIPTION, TABLE, device, get, one_todo, row, sync, theirs};
+use super::{DESCRIPTION, device, get, one_todo, row, sync, theirs, tracking_behind};
 
 /// Syncs that are killed.
 const KILLS: u32 = 20;
@@ -36,9 +36,7 @@ fn behind_one_that_loses_the_first(api: &Plain, method: &'static [u8]) -> (Betwe
 /// A device that has synced that way.
 #[track_caller]
 pub(super) fn behind(between: &Between) -> Device {
-    let device = Device::of_api_at(&between.url(), DESCRIPTION);
-    device.sql(TABLE);
-    device.client().track("todos").unwrap();
+    let device = tracking_behind(between, DESCRIPTION);
     sync(&device);
     device
 }

@@ -9,18 +9,6 @@ use serde_json::{Value as Json, json};
 use super::cuts::behind;
 use super::{DESCRIPTION, get, one_todo, row, sync, theirs, tracking};
 
-/// An answer that has a status alone, and ends the connection.
-macro_rules! bare {
-    ($status:literal) => {
-        concat!(
-            "HTTP/1.1 ",
-            $status,
-            "\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-        )
-        .as_bytes()
-    };
-}
-
 /// A json-server with todo `a`, which was deleted in an API's own way: by a flag, or with the time of it.
 #[track_caller]
 fn one_deleted(gone: &Json) -> Plain {
