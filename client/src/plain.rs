@@ -8,6 +8,7 @@ mod api;
 mod call;
 mod description;
 mod fates;
+mod item;
 mod known;
 mod landed;
 mod lines;

@@ -6,7 +6,6 @@ use colsync_shared::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::Plain;
 use super::api::{Api, Listed};
 use super::description::TableDescription;
 use super::known::{Known, Open, TableState};
@@ -15,6 +14,7 @@ use super::look::{Finding, look};
 use super::mapped::{Mapped, Seen};
 use super::template::{Place, Template};
 use super::times::later;
+use super::{Plain, item};
 use crate::error::Error;
 use crate::remote::{Pull, Trouble};
 
@@ -269,7 +269,7 @@ impl Listing<'_> {
         missing.retain(|id| !read.ids.contains(id));
         for id in missing {
             let still = if read.pages > 1 {
-                self.item(&id)?
+                item::ask(self.api, self.mapped, &id)?.map(|(_, seen)| seen)
             } else {
                 None
             };
@@ -278,12 +278,6 @@ impl Listing<'_> {
                 .write(|open| note(open, mapped, &id, still.as_ref(), now))?;
         }
         Ok(())
-    }
-
-    fn item(&self, id: &str) -> Result<Option<Seen>, Trouble> {
-        let path = self.how().item.fill(&[(Place::Id, id)]);
-        let told = self.api.get(&path)?;
-        super::push::row_in(self.mapped, told.as_ref(), id)
     }
 }
 

@@ -20,9 +20,8 @@ use super::landed::{Begun, Replaced};
 use super::look::{Finding, KnownRow, look, unknown};
 use super::mapped::{Mapped, Seen, unwrapped};
 use super::pull::note;
-use super::template::Place;
 use super::times::Form;
-use super::{Plain, fates};
+use super::{Plain, fates, item};
 use crate::outbox::body::Body;
 use crate::outbox::edit::WireEdit;
 use crate::remote::Trouble;
@@ -87,17 +86,17 @@ fn one(
         doubtful: Vec::new(),
         stale: None,
     };
-    let told = match work.fetch() {
+    let found = match work.fetch() {
         // No row could have this key.
         Err(Trouble::Refused {
             status: 400 | 414 | 422,
             code,
             detail,
         }) => return work.refused(Refusal { code, detail }),
-        told => told?,
+        found => found?,
     };
     match decode(&mapped, id, wire, work.plain.skew_us(), work.plain.now()) {
-        Ok(edit) => work.run(&edit, begun, told),
+        Ok(edit) => work.run(&edit, begun, found),
         Err(rejection) => Ok(reject(rejection)),
     }
 }
@@ -122,27 +121,6 @@ fn decode(
         default_at: now,
     };
     wire::edit(&mapped.spec, Some(key), wire.op, &body, &frame)
-}
-
-/// The row in an answer about one, which may be wrapped; none where there is none.
-///
-/// # Errors
-/// [`Trouble::Nonsense`] if it is no row, or another than the one of `id`.
-pub(super) fn row_in(
-    mapped: &Mapped,
-    told: Option<&Told>,
-    id: &str,
-) -> Result<Option<Seen>, Trouble> {
-    let Some(told) = told else { return Ok(None) };
-    let seen = unwrapped(mapped, &told.body).and_then(|row| mapped.read(row));
-    match seen.filter(|seen| seen.id == id) {
-        Some(seen) => Ok(Some(seen)),
-        None => {
-            let table = &mapped.spec.name;
-            let why = format!("the answer about {table} {id} is not that row");
-            Err(Trouble::Nonsense(why))
-        }
-    }
 }
 
 /// One edit on its way to the API.
@@ -178,27 +156,22 @@ impl Work<'_> {
         &mut self.plain.known
     }
 
-    fn path(&self) -> String {
-        let item = &self.mapped.how.item;
-        item.fill(&[(Place::Id, self.id)])
-    }
-
-    fn fetch(&self) -> Result<Option<Told>, Trouble> {
-        self.api().get(&self.path())
+    fn fetch(&self) -> Result<Option<(Told, Seen)>, Trouble> {
+        item::ask(self.api(), self.mapped, self.id)
     }
 
     fn run(
         &mut self,
         edit: &Edit,
         mut begun: Option<Box<Begun>>,
-        mut told: Option<Told>,
+        mut found: Option<(Told, Seen)>,
     ) -> Result<Receipt, Trouble> {
         let mut refusal = None;
         for again in 0..MOST_TRIES {
             if again > 0 {
-                told = self.fetch()?;
+                found = self.fetch()?;
             }
-            let seen = row_in(self.mapped, told.as_ref(), self.id)?;
+            let (told, seen) = found.take().unzip();
             if let Some(begun) = begun.take() {
                 // Whoever was told that another was faster has not written what is there.
                 if again == 0 && begun.answered {
@@ -278,7 +251,7 @@ impl Work<'_> {
         };
         let caller = Caller {
             mapped,
-            path: self.path(),
+            path: item::path(mapped, &id),
             times: self.times(seen)?,
         };
         let Some(call) = caller.call(&known, &merge, &begun, edit, told) else {
@@ -330,8 +303,7 @@ impl Work<'_> {
         begun.answered = true;
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
-        let told = self.fetch()?;
-        let row = row_in(mapped, told.as_ref(), self.id)?;
+        let row = self.fetch()?.map(|(_, seen)| seen);
         self.answered(edit, begun, row.as_ref())
     }
 
