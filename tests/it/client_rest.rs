@@ -14,6 +14,7 @@ macro_rules! bare {
 
 mod cuts;
 mod manners;
+mod writes;
 
 use std::time::Duration;
 

@@ -277,17 +277,15 @@ impl Work<'_> {
     }
 
     /// The API says that it has done the write, and perhaps what the row is now. An answer to a delete may be the row
-    /// that it was.
+    /// that it was: it is always asked for.
     fn written(
         &mut self,
         edit: &Edit,
         mut begun: Begun,
         answer: Option<&Json>,
     ) -> Result<Receipt, Trouble> {
-        if begun.after.deleted {
-            return self.finish(edit, &begun, None);
-        }
         let mapped = self.mapped;
+        let answer = answer.filter(|_| !begun.after.deleted);
         let told = answer.and_then(|body| unwrapped(mapped, body));
         let row = told.and_then(|told| mapped.read(told));
         if let Some(other) = row
@@ -315,6 +313,11 @@ impl Work<'_> {
         row: Option<&Seen>,
     ) -> Result<Receipt, Trouble> {
         match row {
+            Some(row) if !row.deleted && begun.after.deleted => {
+                self.doubtful = begun.doubtful(self.mapped, Some(row));
+                return self.not_deleted();
+            }
+            _ if begun.after.deleted => {}
             Some(row) if !row.deleted => begun.is_answered_with(self.mapped, row),
             None if begun.created => {
                 return self.other_id("has made a row, and has none of this key");
@@ -380,6 +383,12 @@ impl Work<'_> {
     fn refused(&mut self, refusal: Refusal) -> Result<Receipt, Trouble> {
         let rejection = Rejection::new(&refusal.code, refusal.detail);
         self.rejected(rejection)
+    }
+
+    /// The API says that it has deleted the row, and tells it still.
+    fn not_deleted(&mut self) -> Result<Receipt, Trouble> {
+        let detail = "the API says that it has deleted the row, and has it still".to_owned();
+        self.rejected(Rejection::new("delete_not_done", detail))
     }
 
     /// The API made the row under a key of its own.

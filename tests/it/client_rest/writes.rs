@@ -1,0 +1,69 @@
+//! What an API makes of writes, and says of them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use colsync_tests::{Act, Between};
+use serde_json::json;
+
+use super::cuts::behind;
+use super::{get, one_todo, sync, theirs};
+
+#[test]
+fn a_delete_that_the_api_says_it_has_done_and_has_not_is_a_dead_letter() {
+    for answer in [
+        bare!("200 OK"),
+        bare!("202 Accepted"),
+        bare!("204 No Content"),
+    ] {
+        let api = one_todo();
+        let between = Between::new(&api, move |request| match request.starts_with(b"DELETE") {
+            true => Act::Answer(answer),
+            false => Act::Pass,
+        });
+        let a = behind(&between);
+        theirs(&api, "a", 0, json!({ "title": "theirs" }));
+        a.sql("DELETE FROM todos WHERE id = 'a'");
+        a.sql("INSERT INTO todos (id, title) VALUES ('b', 'made')");
+        let report = sync(&a);
+        assert_eq!((report.applied, report.rejected), (1, 1), "{report:?}");
+        let letters = a.client().dead_letters().unwrap();
+        assert_eq!(letters.len(), 1);
+        assert_eq!(letters[0].code, "delete_not_done");
+        assert_eq!(get(&a, "title", "a").as_deref(), Some("theirs"));
+        // It has replaced nothing.
+        assert!(a.client().conflicts().unwrap().is_empty());
+        let idle = sync(&a);
+        assert_eq!((idle.pushed, idle.pulled, idle.removed), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_delete_whose_question_was_cut_is_asked_about_and_not_sent_again() {
+    let api = one_todo();
+    let deletes = Arc::new(AtomicU32::new(0));
+    let counted = deletes.clone();
+    let between = Between::new(&api, move |request| {
+        if request.starts_with(b"DELETE") {
+            counted.fetch_add(1, Ordering::SeqCst);
+            return Act::Answer(bare!("204 No Content"));
+        }
+        let is_question = request.starts_with(b"GET /todos/a ");
+        let is_first = || {
+            let next = counted.compare_exchange(1, 2, Ordering::SeqCst, Ordering::SeqCst);
+            next.is_ok()
+        };
+        match is_question && is_first() {
+            true => Act::LoseAnswer,
+            false => Act::Pass,
+        }
+    });
+    let a = behind(&between);
+    a.sql("DELETE FROM todos WHERE id = 'a'");
+    a.client().sync().unwrap_err();
+    assert_eq!(sync(&a).rejected, 1);
+    assert_eq!(deletes.load(Ordering::SeqCst), 2, "one, and its question");
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters[0].code, "delete_not_done");
+    assert_eq!(get(&a, "title", "a").as_deref(), Some("old"));
+}
