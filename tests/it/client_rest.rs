@@ -53,6 +53,15 @@ fn one_todo() -> Plain {
     Plain::json_server(&json!({ "todos": [row] }))
 }
 
+/// An answer with this row, or these, which ends the connection.
+fn telling(head: &str, body: &Json) -> &'static [u8] {
+    let body = body.to_string();
+    let many = body.len();
+    let answer =
+        format!("HTTP/1.1 {head}\r\nConnection: close\r\nContent-Length: {many}\r\n\r\n{body}");
+    answer.into_bytes().leak()
+}
+
 #[track_caller]
 fn tracking(api: &Plain, description: &str) -> Device {
     tracked(Device::of_api(api, description))

@@ -1,13 +1,13 @@
 //! What an API makes of writes, and says of them.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use colsync_tests::{Act, Between};
 use serde_json::json;
 
 use super::cuts::behind;
-use super::{get, one_todo, sync, theirs};
+use super::{get, one_todo, row, sync, telling, theirs};
 
 #[test]
 fn a_delete_that_the_api_says_it_has_done_and_has_not_is_a_dead_letter() {
@@ -66,4 +66,29 @@ fn a_delete_whose_question_was_cut_is_asked_about_and_not_sent_again() {
     let letters = a.client().dead_letters().unwrap();
     assert_eq!(letters[0].code, "delete_not_done");
     assert_eq!(get(&a, "title", "a").as_deref(), Some("old"));
+}
+
+#[test]
+fn a_write_depends_on_an_etag_that_compression_would_weaken() {
+    let api = one_todo();
+    let there = row(&api, "a");
+    let strong = telling("200 OK\r\nETag: \"1\"", &there);
+    let weak = telling("200 OK\r\nETag: W/\"1\"", &there);
+    let depends = Arc::new(AtomicBool::new(false));
+    let seen = depends.clone();
+    let between = Between::new(&api, move |request| {
+        let head = String::from_utf8_lossy(request).to_ascii_lowercase();
+        if head.starts_with("patch /todos/a ") {
+            seen.store(head.contains("if-match: \"1\"\r\n"), Ordering::SeqCst);
+        }
+        match head.starts_with("get /todos/a ") {
+            true if head.contains("accept-encoding: identity\r\n") => Act::Answer(strong),
+            true => Act::Answer(weak),
+            false => Act::Pass,
+        }
+    });
+    let a = behind(&between);
+    a.sql("UPDATE todos SET title = 'mine'");
+    assert_eq!(sync(&a).applied, 1);
+    assert!(depends.load(Ordering::SeqCst));
 }
