@@ -13,6 +13,7 @@ macro_rules! bare {
 }
 
 mod cuts;
+mod lists;
 mod manners;
 mod writes;
 

@@ -261,8 +261,13 @@ impl Open<'_> {
         row(self.file, table, id)
     }
 
-    /// Keeps a row as it is known from now on.
+    /// Keeps a row as it is known from now on. The list whose ETag is known does not tell it so: if it comes to be that
+    /// again, it is news.
     pub(super) fn keep(&mut self, table: &str, id: &str, row: &KnownRow) -> Result<(), Error> {
+        self.file.execute(
+            "UPDATE colsync_remote_tables SET etag = NULL WHERE name = :? AND etag IS NOT NULL",
+            &[Stored::Text(table.to_owned())],
+        )?;
         self.file.execute(
             KEEP,
             &[

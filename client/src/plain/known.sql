@@ -6,8 +6,8 @@ CREATE TABLE IF NOT EXISTS colsync_remote_state (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- The tables. etag: of the last whole list. since: the latest time that a list told. pulls: since the last whole
--- list. shape: which column is which field.
+-- The tables. etag: of the last whole list, while the rows are known as it told them. since: the latest time that a list
+-- told. pulls: since the last whole list. shape: which column is which field.
 CREATE TABLE IF NOT EXISTS colsync_remote_tables (
     name TEXT PRIMARY KEY NOT NULL,
     etag TEXT,

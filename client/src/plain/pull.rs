@@ -129,6 +129,8 @@ impl Listing<'_> {
                 let Some(read) = self.read(&changes, &[(Place::Since, &since)], None)? else {
                     return Ok(());
                 };
+                // What it told was other than the whole list.
+                state.etag = self.known.table(&name)?.etag;
                 state.since = later(state.since, read.since);
                 state.pulls += 1;
             }
