@@ -54,6 +54,22 @@ fn one_todo() -> Plain {
     Plain::json_server(&json!({ "todos": [row] }))
 }
 
+/// Some todos, numbered, of which others are to be told in pages.
+fn many_todos(many: u32) -> Plain {
+    let rows: Vec<Json> = (0..many)
+        .map(
+            |n| json!({ "id": format!("r{n}"), "title": "old", "changed": colsync_tests::ago(60) }),
+        )
+        .collect();
+    Plain::json_server(&json!({ "todos": rows }))
+}
+
+/// How json-server is used where its list comes in pages of two.
+fn in_pages() -> String {
+    let list = r#"list = "/todos?_page={page}&_limit={limit}""#;
+    DESCRIPTION.replace(r#"list = "/todos""#, &format!("{list}\nlimit = 2"))
+}
+
 /// An answer with this row, or these, which ends the connection.
 fn telling(head: &str, body: &Json) -> &'static [u8] {
     let body = body.to_string();

@@ -52,9 +52,7 @@ pub(super) struct Told {
 pub(super) enum Listed {
     /// It is what it was.
     Unchanged,
-    /// There is no such page.
-    NoPage,
-    /// This is it.
+    /// This is it; null if the answer has no body.
     Page {
         body: Json,
         etag: Option<String>,
@@ -175,8 +173,12 @@ impl Api {
                 let body = self.json(response)?;
                 Ok(Listed::Page { body, etag, next })
             }
+            204 => Ok(Listed::Page {
+                body: Json::Null,
+                etag: None,
+                next: None,
+            }),
             304 if known.is_some() => Ok(Listed::Unchanged),
-            404 => Ok(Listed::NoPage),
             _ => Err(self.trouble(response)),
         }
     }

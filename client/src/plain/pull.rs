@@ -94,7 +94,8 @@ struct Read {
     etag: Option<String>,
     /// The latest time that it told.
     since: Option<Json>,
-    pages: u64,
+    /// How often was asked for a page.
+    requests: u64,
 }
 
 impl Listing<'_> {
@@ -162,7 +163,7 @@ impl Listing<'_> {
             ids: HashSet::new(),
             etag: None,
             since: None,
-            pages: 0,
+            requests: 0,
         };
         let numbered = template.has(Place::Page) || template.has(Place::Offset);
         let limit = self.how().limit;
@@ -170,7 +171,7 @@ impl Listing<'_> {
         let mut link: Option<String> = None;
         let mut last: Vec<String> = Vec::new();
         loop {
-            let page = (self.how().first_page + read.pages).to_string();
+            let page = (self.how().first_page + read.requests).to_string();
             let (offset, size) = (rows_before.to_string(), limit.to_string());
             let mut filled = values.to_vec();
             filled.extend([
@@ -184,22 +185,23 @@ impl Listing<'_> {
             };
             // Only a list of one piece has an ETag that says anything of all of it.
             let condition = etag.filter(|_| !numbered && self.how().next.is_none());
-            let answer = self.api.list(&url, condition, self.how().next.as_deref())?;
+            let answer = self.api.list(&url, condition, self.how().next.as_deref());
+            read.requests += 1;
+            let may_be_beyond = numbered && read.requests > 1;
             let (body, new_etag, next) = match answer {
-                Listed::Unchanged => return Ok(None),
-                Listed::NoPage if numbered && read.pages > 0 => break,
-                Listed::NoPage => {
-                    return Err(Trouble::Refused {
-                        status: 404,
-                        code: "http_404".to_owned(),
-                        detail: format!("there is no list of {}", self.name()),
-                    });
-                }
-                Listed::Page { body, etag, next } => (body, etag, next),
+                // There is no such page.
+                Err(Trouble::Refused { .. }) if may_be_beyond => break,
+                answer => match answer? {
+                    Listed::Unchanged => return Ok(None),
+                    Listed::Page { body, etag, next } => (body, etag, next),
+                },
             };
+            let told = body.pointer(&self.how().rows);
+            if may_be_beyond && (body.is_null() || told.is_some_and(Json::is_null)) {
+                break;
+            }
             let rows = self.rows(&body)?;
             rows_before += rows.len() as u64;
-            read.pages += 1;
             let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
             for row in &rows {
                 read.since = later(read.since.take(), row.raw_at.clone());
@@ -207,7 +209,7 @@ impl Listing<'_> {
             self.note(&rows)?;
             if next.as_deref() == Some(url.as_str())
                 || (numbered && !ids.is_empty() && ids == last)
-                || read.pages >= MOST_PAGES
+                || read.requests >= MOST_PAGES
             {
                 let name = self.name();
                 return Err(Trouble::Nonsense(format!("the list of {name} has no end")));
@@ -225,7 +227,7 @@ impl Listing<'_> {
                 Some(next) => link = Some(next),
                 None if numbered && !is_empty => {}
                 None => {
-                    if read.pages == 1 && !numbered {
+                    if read.requests == 1 && !numbered {
                         read.etag = new_etag;
                     }
                     break;
@@ -270,7 +272,7 @@ impl Listing<'_> {
         let mut missing = self.known.alive(&self.mapped.spec.name)?;
         missing.retain(|id| !read.ids.contains(id));
         for id in missing {
-            let still = if read.pages > 1 {
+            let still = if read.requests > 1 {
                 item::ask(self.api, self.mapped, &id)?.map(|(_, seen)| seen)
             } else {
                 None

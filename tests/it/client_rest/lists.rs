@@ -1,12 +1,16 @@
 //! Lists that end in their own ways, or change while they are read.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use colsync_tests::{Act, Between};
 use serde_json::json;
 
 use super::cuts::behind;
-use super::{DESCRIPTION, get, one_todo, row, sync, theirs, tracking};
+use super::{
+    DESCRIPTION, get, in_pages, many_todos, one_todo, row, sync, telling, theirs, tracking,
+    tracking_behind,
+};
 
 #[test]
 fn what_is_undone_right_after_it_was_written_comes_down() {
@@ -51,4 +55,78 @@ fn what_is_undone_after_changes_have_told_it_comes_down_with_the_whole_list() {
     );
     sync(&a);
     assert_eq!(get(&a, "title", "a").as_deref(), Some("old"));
+}
+
+#[test]
+fn a_numbered_list_ends_in_many_ways() {
+    let null = telling("200 OK", &json!(null));
+    for end in [
+        bare!("204 No Content"),
+        bare!("400 Bad Request"),
+        bare!("404 Not Found"),
+        bare!("422 Unprocessable Content"),
+        null,
+    ] {
+        let api = many_todos(5);
+        let between = Between::new(&api, move |request| {
+            match request.starts_with(b"GET /todos?_page=4&") {
+                true => Act::Answer(end),
+                false => Act::Pass,
+            }
+        });
+        let a = tracking_behind(&between, &in_pages());
+        assert_eq!(sync(&a).pulled, 5);
+        let idle = sync(&a);
+        assert_eq!((idle.pulled, idle.removed), (0, 0));
+    }
+}
+
+#[test]
+fn a_list_whose_first_page_is_refused_is_not_an_empty_one() {
+    for refusal in [
+        bare!("204 No Content"),
+        bare!("400 Bad Request"),
+        bare!("404 Not Found"),
+    ] {
+        let api = many_todos(3);
+        let refuses = Arc::new(AtomicBool::new(false));
+        let refusing = refuses.clone();
+        let between = Between::new(&api, move |request| {
+            let is_first = request.starts_with(b"GET /todos?_page=1&");
+            match is_first && refusing.load(Ordering::SeqCst) {
+                true => Act::Answer(refusal),
+                false => Act::Pass,
+            }
+        });
+        let a = tracking_behind(&between, &in_pages());
+        sync(&a);
+        refuses.store(true, Ordering::SeqCst);
+        a.client().sync().unwrap_err();
+        assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("3"));
+    }
+}
+
+#[test]
+fn a_row_that_went_to_a_page_that_was_read_stays() {
+    let api = many_todos(3);
+    let http = api.http();
+    let shifts = Arc::new(AtomicBool::new(false));
+    let shifting = shifts.clone();
+    let between = Between::new(&api, move |request| {
+        let is_second = request.starts_with(b"GET /todos?_page=2&");
+        if is_second && shifting.load(Ordering::SeqCst) {
+            // What was on this page is on the first one now.
+            drop(http.delete("/todos/r0"));
+            return Act::Answer(bare!("404 Not Found"));
+        }
+        Act::Pass
+    });
+    let a = tracking_behind(&between, &in_pages());
+    assert_eq!(sync(&a).pulled, 3);
+    shifts.store(true, Ordering::SeqCst);
+    assert_eq!(sync(&a).removed, 0);
+    assert_eq!(get(&a, "title", "r2").as_deref(), Some("old"));
+    assert_eq!(sync(&a).removed, 1);
+    let left = a.column("SELECT id FROM todos ORDER BY id");
+    assert_eq!(left, [Some("r1".to_owned()), Some("r2".to_owned())]);
 }
