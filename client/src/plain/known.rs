@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::look::KnownRow;
+use super::times::later;
 use crate::edges;
 use crate::error::Error;
 use crate::file::{File, int, text};
@@ -29,9 +30,13 @@ const KEEP: &str = "
         deleted = excluded.deleted, body = excluded.body, marks = excluded.marks";
 
 const KEEP_TABLE: &str = "
-    INSERT INTO colsync_remote_tables (name, etag, since, pulls, shape) VALUES (:?, :?, :?, :?, :?)
-    ON CONFLICT (name) DO UPDATE SET etag = excluded.etag, since = excluded.since, pulls = excluded.pulls,
-        shape = excluded.shape";
+    INSERT INTO colsync_remote_tables (name, etag, since, latest, pulls, shape) VALUES (:?, :?, :?, :?, :?, :?)
+    ON CONFLICT (name) DO UPDATE SET etag = excluded.etag, since = excluded.since, latest = excluded.latest,
+        pulls = excluded.pulls, shape = excluded.shape";
+
+/// Files of earlier days lack it.
+const HAS_LATEST: &str =
+    "SELECT count(*) FROM pragma_table_info('colsync_remote_tables') WHERE name = 'latest'";
 
 const KEEP_WRITE: &str = "
     INSERT INTO colsync_remote_writes (push, number, edit, begun, receipt) VALUES (:?, :?, :?, :?, :?)
@@ -52,8 +57,19 @@ pub(super) struct Known {
 pub(super) struct TableState {
     pub(super) etag: Option<String>,
     pub(super) since: Option<Json>,
+    pub(super) latest: Option<Json>,
     pub(super) pulls: u64,
     pub(super) shape: String,
+}
+
+impl TableState {
+    /// A list told these times as the latest of its first page, and of all. What was on a page may have changed while
+    /// the next ones were read: nothing is missed that is later than what the first page told, or than what was told
+    /// before this list began.
+    pub(super) fn has_told(&mut self, first: Option<Json>, latest: Option<Json>) {
+        let before = std::mem::replace(&mut self.latest, latest);
+        self.since = later(later(self.since.take(), before), first);
+    }
 }
 
 /// One edit of the push under way.
@@ -91,7 +107,13 @@ impl Known {
     /// The knowledge in the file at `path`.
     pub(super) fn open(path: &Path) -> Result<Known, Error> {
         let mut file = File::open(path)?;
-        file.write(|file| file.batch(SCHEMA))?;
+        file.write(|file| {
+            file.batch(SCHEMA)?;
+            if file.int(HAS_LATEST, &[])? == 0 {
+                file.batch("ALTER TABLE colsync_remote_tables ADD COLUMN latest TEXT")?;
+            }
+            Ok(())
+        })?;
         let mut known = Known {
             file,
             position: 0,
@@ -197,18 +219,20 @@ impl Known {
     /// How far the table's lists have come.
     pub(super) fn table(&mut self, name: &str) -> Result<TableState, Error> {
         let found = self.file.first(
-            "SELECT etag, since, pulls, shape FROM colsync_remote_tables WHERE name = :?",
+            "SELECT etag, since, latest, pulls, shape FROM colsync_remote_tables WHERE name = :?",
             &[Stored::Text(name.to_owned())],
         )?;
         let Some(row) = found else {
             return Ok(TableState::default());
         };
         let owned = |at: usize| row.get(at).and_then(text).map(str::to_owned);
+        let time = |at: usize| owned(at).map(|told| read(&told, "a time")).transpose();
         Ok(TableState {
             etag: owned(0),
-            since: owned(1).map(|since| read(&since, "since")).transpose()?,
-            pulls: row.get(2).and_then(int).unwrap_or(0).unsigned_abs(),
-            shape: owned(3).unwrap_or_default(),
+            since: time(1)?,
+            latest: time(2)?,
+            pulls: row.get(3).and_then(int).unwrap_or(0).unsigned_abs(),
+            shape: owned(4).unwrap_or_default(),
         })
     }
 
@@ -285,16 +309,14 @@ impl Open<'_> {
 
     pub(super) fn keep_table(&mut self, name: &str, state: &TableState) -> Result<(), Error> {
         let etag = state.etag.clone().map_or(Stored::Null, Stored::Text);
-        let since = match &state.since {
-            None => Stored::Null,
-            Some(since) => json(since)?,
-        };
+        let time = |told: &Option<Json>| told.as_ref().map_or(Ok(Stored::Null), json);
         self.file.execute(
             KEEP_TABLE,
             &[
                 Stored::Text(name.to_owned()),
                 etag,
-                since,
+                time(&state.since)?,
+                time(&state.latest)?,
                 Stored::Int(i64::try_from(state.pulls).unwrap_or(i64::MAX)),
                 Stored::Text(state.shape.clone()),
             ],

@@ -6,12 +6,14 @@ CREATE TABLE IF NOT EXISTS colsync_remote_state (
     value TEXT NOT NULL
 ) WITHOUT ROWID;
 
--- The tables. etag: of the last whole list, while the rows are known as it told them. since: the latest time that a list
--- told. pulls: since the last whole list. shape: which column is which field.
+-- The tables. etag: of the last whole list, while the rows are known as it told them. since: what to ask
+-- for changes from. latest: the latest time that the last list told. pulls: since the last whole list. shape: which column
+-- is which field.
 CREATE TABLE IF NOT EXISTS colsync_remote_tables (
     name TEXT PRIMARY KEY NOT NULL,
     etag TEXT,
     since TEXT,
+    latest TEXT,
     pulls INTEGER NOT NULL,
     shape TEXT NOT NULL
 ) WITHOUT ROWID;

@@ -92,8 +92,10 @@ struct Read {
     ids: HashSet<String>,
     /// Its ETag, if it came in one piece.
     etag: Option<String>,
+    /// The latest time that its first page told.
+    first: Option<Json>,
     /// The latest time that it told.
-    since: Option<Json>,
+    latest: Option<Json>,
     /// How often was asked for a page.
     requests: u64,
 }
@@ -132,7 +134,7 @@ impl Listing<'_> {
                 };
                 // What it told was other than the whole list.
                 state.etag = self.known.table(&name)?.etag;
-                state.since = later(state.since, read.since);
+                state.has_told(read.first, read.latest);
                 state.pulls += 1;
             }
             _ => {
@@ -143,7 +145,7 @@ impl Listing<'_> {
                 let etag = read.etag.clone();
                 self.remove_others(&read)?;
                 state.etag = etag;
-                state.since = later(state.since, read.since);
+                state.has_told(read.first, read.latest);
                 state.pulls = 0;
             }
         }
@@ -162,7 +164,8 @@ impl Listing<'_> {
         let mut read = Read {
             ids: HashSet::new(),
             etag: None,
-            since: None,
+            first: None,
+            latest: None,
             requests: 0,
         };
         let numbered = template.has(Place::Page) || template.has(Place::Offset);
@@ -204,7 +207,10 @@ impl Listing<'_> {
             rows_before += rows.len() as u64;
             let ids: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
             for row in &rows {
-                read.since = later(read.since.take(), row.raw_at.clone());
+                read.latest = later(read.latest.take(), row.raw_at.clone());
+            }
+            if read.requests == 1 {
+                read.first = read.latest.clone();
             }
             self.note(&rows)?;
             if next.as_deref() == Some(url.as_str())

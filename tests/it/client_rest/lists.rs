@@ -130,3 +130,57 @@ fn a_row_that_went_to_a_page_that_was_read_stays() {
     let left = a.column("SELECT id FROM todos ORDER BY id");
     assert_eq!(left, [Some("r1".to_owned()), Some("r2".to_owned())]);
 }
+
+#[test]
+fn a_row_that_changes_after_its_page_was_read_is_among_the_next_changes() {
+    let api = many_todos(3);
+    let changes =
+        "changes = '/todos?changed_gte={since}&_sort=id&_page={page}&_limit={limit}'\nskip";
+    let description = in_pages().replace("skip", changes);
+    let (aside, is_changed) = (api.http(), AtomicBool::new(true));
+    let is_changed = Arc::new(is_changed);
+    let changed = is_changed.clone();
+    let between = Between::new(&api, move |request| {
+        let line = request.split(|&byte| byte == b'\r').next();
+        let line = String::from_utf8_lossy(line.unwrap_or_default()).into_owned();
+        let is_second = line.contains("changed_gte") && line.contains("_page=2&");
+        if is_second && !changed.swap(true, Ordering::SeqCst) {
+            // Earlier than what the second page tells.
+            let again = json!({ "title": "again", "changed": colsync_tests::ago(15) });
+            drop(aside.request("PATCH", "/todos/r0").json(&again).send());
+        }
+        Act::Pass
+    });
+    let a = tracking_behind(&between, &description);
+    sync(&a);
+    let change = |id: &str, ago: i64| {
+        let fields = json!({ "title": format!("{ago} ago"), "changed": colsync_tests::ago(ago) });
+        let http = api.http();
+        let patch = http.request("PATCH", &format!("/todos/{id}"));
+        drop(patch.json(&fields).send().expect(200));
+    };
+    change("r0", 20);
+    change("r1", 20);
+    change("r2", 10);
+    is_changed.store(false, Ordering::SeqCst);
+    assert_eq!(sync(&a).pulled, 3);
+    assert_eq!(row(&api, "r0")["title"], "again");
+    assert_eq!(sync(&a).pulled, 1);
+    assert_eq!(get(&a, "title", "r0").as_deref(), Some("again"));
+    // What the list before told is not asked for again.
+    let before = sync(&a).received_bytes;
+    change("r1", 9);
+    assert_eq!(sync(&a).pulled, 1);
+    assert!(sync(&a).received_bytes <= before);
+}
+
+#[test]
+fn a_file_that_kept_less_of_its_lists_goes_on() {
+    let api = one_todo();
+    let a = tracking(&api, DESCRIPTION);
+    sync(&a);
+    a.sql("ALTER TABLE colsync_remote_tables DROP COLUMN latest");
+    theirs(&api, "a", 0, json!({ "title": "theirs" }));
+    assert_eq!(sync(&a).pulled, 1);
+    assert_eq!(get(&a, "title", "a").as_deref(), Some("theirs"));
+}
