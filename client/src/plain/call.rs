@@ -11,7 +11,7 @@ use super::description::Update;
 use super::landed::Begun;
 use super::look::KnownRow;
 use super::mapped::{Mapped, unwrapped};
-use super::times::Form;
+use super::times::Telling;
 
 /// A call that writes.
 pub(super) struct Call {
@@ -29,7 +29,7 @@ pub(super) struct Caller<'a> {
     /// The row's own.
     pub(super) path: String,
     /// How the time of a change is told, if writers have to.
-    pub(super) times: Option<Form>,
+    pub(super) times: Option<Telling>,
 }
 
 impl Caller<'_> {

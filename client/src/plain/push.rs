@@ -20,7 +20,7 @@ use super::landed::{Begun, Replaced};
 use super::look::{Finding, KnownRow, look, unknown};
 use super::mapped::{Mapped, Seen, unwrapped};
 use super::pull::note;
-use super::times::Form;
+use super::times::{Form, Telling};
 use super::{Plain, fates, item};
 use crate::outbox::body::Body;
 use crate::outbox::edit::WireEdit;
@@ -356,11 +356,11 @@ impl Work<'_> {
         Ok(receipt)
     }
 
-    /// The form in which the time of a change is told, if writers have to.
-    fn times(&mut self, seen: Option<&Seen>) -> Result<Option<Form>, Trouble> {
-        Ok(match self.mapped.how.writes_updated_at {
-            None => None,
-            Some(Setting::In(form)) => Some(form),
+    /// How the time of a change is told, if writers have to.
+    fn times(&mut self, seen: Option<&Seen>) -> Result<Option<Telling>, Trouble> {
+        let form = match self.mapped.how.writes_updated_at {
+            None => return Ok(None),
+            Some(Setting::In(form)) => form,
             Some(Setting::AsTold) => {
                 let here = seen.and_then(|seen| seen.raw_at.clone());
                 let name = &self.mapped.spec.name;
@@ -369,9 +369,14 @@ impl Work<'_> {
                     None => self.plain.known.table(name)?.since,
                 };
                 let form = told.as_ref().and_then(Form::of);
-                Some(form.unwrap_or(Form::Rfc3339))
+                form.unwrap_or(Form::Rfc3339)
             }
-        })
+        };
+        Ok(Some(Telling {
+            form,
+            before: seen.and_then(|seen| seen.at),
+            now: self.plain.now(),
+        }))
     }
 
     /// The API says that somebody was faster, and tells the row as it was before.

@@ -43,12 +43,39 @@ impl Form {
         }
     }
 
+    /// The next time that can be told from one, µs. Many an API keeps texts by the millisecond.
+    fn step(self) -> i64 {
+        match self {
+            Form::Rfc3339 => 1_000,
+            Form::S | Form::Ms | Form::Us => self.micros(),
+        }
+    }
+
     /// A time in this form.
     pub(super) fn write(self, time: Time) -> Json {
         match self {
             Form::Rfc3339 => json!(time.to_string()),
             Form::S | Form::Ms | Form::Us => json!(time.micros().div_euclid(self.micros())),
         }
+    }
+}
+
+/// How a writer tells the time of a change.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Telling {
+    pub(super) form: Form,
+    /// The one that the row has.
+    pub(super) before: Option<Time>,
+    pub(super) now: Time,
+}
+
+impl Telling {
+    /// What is told of a change at `time`. Whoever asks for the changes since the time that the row has would not hear of an
+    /// earlier one.
+    pub(super) fn write(self, time: Time) -> Json {
+        let next = self.before.map(|before| before.shifted(self.form.step()));
+        let next = next.map(|next| next.min(self.now));
+        self.form.write(next.map_or(time, |next| next.max(time)))
     }
 }
 
@@ -103,5 +130,21 @@ mod tests {
         }
         assert_eq!(read(&json!("yesterday")), None);
         assert!(is_later(&json!(2), &json!(1)));
+    }
+
+    #[test]
+    fn a_time_that_is_told_does_not_go_back_nor_into_the_future() {
+        let at = Time::from_micros;
+        let check = |form, before, time, expected: Json| {
+            let (before, now) = (Some(at(before)), at(9_000_000));
+            let telling = Telling { form, before, now };
+            assert_eq!(telling.write(at(time)), expected);
+        };
+        check(Form::Us, 5, 9, json!(9));
+        check(Form::Us, 9, 5, json!(10));
+        check(Form::Ms, 5_000, 1_000, json!(6));
+        check(Form::S, 8_000_000, 1_000_000, json!(9));
+        check(Form::S, 9_000_000, 1_000_000, json!(9));
+        check(Form::Rfc3339, 0, 0, json!(at(1_000).to_string()));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 
-use colsync_tests::{Act, Between};
+use colsync_tests::{Act, Between, clock};
 use serde_json::json;
 
 use super::cuts::behind;
-use super::{get, one_todo, row, sync, telling, theirs};
+use super::{device, get, one_todo, row, sync, telling, theirs};
 
 #[test]
 fn a_delete_that_the_api_says_it_has_done_and_has_not_is_a_dead_letter() {
@@ -91,4 +92,21 @@ fn a_write_depends_on_an_etag_that_compression_would_weaken() {
     a.sql("UPDATE todos SET title = 'mine'");
     assert_eq!(sync(&a).applied, 1);
     assert!(depends.load(Ordering::SeqCst));
+}
+
+#[test]
+fn a_write_does_not_move_the_time_of_its_row_back() {
+    let api = one_todo();
+    let a = device(&api);
+    a.sql("UPDATE todos SET title = 'mine'");
+    std::thread::park_timeout(Duration::from_millis(5));
+    theirs(&api, "a", 0, json!({ "remark": "theirs" }));
+    let time = || clock::time(row(&api, "a")["changed"].as_str().unwrap());
+    let before = time();
+    assert_eq!(sync(&a).applied, 1);
+    // Or whoever asks for changes since then would not hear of it.
+    assert!(time() > before, "{} {before}", time());
+    assert!(time() <= clock::time(&clock::now_with(0)));
+    assert_eq!(row(&api, "a")["title"], "mine");
+    assert_eq!(row(&api, "a")["remark"], "theirs");
 }
