@@ -6,15 +6,16 @@ use colsync_shared::Time;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::Plain;
 use super::api::{Api, Listed};
 use super::description::TableDescription;
+use super::item::{self, Item};
 use super::known::{Known, Open, TableState};
 use super::lines::{Lines, TableFeed};
 use super::look::{Finding, look};
 use super::mapped::{Mapped, Seen};
 use super::template::{Place, Template};
 use super::times::later;
-use super::{Plain, item};
 use crate::error::Error;
 use crate::remote::{Pull, Trouble};
 
@@ -279,7 +280,10 @@ impl Listing<'_> {
         missing.retain(|id| !read.ids.contains(id));
         for id in missing {
             let still = if read.requests > 1 {
-                item::ask(self.api, self.mapped, &id)?.map(|(_, seen)| seen)
+                match item::ask(self.api, self.mapped, &id)? {
+                    Item::Row(row) => row.map(|row| row.1),
+                    Item::Never(_) => None,
+                }
             } else {
                 None
             };

@@ -15,13 +15,14 @@ use serde_json::Value as Json;
 use super::api::{Api, Refusal, Told, Written};
 use super::call::Caller;
 use super::description::Setting;
+use super::item::{self, Item};
 use super::known::{Kept, Known, WriteAt};
 use super::landed::{Begun, Replaced};
 use super::look::{Finding, KnownRow, look, unknown};
 use super::mapped::{Mapped, Seen, unwrapped};
 use super::pull::note;
 use super::times::{Form, Telling};
-use super::{Plain, fates, item};
+use super::{Plain, fates};
 use crate::outbox::body::Body;
 use crate::outbox::edit::WireEdit;
 use crate::remote::Trouble;
@@ -86,17 +87,17 @@ fn one(
         doubtful: Vec::new(),
         stale: None,
     };
-    let found = match work.fetch() {
+    let item = match work.fetch() {
         // No row could have this key.
         Err(Trouble::Refused {
             status: 400 | 414 | 422,
             code,
             detail,
         }) => return work.refused(Refusal { code, detail }),
-        found => found?,
+        item => item?,
     };
     match decode(&mapped, id, wire, work.plain.skew_us(), work.plain.now()) {
-        Ok(edit) => work.run(&edit, begun, found),
+        Ok(edit) => work.run(&edit, begun, item),
         Err(rejection) => Ok(reject(rejection)),
     }
 }
@@ -156,7 +157,7 @@ impl Work<'_> {
         &mut self.plain.known
     }
 
-    fn fetch(&self) -> Result<Option<(Told, Seen)>, Trouble> {
+    fn fetch(&self) -> Result<Item, Trouble> {
         item::ask(self.api(), self.mapped, self.id)
     }
 
@@ -164,14 +165,22 @@ impl Work<'_> {
         &mut self,
         edit: &Edit,
         mut begun: Option<Box<Begun>>,
-        mut found: Option<(Told, Seen)>,
+        mut item: Item,
     ) -> Result<Receipt, Trouble> {
         let mut refusal = None;
         for again in 0..MOST_TRIES {
             if again > 0 {
-                found = self.fetch()?;
+                item = self.fetch()?;
             }
-            let (told, seen) = found.take().unzip();
+            let (told, seen) = match &mut item {
+                Item::Row(row) => row.take().map(|row| *row).unzip(),
+                Item::Never(why) => {
+                    let begun = begun.as_ref();
+                    let doubtful = begun.map(|begun| begun.doubtful(self.mapped, None));
+                    self.doubtful = doubtful.unwrap_or_default();
+                    return self.rejected(why.clone());
+                }
+            };
             if let Some(begun) = begun.take() {
                 // Whoever was told that another was faster has not written what is there.
                 if again == 0 && begun.answered {
@@ -301,8 +310,13 @@ impl Work<'_> {
         begun.answered = true;
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
-        let row = self.fetch()?.map(|(_, seen)| seen);
-        self.answered(edit, begun, row.as_ref())
+        match self.fetch()? {
+            Item::Row(row) => self.answered(edit, begun, row.map(|row| row.1).as_ref()),
+            Item::Never(why) => {
+                self.doubtful = begun.doubtful(mapped, None);
+                self.rejected(why)
+            }
+        }
     }
 
     /// The API has done the write, and this is the row after it.
@@ -398,8 +412,7 @@ impl Work<'_> {
 
     /// The API made the row under a key of its own.
     fn other_id(&mut self, what: &str) -> Result<Receipt, Trouble> {
-        let detail = format!("the API {what}");
-        self.rejected(Rejection::new("key_not_kept", detail))
+        self.rejected(item::not_kept(what))
     }
 
     fn rejected(&mut self, rejection: Rejection) -> Result<Receipt, Trouble> {

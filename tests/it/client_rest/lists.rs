@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use colsync_tests::{Act, Between};
+use colsync_tests::{Act, Between, Plain};
 use serde_json::json;
 
 use super::cuts::behind;
@@ -183,4 +183,23 @@ fn a_file_that_kept_less_of_its_lists_goes_on() {
     theirs(&api, "a", 0, json!({ "title": "theirs" }));
     assert_eq!(sync(&a).pulled, 1);
     assert_eq!(get(&a, "title", "a").as_deref(), Some("theirs"));
+}
+
+#[test]
+fn a_row_in_whose_place_another_is_told_is_gone() {
+    let rows = ["A", "b", "c"].map(|id| json!({ "id": id, "title": "old" }));
+    let api = Plain::json_server(&json!({ "todos": rows }));
+    let other = telling("200 OK", &row(&api, "b"));
+    let between = Between::new(&api, move |request| {
+        match request.starts_with(b"GET /todos/A ") {
+            true => Act::Answer(other),
+            false => Act::Pass,
+        }
+    });
+    let a = tracking_behind(&between, &in_pages());
+    assert_eq!(sync(&a).pulled, 3);
+    drop(api.http().delete("/todos/A").expect(200));
+    let report = sync(&a);
+    assert_eq!((report.pulled, report.removed), (0, 1));
+    assert_eq!(a.value("SELECT count(*) FROM todos").as_deref(), Some("2"));
 }

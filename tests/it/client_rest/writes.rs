@@ -110,3 +110,41 @@ fn a_write_does_not_move_the_time_of_its_row_back() {
     assert_eq!(row(&api, "a")["title"], "mine");
     assert_eq!(row(&api, "a")["remark"], "theirs");
 }
+
+#[test]
+fn a_key_that_no_path_can_hold_is_refused_by_name_and_holds_up_nothing() {
+    let api = one_todo();
+    let a = device(&api);
+    a.sql("INSERT INTO todos (id, title) VALUES ('', 'x'), ('.', 'x'), ('..', 'x'), ('b', 'made')");
+    let report = sync(&a);
+    assert_eq!((report.applied, report.rejected), (1, 3), "{report:?}");
+    let letters = a.client().dead_letters().unwrap();
+    let codes: Vec<_> = letters.iter().map(|letter| letter.code.as_str()).collect();
+    assert_eq!(codes, ["invalid_id"; 3]);
+    assert_eq!(row(&api, "b")["title"], "made");
+    let there = api.http().get("/todos").expect(200).json();
+    assert_eq!(there.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_row_that_the_api_takes_for_another_is_a_dead_letter_and_holds_up_nothing() {
+    let api = one_todo();
+    // It does not tell A from a.
+    let other = telling("200 OK", &row(&api, "a"));
+    let between = Between::new(&api, move |request| {
+        match request.starts_with(b"GET /todos/A ") {
+            true => Act::Answer(other),
+            false => Act::Pass,
+        }
+    });
+    let a = behind(&between);
+    a.sql("INSERT INTO todos (id, title) VALUES ('A', 'mine'), ('b', 'made')");
+    let report = sync(&a);
+    assert_eq!((report.applied, report.rejected), (1, 1), "{report:?}");
+    let letters = a.client().dead_letters().unwrap();
+    assert_eq!(letters[0].code, "key_not_kept");
+    assert!(letters[0].detail.contains('a'), "{}", letters[0].detail);
+    assert_eq!(row(&api, "a")["title"], "old");
+    assert_eq!(row(&api, "b")["title"], "made");
+    assert!(a.column("SELECT id FROM todos WHERE id = 'A'").is_empty());
+}
