@@ -13,6 +13,7 @@ macro_rules! bare {
 }
 
 mod cuts;
+mod limits;
 mod lists;
 mod manners;
 mod writes;

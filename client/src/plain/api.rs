@@ -72,7 +72,7 @@ pub(super) enum Written {
     NoRow(Refusal),
     /// It is there already, or in the way of something: 409.
     Clash(Refusal),
-    /// The API would never take it: 400, 413, 422.
+    /// The API would never take it: 400, 405, 413, 422.
     Refused(Refusal),
 }
 

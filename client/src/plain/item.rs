@@ -32,7 +32,12 @@ pub(super) fn ask(api: &Api, mapped: &Mapped, id: &str) -> Result<Item, Trouble>
         let detail = format!("{id:?} cannot stand in a path");
         return Ok(Item::Never(Rejection::new("invalid_id", detail)));
     }
-    let Some(told) = api.get(&path(mapped, id))? else {
+    let told = match api.get(&path(mapped, id)) {
+        // Of rows that they have not, some say no more than that.
+        Err(Trouble::Forbidden { code, .. }) if is_about_a_row(api, mapped, &code) => None,
+        told => told?,
+    };
+    let Some(told) = told else {
         return Ok(Item::Row(None));
     };
     match unwrapped(mapped, &told.body).and_then(|row| mapped.read(row)) {
@@ -44,6 +49,19 @@ pub(super) fn ask(api: &Api, mapped: &Mapped, id: &str) -> Result<Item, Trouble>
             Err(Trouble::Nonsense(why))
         }
     }
+}
+
+/// Whether it is one row that the API forbids, by this code, and not all: it tells the table's list. Asked anew each time, as a
+/// limit of calls may be told so, too.
+pub(super) fn is_about_a_row(api: &Api, mapped: &Mapped, code: &str) -> bool {
+    let how = &mapped.how;
+    let (page, limit) = (how.first_page.to_string(), how.limit.to_string());
+    let list = how.list.fill(&[
+        (Place::Page, &page),
+        (Place::Offset, "0"),
+        (Place::Limit, &limit),
+    ]);
+    code == "http_403" && api.list(&api.url(&list), None, None).is_ok()
 }
 
 /// The API calls the row otherwise: what it does with the key, a clause.

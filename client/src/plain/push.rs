@@ -268,7 +268,14 @@ impl Work<'_> {
         };
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
-        let written = self.api().write(&call)?;
+        let written = match self.api().write(&call) {
+            Err(Trouble::Forbidden { code, detail })
+                if item::is_about_a_row(self.api(), mapped, &code) =>
+            {
+                Written::Refused(Refusal { code, detail })
+            }
+            written => written?,
+        };
         Ok(match written {
             Written::Done(answer) => Tried::Done(self.written(edit, begun, answer.as_ref())?),
             Written::Stale => {
