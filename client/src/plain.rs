@@ -14,6 +14,7 @@ mod landed;
 mod lines;
 mod look;
 mod mapped;
+mod patience;
 mod pull;
 mod push;
 mod template;

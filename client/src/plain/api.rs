@@ -5,6 +5,7 @@
 
 use std::io::Read as _;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::thread;
 
 use chrono::DateTime;
 use colsync_shared::Time;
@@ -15,6 +16,7 @@ use ureq::{Agent, Body};
 
 use super::call::Call;
 use super::description::Description;
+use super::patience::pause;
 use crate::client::Settings;
 use crate::edges::Clock;
 use crate::error::Error;
@@ -68,6 +70,8 @@ pub(super) enum Written {
     Done(Option<Json>),
     /// Someone else was faster: 412.
     Stale,
+    /// It was too early, and is not any more: 429. What is there may have changed while this was waited for.
+    Later,
     /// There is no such row: 404, 410.
     NoRow(Refusal),
     /// It is there already, or in the way of something: 409.
@@ -142,7 +146,7 @@ impl Api {
     /// One row, `None` if there is none. What compresses an answer on its way weakens its ETag, or changes it.
     pub(super) fn get(&self, path: &str) -> Result<Option<Told>, Trouble> {
         let as_it_is = [("Accept-Encoding", "identity")];
-        let response = self.call(Method::GET, &self.url(path), &as_it_is, None)?;
+        let response = self.read(&self.url(path), &as_it_is)?;
         match response.status().as_u16() {
             200 => {
                 let etag = etag(response.headers()).filter(|etag| etag.starts_with('"'));
@@ -164,7 +168,7 @@ impl Api {
     ) -> Result<Listed, Trouble> {
         let condition = known.map(|etag| ("If-None-Match", etag));
         let headers: Vec<(&str, &str)> = condition.into_iter().collect();
-        let response = self.call(Method::GET, url, &headers, None)?;
+        let response = self.read(url, &headers)?;
         match response.status().as_u16() {
             200 => {
                 let next = next.and_then(|name| next_page(response.headers(), name));
@@ -183,8 +187,8 @@ impl Api {
         }
     }
 
-    /// Writes a row.
-    pub(super) fn write(&self, write: &Call) -> Result<Written, Trouble> {
+    /// Writes a row, for the `calls`th time.
+    pub(super) fn write(&self, write: &Call, calls: u32) -> Result<Written, Trouble> {
         let url = self.url(&write.path);
         let condition = write.condition.as_ref();
         let headers: Vec<(&str, &str)> = condition
@@ -192,18 +196,41 @@ impl Api {
             .into_iter()
             .collect();
         let body = write.body.as_ref().map(|body| (write.content_type, body));
-        let response = self.call(write.method.clone(), &url, &headers, body)?;
+        let response = self.once(write.method.clone(), &url, &headers, body)?;
         Ok(match response.status().as_u16() {
             200..=299 => Written::Done(self.told(response)?),
             412 => Written::Stale,
             404 | 410 => Written::NoRow(self.refusal(response)),
             409 => Written::Clash(self.refusal(response)),
             400 | 405 | 413 | 422 => Written::Refused(self.refusal(response)),
+            // After 503 it may have been made.
+            429 if self.has_waited(&response, calls) => Written::Later,
             _ => return Err(self.trouble(response)),
         })
     }
 
-    fn call(
+    /// Asks until the API has time.
+    fn read(&self, url: &str, headers: &[(&str, &str)]) -> Result<Response<Body>, Trouble> {
+        let mut calls = 1;
+        loop {
+            let response = self.once(Method::GET, url, headers, None)?;
+            if !self.has_waited(&response, calls) {
+                return Ok(response);
+            }
+            calls += 1;
+        }
+    }
+
+    /// Waits if the API asks for it, after the `calls`th call; whether it is to be called again.
+    fn has_waited(&self, response: &Response<Body>, calls: u32) -> bool {
+        let told = response.headers().get("Retry-After");
+        let told = told.map(|told| told.to_str().unwrap_or_default());
+        let now = self.clock.now().shifted(self.offset_us().unwrap_or(0));
+        let pause = pause(response.status().as_u16(), told, now, calls);
+        pause.inspect(|pause| thread::sleep(*pause)).is_some()
+    }
+
+    fn once(
         &self,
         method: Method,
         url: &str,

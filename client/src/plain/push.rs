@@ -28,7 +28,7 @@ use crate::outbox::edit::WireEdit;
 use crate::remote::Trouble;
 
 /// How often an edit is merged anew as others were faster, in one sync.
-const MOST_TRIES: usize = 5;
+const MOST_TRIES: u32 = 5;
 
 /// How often the answer is 412 while the row is told to be what it was, until it is taken for a refusal: who tells rows
 /// from a copy that is behind gets some syncs' time.
@@ -192,7 +192,7 @@ impl Work<'_> {
                 self.doubtful = begun.doubtful(self.mapped, seen.as_ref());
                 self.stale = Some((begun.before, begun.stale));
             }
-            match self.attempt(edit, told.as_ref(), seen.as_ref())? {
+            match self.attempt(edit, told.as_ref(), seen.as_ref(), again + 1)? {
                 Tried::Done(receipt) => return Ok(receipt),
                 Tried::Again(why, tried) => {
                     begun = Some(tried);
@@ -214,12 +214,13 @@ impl Work<'_> {
         }
     }
 
-    /// Merges the edit with the row as it was fetched, and writes the result back.
+    /// Merges the edit with the row as it was fetched, and writes the result back, for the `tries`th time.
     fn attempt(
         &mut self,
         edit: &Edit,
         told: Option<&Told>,
         seen: Option<&Seen>,
+        tries: u32,
     ) -> Result<Tried, Trouble> {
         let (mapped, now, id) = (self.mapped, self.plain.now(), self.id.to_owned());
         let table = &mapped.spec.name;
@@ -268,7 +269,7 @@ impl Work<'_> {
         };
         let at = self.at;
         self.known().write(|open| open.begin(at, &begun))?;
-        let written = match self.api().write(&call) {
+        let written = match self.api().write(&call, tries) {
             Err(Trouble::Forbidden { code, detail })
                 if item::is_about_a_row(self.api(), mapped, &code) =>
             {
@@ -285,6 +286,7 @@ impl Work<'_> {
                 }
                 Tried::Again(None, Box::new(begun))
             }
+            Written::Later => Tried::Again(None, Box::new(begun)),
             Written::NoRow(refusal) | Written::Clash(refusal) => {
                 Tried::Again(Some(refusal), Box::new(begun))
             }

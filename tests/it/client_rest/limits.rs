@@ -1,13 +1,14 @@
 //! What an API forbids, or not yet allows.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use colsync_client::Error;
 use colsync_tests::{Act, Between};
 
 use super::cuts::behind;
-use super::{get, one_todo, row, sync};
+use super::{get, in_pages, many_todos, one_todo, row, sync, tracking_behind};
 
 #[test]
 fn a_row_that_the_api_forbids_to_see_is_as_if_it_were_not_there() {
@@ -77,4 +78,61 @@ fn one_that_forbids_its_list_too_pauses_and_keeps_the_edits() {
     };
     check("GET /todos/a ");
     check("PATCH");
+}
+
+#[test]
+fn one_that_allows_so_many_calls_a_minute_is_waited_for() {
+    for (refusal, of_reading_alone) in [
+        (bare!("429 Too Many Requests\r\nRetry-After: 0"), false),
+        (bare!("503 Service Unavailable\r\nRetry-After: 0"), true),
+    ] {
+        let api = many_todos(5);
+        let asked = Mutex::new(HashSet::new());
+        let between = Between::new(&api, move |request| {
+            let line = request.split(|&byte| byte == b'\r').next();
+            let is_call = request.windows(8).any(|part| part == b"HTTP/1.1");
+            let is_meant = is_call && (!of_reading_alone || request.starts_with(b"GET"));
+            let line = line.unwrap_or_default().to_vec();
+            // The first of each is too many.
+            match is_meant && asked.lock().unwrap().insert(line) {
+                true => Act::Answer(refusal),
+                false => Act::Pass,
+            }
+        });
+        let a = tracking_behind(&between, &in_pages());
+        assert_eq!(sync(&a).pulled, 5);
+        a.sql("UPDATE todos SET stock = 1 WHERE id = 'r0'");
+        a.sql("INSERT INTO todos (id, title) VALUES ('b', 'made')");
+        assert_eq!(sync(&a).applied, 2);
+        assert_eq!(row(&api, "r0")["stock"], 1);
+        assert_eq!(row(&api, "b")["title"], "made");
+        assert!(a.client().conflicts().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn one_that_is_too_busy_for_long_is_left_alone() {
+    for (refusal, often) in [
+        (bare!("429 Too Many Requests\r\nRetry-After: 3600"), 1),
+        (bare!("503 Service Unavailable"), 1),
+        (bare!("429 Too Many Requests\r\nRetry-After: 0"), 5),
+    ] {
+        let api = one_todo();
+        let asked = Arc::new(AtomicU32::new(0));
+        let counted = asked.clone();
+        let between = Between::new(&api, move |request| {
+            if !request.starts_with(b"PATCH") {
+                return Act::Pass;
+            }
+            counted.fetch_add(1, Ordering::SeqCst);
+            Act::Answer(refusal)
+        });
+        let a = behind(&between);
+        a.sql("UPDATE todos SET title = 'mine'");
+        let refused = a.client().sync().unwrap_err();
+        assert!(matches!(refused, Error::Unreachable(_)), "{refused:?}");
+        assert_eq!(asked.load(Ordering::SeqCst), often);
+        assert_eq!(a.client().pending().unwrap().len(), 1);
+        assert!(a.client().dead_letters().unwrap().is_empty());
+    }
 }
