@@ -7,7 +7,7 @@ use colsync_tests::{Act, Between, Plain};
 use serde_json::{Value as Json, json};
 
 use super::cuts::behind;
-use super::{DESCRIPTION, get, one_todo, row, sync, theirs, tracking};
+use super::{DESCRIPTION, get, one_todo, row, sync, telling, theirs, tracking};
 
 /// A json-server with todo `a`, which was deleted in an API's own way: by a flag, or with the time of it.
 #[track_caller]
@@ -152,6 +152,22 @@ fn an_edit_that_the_api_does_not_make_is_told() {
     // An answer that does not tell the row: it is asked for.
     check(b"HTTP/1.1 204 No Content\r\n\r\n");
     check(b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n{\"id\": \"a\"}");
+}
+
+#[test]
+fn an_edit_that_is_answered_with_its_own_field_leaves_the_others_as_they_are() {
+    let api = one_todo();
+    let told = telling("200 OK", &json!({ "id": "a", "title": "mine" }));
+    let between = Between::new(&api, move |request| match request.starts_with(b"PATCH") {
+        true => Act::AnswerInstead(told),
+        false => Act::Pass,
+    });
+    let a = behind(&between);
+    a.sql("UPDATE todos SET title = 'mine' WHERE id = 'a'");
+    let report = sync(&a);
+    assert_eq!((report.applied, report.pulled), (1, 0), "{report:?}");
+    assert_eq!(get(&a, "note", "a").as_deref(), Some("old"));
+    assert_eq!(get(&a, "stock", "a").as_deref(), Some("5"));
 }
 
 #[test]

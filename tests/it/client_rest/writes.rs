@@ -112,6 +112,24 @@ fn a_write_does_not_move_the_time_of_its_row_back() {
 }
 
 #[test]
+fn an_answer_that_tells_the_row_as_it_was_is_not_believed() {
+    let api = one_todo();
+    let was = telling("200 OK", &row(&api, "a"));
+    let between = Between::new(&api, move |request| match request.starts_with(b"PATCH") {
+        true => Act::AnswerInstead(was),
+        false => Act::Pass,
+    });
+    let a = behind(&between);
+    a.sql("UPDATE todos SET title = 'mine', stock = stock + 1");
+    let report = sync(&a);
+    assert_eq!((report.applied, report.superseded), (1, 0), "{report:?}");
+    assert!(a.client().conflicts().unwrap().is_empty());
+    assert_eq!(get(&a, "title", "a").as_deref(), Some("mine"));
+    assert_eq!(get(&a, "stock", "a").as_deref(), Some("6"));
+    assert_eq!(row(&api, "a")["stock"], 6);
+}
+
+#[test]
 fn a_key_that_no_path_can_hold_is_refused_by_name_and_holds_up_nothing() {
     let api = one_todo();
     let a = device(&api);
