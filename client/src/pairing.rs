@@ -2,6 +2,8 @@
 //!
 //! What has no counterpart stays out of sync, with a reason for people, and is never dropped.
 
+use std::collections::BTreeSet;
+
 use colsync_shared::key::KeyPart;
 use colsync_shared::schema_wire::{ForeignKeyWire, SchemaWire, TableWire};
 use colsync_shared::sqlite::{self, Stored};
@@ -11,6 +13,10 @@ use serde_json::Value as Json;
 
 use crate::table::{LocalTable, RowId};
 use crate::values;
+
+/// What stands in place of a policy where a schema says that a column is the file's own: no server has it. Only
+/// [`crate::plain`] says so.
+pub(crate) const OWN: &str = "own";
 
 /// A tracked table and what the server says of it.
 #[derive(Debug, Clone)]
@@ -27,6 +33,8 @@ pub(crate) struct Paired {
     pub(crate) columns: Vec<Option<ServerColumn>>,
     /// The server's columns that the app's table lacks, by the server's names.
     pub(crate) lacking: Vec<String>,
+    /// The app's columns that are the file's own, by position: what is written to them is never sent, nor waits.
+    pub(crate) own: BTreeSet<usize>,
     /// Whether the server removes rows for good when a transaction log says so.
     pub(crate) hard_delete: bool,
 }
@@ -86,10 +94,13 @@ pub(crate) fn pair(tables: Vec<LocalTable>, schema: Option<&SchemaWire>) -> Vec<
         .collect()
 }
 
-/// Whether the server lacks a table, or a column of one.
+/// Whether the server lacks a table, or a column of one that is not the file's own.
 pub(crate) fn is_lacking(tables: &[Paired]) -> bool {
     let mut tables = tables.iter();
-    tables.any(|paired| paired.server.is_err() || paired.columns.iter().any(Option::is_none))
+    tables.any(|paired| {
+        let lacks = |at: usize| paired.column(at).is_none() && !paired.is_own(at);
+        paired.server.is_err() || (0..paired.columns.len()).any(lacks)
+    })
 }
 
 fn unpaired(local: LocalTable, reason: String) -> Paired {
@@ -101,16 +112,20 @@ fn unpaired(local: LocalTable, reason: String) -> Paired {
         foreign_keys: Vec::new(),
         columns,
         lacking: Vec::new(),
+        own: BTreeSet::new(),
         hard_delete: false,
     }
 }
 
 fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
+    let (own, told): (Vec<_>, Vec<_>) = table.columns.iter().partition(|c| c.policy == OWN);
+    let own = own.into_iter().filter_map(|own| local.position(&own.name));
+    let own = own.collect();
     let columns: Vec<Option<ServerColumn>> = local
         .columns
         .iter()
         .map(|column| {
-            let mut there = table.columns.iter();
+            let mut there = told.iter();
             let found = there.find(|there| there.name.eq_ignore_ascii_case(&column.name))?;
             Some(ServerColumn {
                 name: found.name.clone(),
@@ -159,7 +174,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
         let mut met = columns.iter().flatten();
         met.any(|column| column.name == *name)
     };
-    let lacking = table.columns.iter().map(|column| &column.name);
+    let lacking = told.iter().map(|column| &column.name);
     let lacking = lacking.filter(|name| !is_met(name)).cloned().collect();
     Paired {
         makes_key: server.is_ok() && makes_key(&local, table),
@@ -168,6 +183,7 @@ fn pair_one(local: LocalTable, table: &TableWire) -> Paired {
         server,
         columns,
         lacking,
+        own,
         hard_delete: table.hard_delete,
     }
 }
@@ -192,6 +208,11 @@ impl Paired {
     /// The server's column for the one at `position`.
     pub(crate) fn column(&self, position: usize) -> Option<&ServerColumn> {
         self.columns.get(position)?.as_ref()
+    }
+
+    /// Whether the column at `position` is the file's own.
+    pub(crate) fn is_own(&self, position: usize) -> bool {
+        self.own.contains(&position)
     }
 
     /// The columns that are in one group with the one at `position`, itself among them: position and the

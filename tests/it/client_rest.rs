@@ -16,6 +16,7 @@ mod cuts;
 mod limits;
 mod lists;
 mod manners;
+mod own;
 mod writes;
 
 use std::time::Duration;

@@ -110,7 +110,11 @@ pub(crate) fn draft(
             edit.base_version = made_over(file, paired, history)?;
             insert(paired, history, &row, &mut edit);
         }
-        Net::Update(changed) => {
+        Net::Update(mut changed) => {
+            changed.retain(|column| !paired.is_own(column.position));
+            if changed.is_empty() {
+                return Ok(Draft::Nothing);
+            }
             let mut values = changed.iter();
             let bytes = values.find_map(|c| no_text(paired, c.position, &c.edited));
             if let Some(reason) = bytes {

@@ -14,6 +14,7 @@ use serde_json::{Map, Number, Value as Json};
 
 use super::description::{Description, TableDescription};
 use super::times;
+use crate::pairing::OWN;
 use crate::remote::Trouble;
 use crate::table::LocalTable;
 
@@ -24,6 +25,8 @@ pub(super) struct Mapped {
     pub(super) spec: Table,
     /// The field of each column.
     pub(super) fields: Vec<String>,
+    /// Columns that are the file's own, by their names there.
+    own: Vec<String>,
     pub(super) how: TableDescription,
 }
 
@@ -64,6 +67,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
     };
     let mut columns = Vec::new();
     let mut fields = Vec::new();
+    let mut own = Vec::new();
     let mut key_at = None;
     for (at, column) in local.columns.iter().enumerate() {
         let is_key = at == *key;
@@ -72,6 +76,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
             .iter()
             .any(|name| name.eq_ignore_ascii_case(&column.name));
         if skipped && !is_key {
+            own.push(column.name.clone());
             continue;
         }
         let described = how.columns.get(&column.name.to_ascii_lowercase());
@@ -114,6 +119,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
             blind_writes: BlindWrites::Record,
         },
         fields,
+        own,
         how: how.clone(),
     })
 }
@@ -135,7 +141,7 @@ pub(super) fn hash(tables: &[TableWire]) -> Result<String, Trouble> {
 }
 
 impl Mapped {
-    /// The table as a colsync server would tell it.
+    /// The table as a colsync server would tell it, but for the file's own columns.
     pub(super) fn to_wire(&self) -> TableWire {
         let columns = self.spec.columns.iter().map(|column| ColumnWire {
             name: column.name.clone(),
@@ -145,11 +151,19 @@ impl Mapped {
             policy: column.policy.name().to_owned(),
             group: None,
         });
+        let own = self.own.iter().map(|name| ColumnWire {
+            name: name.clone(),
+            ty: ColumnType::Json.to_wire(),
+            nullable: true,
+            has_default: false,
+            policy: OWN.to_owned(),
+            group: None,
+        });
         let key = self.spec.key_columns().into_iter();
         TableWire {
             name: self.spec.name.clone(),
             key: key.map(|column| column.name.clone()).collect(),
-            columns: columns.collect(),
+            columns: columns.chain(own).collect(),
             parents: Vec::new(),
             foreign_keys: Vec::new(),
             row_policy: self.spec.row_policy.name().to_owned(),

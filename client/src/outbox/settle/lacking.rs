@@ -74,15 +74,16 @@ impl One<'_> {
         position.is_some_and(|at| self.was_lacking_at(at))
     }
 
-    /// One that has met the server's since the push was frozen has not come down yet. What points to a row without an id
-    /// follows by itself.
+    /// Not so one that is the file's own. One that has met the server's since the push was frozen has not come down yet. What
+    /// points to a row without an id follows by itself.
     fn was_lacking_at(&self, at: usize) -> bool {
         let mut follow = self.missing.columns.iter();
-        self.paired.column(at).is_none_or(|there| {
-            there.fresh
-                && !self.edit.columns.contains_key(&there.name)
-                && !follow.any(|left_out| left_out.at == at)
-        })
+        !self.paired.is_own(at)
+            && self.paired.column(at).is_none_or(|there| {
+                there.fresh
+                    && !self.edit.columns.contains_key(&there.name)
+                    && !follow.any(|left_out| left_out.at == at)
+            })
     }
 
     /// The server made the row without the columns it did not have: their values wait as edits of it. The columns' names.
@@ -109,9 +110,21 @@ impl One<'_> {
     }
 
     /// What the app wrote to such columns of the row, by the server's names where it has them.
-    pub(super) fn unsent(&mut self) -> Result<BTreeMap<String, WireColumn>, Error> {
+    fn unsent(&mut self) -> Result<BTreeMap<String, WireColumn>, Error> {
+        let values = self.values_not_sent()?;
+        Ok(self.written(values))
+    }
+
+    /// The same, and what it wrote to columns that are the file's own: the row leaves it, and may be made again.
+    pub(super) fn unsent_and_own(&mut self) -> Result<BTreeMap<String, WireColumn>, Error> {
+        let own = self.values_of(|one, at| one.paired.is_own(at) || one.was_lacking_at(at))?;
+        Ok(self.written(own))
+    }
+
+    /// What of these values the app wrote.
+    fn written(&self, values: Vec<(usize, Stored)>) -> BTreeMap<String, WireColumn> {
         let makes = self.makes();
-        let values = self.values_not_sent()?.into_iter();
+        let values = values.into_iter();
         let unsent = values.filter_map(|(at, value)| {
             let local = &self.paired.local.columns.get(at)?.name;
             let original = self.history.original(local);
@@ -131,7 +144,7 @@ impl One<'_> {
             let name = there.map_or(local, |there| &there.name);
             is_written.then(|| (name.clone(), column))
         });
-        Ok(unsent.collect())
+        unsent.collect()
     }
 
     /// The row leaves the file, deleted: what has not been sent of it never will be.
@@ -148,13 +161,20 @@ impl One<'_> {
 
     /// The row's values in such columns by position, if it is there.
     fn values_not_sent(&mut self) -> Result<Vec<(usize, Stored)>, Error> {
+        self.values_of(One::was_lacking_at)
+    }
+
+    fn values_of(
+        &mut self,
+        is_meant: impl Fn(&Self, usize) -> bool,
+    ) -> Result<Vec<(usize, Stored)>, Error> {
         let columns = 0..self.paired.local.columns.len();
-        let lacking: Vec<usize> = columns.filter(|at| self.was_lacking_at(*at)).collect();
-        if lacking.is_empty() {
+        let meant: Vec<usize> = columns.filter(|at| is_meant(self, *at)).collect();
+        if meant.is_empty() {
             return Ok(Vec::new());
         }
         let row = row_now(self.file, &self.paired.local, &self.row)?.unwrap_or_default();
-        let values = lacking.into_iter();
+        let values = meant.into_iter();
         let values = values.filter_map(|at| Some((at, row.get(at)?.clone())));
         Ok(values.collect())
     }

@@ -76,7 +76,7 @@ impl One<'_> {
         // The app's row goes with what it had written to it, or is another one then.
         let leaves = removed || self.makes();
         let unsent = if leaves {
-            self.unsent()?
+            self.unsent_and_own()?
         } else {
             BTreeMap::new()
         };
