@@ -6,6 +6,7 @@
 
 mod canonical;
 mod decode;
+mod document;
 mod raw;
 
 use std::cmp::Ordering;

@@ -19,6 +19,7 @@ on_both![
     a_body_that_is_too_slow_is_given_up,
     what_is_no_http_harms_nobody,
     documents_up_to_the_bound_are_taken,
+    a_document_whose_numbers_would_fill_the_memory_is_refused,
     names_in_a_request_are_never_sql,
     a_wrong_method_is_told_which_would_do,
     an_answer_that_nobody_would_take_is_a_problem_too,
@@ -203,6 +204,21 @@ fn documents_up_to_the_bound_are_taken(backend: Backend) {
     assert_eq!(ana.row("todos", &id(1))["title"], long);
     let pulled = server.client("reader").pull();
     assert_eq!(pulled.row(&id(1))["columns"]["title"], long);
+}
+
+fn a_document_whose_numbers_would_fill_the_memory_is_refused(backend: Backend) {
+    let server = Server::on(backend).table(TODOS).start();
+    make_todo(&server, 1);
+    let before = server.dump();
+    let ana = server.client("ana");
+    let many = |count: usize| format!("{{\"data\":[{}1]}}", "1e308,".repeat(count));
+    let patch = |body: String| ana.request("PATCH", &todo(1)).body(MERGE, body).send();
+    let refused = patch(many(60_000)).problem(422, "invalid_value");
+    assert_eq!(refused.json()["field"], "data");
+    assert_eq!(server.dump(), before);
+    let _ = patch(many(100)).expect(200);
+    let digits = ana.row("todos", &id(1))["data"][99].to_string();
+    assert_eq!(digits, format!("1{}", "0".repeat(308)));
 }
 
 fn names_in_a_request_are_never_sql(backend: Backend) {

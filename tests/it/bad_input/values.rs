@@ -88,6 +88,26 @@ pub(super) fn of_values() -> Vec<Case> {
             refused("data"),
         ),
         patch(
+            "a number of many zeros before its first digit",
+            r#"{"data":[1e-9000000000000000000]}"#,
+            refused("data"),
+        ),
+        patch(
+            "a number of a billion zeros",
+            r#"{"data":{"a":-1e-999999999}}"#,
+            refused("data"),
+        ),
+        patch(
+            "nothing, with an exponent",
+            r#"{"data":0e-9000000000000000000}"#,
+            refused("data"),
+        ),
+        patch(
+            "a number of many digits",
+            format!(r#"{{"data":0.{}1}}"#, "0".repeat(20_000)),
+            refused("data"),
+        ),
+        patch(
             "one good and one bad column",
             r#"{"note":"x","title":5}"#,
             refused("title"),
