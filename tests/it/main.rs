@@ -50,6 +50,7 @@ mod proxy;
 mod pull;
 mod push;
 mod push_rejections;
+mod refused_alone;
 mod removals;
 mod renamed_columns;
 mod rows;

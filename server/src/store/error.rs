@@ -21,6 +21,9 @@ pub(crate) enum StoreError {
     /// A row is refused for another reason: a value out of range, a trigger's exception.
     #[error("refused: {0}")]
     Refused(String),
+    /// Perhaps a row is refused, perhaps the database fails: its message may be either. `Conn::judged` tells.
+    #[error("{0}")]
+    Unclear(String),
     /// An insert found its key already there.
     #[error("another transaction made the row first")]
     Raced,
@@ -77,6 +80,7 @@ const UNAVAILABLE: &[&str] = &[
     "remaining connection slots",
     "no space left",
     "could not extend",
+    "could not write to file",
     "database or disk is full",
     "disk i/o error",
     "unable to open database",
@@ -85,21 +89,26 @@ const UNAVAILABLE: &[&str] = &[
     "due to user request",
     "out of shared memory",
 ];
-const SCHEMA: &[&str] = &[
+const SCHEMA: &[&str] = &["cached plan must not change result type"];
+const OURS: &[&str] = &[
+    "attempt to write a readonly database",
+    "read-only transaction",
+    "current transaction is aborted",
+    "prepared statement",
+    "cache lookup failed",
+    "database disk image is malformed",
+    "malformed database schema",
+];
+/// What the database says of a statement of ours, or of the table, and of a value, too: `malformed JSON` is what an
+/// index over a document says of one, and anything may be what a trigger raises.
+const UNCLEAR: &[&str] = &[
+    "permission denied",
+    "syntax error",
+    "malformed",
     "no such column",
     "no such table",
     "has no column named",
-    "cached plan must not change result type",
-];
-const OURS: &[&str] = &[
-    "permission denied",
-    "readonly database",
-    "read-only transaction",
-    "syntax error",
-    "malformed",
-    "transaction is aborted",
-    "prepared statement",
-    "cache lookup failed",
+    "does not exist",
 ];
 
 impl From<Error> for StoreError {
@@ -129,9 +138,10 @@ impl From<Error> for StoreError {
                     DatabaseErrorKind::ClosedConnection => {
                         StoreError::Unavailable(message.to_owned())
                     }
-                    DatabaseErrorKind::ReadOnlyTransaction
-                    | DatabaseErrorKind::UnableToSendCommand
-                    | DatabaseErrorKind::Unknown => by_message(message),
+                    DatabaseErrorKind::ReadOnlyTransaction => StoreError::Other(message.to_owned()),
+                    DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown => {
+                        by_message(message)
+                    }
                     _ => by_message(message),
                 }
             }
@@ -149,17 +159,20 @@ impl From<Error> for StoreError {
 /// that it ends in that row's receipt and does not keep everyone else waiting.
 fn by_message(message: &str) -> StoreError {
     let text = message.to_lowercase();
-    let is = |known: &[&str]| known.iter().any(|part| text.contains(part));
-    let missing =
-        text.contains("does not exist") && (text.contains("column") || text.contains("relation"));
+    let text = text.lines().next().unwrap_or_default();
+    // What is quoted may be a value that a client sent.
+    let own = text.split('"').next().unwrap_or_default();
+    let is = |known: &[&str]| known.iter().any(|part| own.contains(part));
     if is(RETRY) {
         StoreError::Retry(message.to_owned())
     } else if is(UNAVAILABLE) {
         StoreError::Unavailable(message.to_owned())
-    } else if missing || is(SCHEMA) {
+    } else if is(SCHEMA) {
         StoreError::SchemaChanged(message.to_owned())
-    } else if is(OURS) && !text.contains("malformed array") {
+    } else if is(OURS) {
         StoreError::Other(message.to_owned())
+    } else if UNCLEAR.iter().any(|part| text.contains(part)) {
+        StoreError::Unclear(message.lines().next().unwrap_or_default().to_owned())
     } else {
         StoreError::Refused(message.lines().next().unwrap_or_default().to_owned())
     }

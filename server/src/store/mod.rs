@@ -12,6 +12,7 @@ mod feed;
 pub(crate) mod horizon;
 pub(crate) mod internal;
 pub(crate) mod introspected;
+mod judged;
 pub(crate) mod late;
 pub(crate) mod ledger;
 mod load;

@@ -81,7 +81,9 @@ pub(super) fn commit(
         };
         conn.rollback();
         match failure {
-            StoreError::Constraint { .. } | StoreError::Refused(_) if pace == Pace::Together => {
+            StoreError::Constraint { .. } | StoreError::Refused(_) | StoreError::Unclear(_)
+                if pace == Pace::Together =>
+            {
                 (pace, tries) = (Pace::OneByOne, 0);
             }
             StoreError::Raced if last_try && pace == Pace::Together => {
@@ -275,6 +277,15 @@ impl Transaction<'_> {
                 return Ok((draft, false));
             }
             Err(failure) => failure,
+        };
+        let decided_about = decided.as_ref().and_then(|(_, conflict)| conflict.target());
+        let table = refusal::table(item).or(decided_about.map(|(table, _)| table));
+        let failure = match (failure, table) {
+            (StoreError::Unclear(message), Some(table)) => {
+                self.conn.rollback_to("edit")?;
+                self.conn.judged(table, message)
+            }
+            (failure, _) => failure,
         };
         let refused = Refused::of(failure, self.last_try)?;
         self.back_to("edit", before, true)?;

@@ -2,6 +2,8 @@
 //!
 //! Must not know how edits are merged or written; the transaction asks here what a refusal comes to.
 
+use std::sync::Arc;
+
 use colsync_shared::receipt::{Rejection, Status};
 use colsync_shared::{Edit, Op, Receipt, Time};
 use serde_json::{Map, Value as Json};
@@ -181,6 +183,15 @@ pub(super) fn alone(
         ..submission.clone()
     };
     commit(conn, schema, &[&rejected], now).map(first)
+}
+
+/// The table that an item writes, where it names one.
+pub(super) fn table(item: &Item) -> Option<&Arc<TableInfo>> {
+    match item {
+        Item::Edit { table, .. } | Item::Patch { table, .. } => Some(table),
+        Item::Refused { item, .. } => table(item),
+        Item::Rejected(_) | Item::Resolve { .. } => None,
+    }
 }
 
 /// The table and the id that an item names, for its receipt.
