@@ -41,6 +41,7 @@ mod faults;
 mod houses;
 mod log;
 mod merge_stories;
+mod on_conflict;
 mod openapi;
 mod other_writers;
 mod patch;

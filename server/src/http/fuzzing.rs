@@ -268,6 +268,7 @@ fn table(name: &str, key: &[usize], columns: Vec<Column>) -> Arc<TableInfo> {
         id: 1,
         sql_types: Vec::new(),
         has_foreign_triggers: false,
+        resolves_conflicts: false,
         parents: Vec::new(),
         foreign_keys: Vec::new(),
         acting: Vec::new(),

@@ -20,6 +20,9 @@ pub(crate) struct Introspected {
     pub(crate) sql_types: Vec<String>,
     /// Whether other triggers than colsync's are on it.
     pub(crate) has_foreign_triggers: bool,
+    /// Whether its constraints say ON CONFLICT (SQLite): then a statement that does not say otherwise may delete other
+    /// rows, or write nothing.
+    pub(crate) resolves_conflicts: bool,
     /// Names of all tables that its foreign keys point to, itself perhaps among them.
     pub(crate) parents: Vec<String>,
     /// Its foreign keys to tables of the same schema, with the columns they mean, in order. They may name
@@ -52,6 +55,7 @@ impl Introspected {
             key: Vec::new(),
             sql_types: Vec::new(),
             has_foreign_triggers: false,
+            resolves_conflicts: false,
             parents: Vec::new(),
             foreign_keys: Vec::new(),
             metadata: Vec::new(),

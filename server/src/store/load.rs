@@ -179,6 +179,7 @@ fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<Table
         },
         sql_types: found.sql_types,
         has_foreign_triggers: found.has_foreign_triggers,
+        resolves_conflicts: found.resolves_conflicts,
         parents: found.parents,
         foreign_keys: found.foreign_keys,
         acting: Vec::new(),

@@ -22,6 +22,8 @@ pub(crate) struct TableInfo {
     pub(crate) sql_types: Vec<String>,
     /// Whether writing a row may change more than was written: other triggers than colsync's are on it.
     pub(crate) has_foreign_triggers: bool,
+    /// Whether its constraints say ON CONFLICT: every write of it says otherwise.
+    pub(crate) resolves_conflicts: bool,
     /// Names of the tables that this one's foreign keys point to.
     pub(crate) parents: Vec<String>,
     /// Its foreign keys of which both ends are synced.

@@ -68,6 +68,8 @@ const OTHERS_CHANGE: &str = "
                 OR f.on_delete NOT IN ('NO ACTION', 'RESTRICT'))
         )";
 
+const DECLARATION: &str = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :?";
+
 /// A unique index of plain columns over all rows.
 pub(super) struct Unique {
     pub(super) is_key: bool,
@@ -164,6 +166,9 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
     let binds = vec![Bind::Text(name.to_owned()), prefix(), prefix()];
     let foreign: Vec<DynRow> = Statement::new(FOREIGN_TRIGGERS, binds).load(conn)?;
     found.has_foreign_triggers = foreign.iter().any(|row| row.0 != [Cell::Int(0)]);
+    let declaration: Vec<DynRow> = Statement::new(DECLARATION, named()).load(conn)?;
+    let declaration = declaration.first().and_then(|row| row.0.first()?.text());
+    found.resolves_conflicts = declaration.is_some_and(resolves_conflicts);
     let parents: Vec<DynRow> = Statement::new(PARENTS, named()).load(conn)?;
     found.parents = parents
         .iter()
@@ -178,6 +183,20 @@ pub(crate) fn others_change(conn: &mut SqliteConnection) -> QueryResult<bool> {
     let binds = vec![Bind::Text(TRIGGER_PREFIX.to_owned()); 2];
     let rows: Vec<DynRow> = Statement::once(OTHERS_CHANGE, binds).load(conn)?;
     Ok(rows.iter().any(|row| row.0 != [Cell::Int(0)]))
+}
+
+/// Whether a table's declaration says ON CONFLICT anywhere; no pragma tells.
+fn resolves_conflicts(declaration: &str) -> bool {
+    let mut before = "";
+    declaration
+        .split(|c: char| !c.is_alphanumeric() && c != '_')
+        .filter(|word| !word.is_empty())
+        .any(|word| {
+            let is_clause =
+                before.eq_ignore_ascii_case("on") && word.eq_ignore_ascii_case("conflict");
+            before = word;
+            is_clause
+        })
 }
 
 /// The foreign keys that delete rows, or change them, when the row that they point to is deleted.
