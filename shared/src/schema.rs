@@ -1,8 +1,11 @@
 //! What a synced table is, as the merge and the wire need to know it.
 
+use bigdecimal::BigDecimal;
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
-use crate::ColumnType;
+use crate::types::ValueError;
+use crate::{ColumnType, Value};
 
 /// How a true conflict about one column is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -146,6 +149,51 @@ pub struct Column {
     pub policy: Policy,
     /// The group of columns that it is stamped and decided with; all of them have one policy.
     pub group: Option<String>,
+    /// Digits after the point that the database keeps, where the type does not say: of a time fewer than six, of a
+    /// decimal fewer than none. What has more it would round.
+    pub digits: Option<i32>,
+}
+
+impl Column {
+    /// As [`ColumnType::decode`].
+    ///
+    /// # Errors
+    /// As there; also if the column would round the value.
+    pub fn decode(&self, json: &Json) -> Result<Value, ValueError> {
+        let value = self.ty.decode(json)?;
+        match self.digits {
+            Some(digits) if !keeps(&self.ty, &value, digits) => {
+                Err(ValueError::new(if digits < 0 {
+                    format!("finer than the 10^{} that the column keeps", -digits)
+                } else {
+                    format!("more than {digits} digits after the point")
+                }))
+            }
+            _ => Ok(value),
+        }
+    }
+}
+
+/// Whether `digits` after the point are all that the value, or each of an array's, has.
+fn keeps(ty: &ColumnType, value: &Value, digits: i32) -> bool {
+    match (ty, value) {
+        (ColumnType::Array(of), Value::Json(Json::Array(items))) => items.iter().all(|item| {
+            if item.is_array() {
+                return keeps(ty, &Value::Json(item.clone()), digits);
+            }
+            of.decode(item).is_ok_and(|value| keeps(of, &value, digits))
+        }),
+        (_, Value::Decimal(number)) => {
+            let number = number.normalized();
+            number == BigDecimal::default() || number.fractional_digit_count() <= i64::from(digits)
+        }
+        (_, Value::Text(time)) => {
+            let fraction = time.split_once('.').map_or("", |(_, fraction)| fraction);
+            let fraction = fraction.trim_end_matches('Z').trim_end_matches('0');
+            usize::try_from(digits).is_ok_and(|digits| fraction.len() <= digits)
+        }
+        _ => true,
+    }
 }
 
 impl Table {

@@ -5,7 +5,8 @@
 use serde_json::{Map, Value as Json};
 
 use crate::receipt::Rejection;
-use crate::schema::RESERVED_PREFIX;
+use crate::schema::{Column, RESERVED_PREFIX};
+use crate::types::ValueError;
 use crate::{ColumnEdit, Edit, Op, RowKey, Table, Time};
 
 /// What decoding needs from the request around an edit.
@@ -112,7 +113,7 @@ pub fn edit(
                 value: value(table, position, sent)?,
                 base: member
                     .get("base")
-                    .map(|base| value(table, position, base))
+                    .map(|sent| base(table, position, sent))
                     .transpose()?,
                 base_version: version(member, "base_version").map_err(|r| r.field(name))?,
                 at: time(member, frame)
@@ -197,12 +198,28 @@ pub fn writable(
 /// # Errors
 /// `invalid_value`, naming the column.
 pub fn value(table: &Table, position: usize, sent: &Json) -> Result<crate::Value, Rejection> {
-    let Some(column) = table.columns.get(position) else {
-        return Err(Rejection::new("unknown_column", "no such column"));
-    };
-    column.ty.decode(sent).map_err(|refused| {
-        Rejection::new("invalid_value", format!("{}: {refused}", column.name)).field(&column.name)
-    })
+    let column = column(table, position)?;
+    column
+        .decode(sent)
+        .map_err(|refused| invalid(column, &refused))
+}
+
+/// The same of a value edited from, which may have been rounded since it was sent.
+fn base(table: &Table, position: usize, sent: &Json) -> Result<crate::Value, Rejection> {
+    let column = column(table, position)?;
+    column
+        .ty
+        .decode(sent)
+        .map_err(|refused| invalid(column, &refused))
+}
+
+fn column(table: &Table, position: usize) -> Result<&Column, Rejection> {
+    let column = table.columns.get(position);
+    column.ok_or_else(|| Rejection::new("unknown_column", "no such column"))
+}
+
+fn invalid(column: &Column, refused: &ValueError) -> Rejection {
+    Rejection::new("invalid_value", format!("{}: {refused}", column.name)).field(&column.name)
 }
 
 fn version(body: &Map<String, Json>, member: &str) -> Result<Option<i64>, Rejection> {

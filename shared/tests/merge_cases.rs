@@ -211,6 +211,7 @@ fn table(rules: &RulesOf) -> Table {
         has_default: false,
         policy: rules.policy,
         group: (rules.group && at != 0).then(|| "both".to_owned()),
+        digits: None,
     };
     Table {
         name: "notes".to_owned(),

@@ -98,6 +98,7 @@ fn map(local: &LocalTable, how: &TableDescription) -> Option<Mapped> {
             has_default: false,
             policy: described.map(|column| column.policy).unwrap_or_default(),
             group: None,
+            digits: None,
         });
     }
     let key_type = columns.get(key_at?).map(|column| &column.ty)?;

@@ -260,6 +260,7 @@ fn column(name: &str, ty: ColumnType) -> Column {
         has_default: false,
         policy: Policy::default(),
         group: None,
+        digits: None,
     }
 }
 

@@ -43,6 +43,7 @@ pub fn table(policies: &[Policy]) -> Table {
         has_default: false,
         policy,
         group: None,
+        digits: None,
     };
     let columns = policies.iter().map(|&policy| column(policy));
     Table {

@@ -200,6 +200,7 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
             key.push((position, found.columns.len()));
         }
         found.sql_types.push(column.sql_type());
+        let digits = column.digits();
         found.columns.push(Column {
             name: column.name,
             ty,
@@ -207,6 +208,7 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
             has_default: column.has_default,
             policy: Policy::default(),
             group: None,
+            digits,
         });
     }
     key.sort_unstable();
@@ -358,6 +360,18 @@ impl PgColumn {
         })
     }
 
+    /// Digits after the point that it rounds to, where its type does not say.
+    fn digits(&self) -> Option<i32> {
+        let modifier = i32::try_from(self.modifier)
+            .ok()
+            .filter(|&modifier| modifier >= 0)?;
+        match self.type_name.as_str() {
+            "time" | "timestamp" | "timestamptz" => Some(modifier).filter(|&digits| digits < 6),
+            "numeric" => Some(numeric_scale(modifier - 4)).filter(|&scale| scale < 0),
+            _ => None,
+        }
+    }
+
     /// The type to cast to: enums with their schema, which need not be in the search path.
     fn sql_type(&self) -> String {
         if self.type_kind != "e" {
@@ -408,17 +422,17 @@ fn decimal(modifier: Option<u32>) -> ColumnType {
         };
     };
     let precision = (modifier >> 16) & 0xffff;
-    let scale = modifier & 0x7ff;
     // numeric(3, -2) holds whole hundreds of up to five digits.
-    let (precision, scale) = if scale >= 1024 {
-        (precision + (2048 - scale), 0)
-    } else {
-        (precision, scale)
-    };
+    let scale = numeric_scale(modifier.cast_signed());
     ColumnType::Decimal {
-        precision: Some(precision),
-        scale: Some(scale),
+        precision: Some(precision + scale.min(0).unsigned_abs()),
+        scale: Some(scale.max(0).unsigned_abs()),
     }
+}
+
+fn numeric_scale(modifier: i32) -> i32 {
+    let scale = modifier & 0x7ff;
+    if scale >= 1024 { scale - 2048 } else { scale }
 }
 
 #[cfg(test)]

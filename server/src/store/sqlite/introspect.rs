@@ -149,6 +149,7 @@ pub(crate) fn table(conn: &mut SqliteConnection, name: &str) -> QueryResult<Opti
             has_default: *has_default != 0 || is_rowid,
             policy: Policy::default(),
             group: None,
+            digits: None,
         });
     }
     key.sort_unstable();
