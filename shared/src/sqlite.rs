@@ -4,7 +4,7 @@
 
 use std::str::FromStr as _;
 
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, Zero as _};
 use serde_json::{Number, Value as Json};
 use uuid::Uuid;
 
@@ -25,9 +25,9 @@ pub enum Stored {
     Bytes(Vec<u8>),
 }
 
-/// A value of more digits than SQLite keeps.
+/// A value of more digits than SQLite keeps, or beyond what it keeps.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("SQLite keeps {DECIMAL_DIGITS} digits of a {}", if matches!(.0, Value::Decimal(_)) { "decimal" } else { "number" })]
+#[error("SQLite keeps {DECIMAL_DIGITS} digits of a {}, within the range of a double", if matches!(.0, Value::Decimal(_)) { "decimal" } else { "number" })]
 pub struct TooExact(
     /// The value.
     pub Value,
@@ -88,7 +88,7 @@ pub fn read(ty: &ColumnType, stored: Stored) -> Value {
 /// The value as SQLite is to store it in a column of type `ty`.
 ///
 /// # Errors
-/// For a decimal, or a document that is only a number, of more digits than SQLite keeps.
+/// For a decimal, or a document that is only a number, that SQLite would round, or make zero or an infinity.
 pub fn store(ty: &ColumnType, value: Value) -> Result<Stored, TooExact> {
     Ok(match (ty, value) {
         (_, Value::Null) => Stored::Null,
@@ -96,13 +96,14 @@ pub fn store(ty: &ColumnType, value: Value) -> Result<Stored, TooExact> {
         (_, Value::Int(n)) => Stored::Int(n),
         (_, Value::Real(x)) => Stored::Real(x),
         (_, Value::Decimal(d)) => {
+            let text = d.to_plain_string();
             let whole = d.normalized();
             let fits_integer = whole.fractional_digit_count() <= 0
                 && whole.to_plain_string().parse::<i64>().is_ok();
-            if whole.digits() > DECIMAL_DIGITS && !fits_integer {
+            if !fits_integer && !fits_real(&whole, &text) {
                 return Err(TooExact(Value::Decimal(d)));
             }
-            Stored::Text(d.to_plain_string())
+            Stored::Text(text)
         }
         (ColumnType::DateTime, Value::Text(text)) => Stored::Text(short(blank_for_t(text))),
         (ColumnType::Time, Value::Text(text)) => Stored::Text(short(text)),
@@ -117,9 +118,15 @@ pub fn store(ty: &ColumnType, value: Value) -> Result<Stored, TooExact> {
 
 /// Whether SQLite gives back the number that it makes of a document that is only a number.
 fn survives(n: &Number) -> bool {
+    let text = n.as_str();
     n.as_i64().is_some()
-        || BigDecimal::from_str(&n.to_string())
-            .is_ok_and(|n| n.normalized().digits() <= DECIMAL_DIGITS)
+        || BigDecimal::from_str(text).is_ok_and(|n| fits_real(&n.normalized(), text))
+}
+
+/// Whether a REAL keeps the number, whose `text` this is. What is not a normal double has fewer digits, or none.
+fn fits_real(number: &BigDecimal, text: &str) -> bool {
+    let is_in_range = || text.parse::<f64>().is_ok_and(f64::is_normal);
+    number.is_zero() || (number.digits() <= DECIMAL_DIGITS && is_in_range())
 }
 
 /// With a blank between date and time, as SQLite's own functions write them.
@@ -200,6 +207,32 @@ mod tests {
     #[track_caller]
     fn check(declared: &str, expect: Option<ColumnType>) {
         assert_eq!(column_type(declared), expect, "{declared}");
+    }
+
+    #[test]
+    fn a_decimal_beyond_what_sqlite_keeps_is_not_stored() {
+        let decimal = |text: &str| Value::Decimal(BigDecimal::from_str(text).unwrap());
+        let document = |text: &str| Value::Json(serde_json::from_str(text).unwrap());
+        let any = ColumnType::Decimal {
+            precision: None,
+            scale: None,
+        };
+        for (sent, is_kept) in [
+            ("0", true),
+            ("1e308", true),
+            ("-1.5e-300", true),
+            ("9223372036854775807", true),
+            ("1e309", false),
+            ("1e400", false),
+            ("1e-310", false),
+            ("-1e-400", false),
+            ("0.1234567890123456", false),
+        ] {
+            let kept = store(&any, decimal(sent)).is_ok();
+            assert_eq!(kept, is_kept, "{sent}");
+            let plain = store(&ColumnType::Json, document(sent)).is_ok();
+            assert_eq!(plain, is_kept, "a document {sent}");
+        }
     }
 
     #[test]

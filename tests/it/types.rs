@@ -13,6 +13,7 @@ on_both![
     a_value_that_a_column_cannot_hold_is_refused,
     equal_values_in_another_form_are_no_change,
     null_is_kept_apart_from_empty,
+    a_decimal_that_would_become_an_infinity_or_nothing_is_refused,
 ];
 
 /// A server with one table that has a column `c0`, `c1`, … of every kind, and the row 1.
@@ -173,5 +174,29 @@ fn null_is_kept_apart_from_empty(backend: Backend) {
             let expected = if value.is_null() { "null" } else { "value" };
             assert_eq!(is_null.as_deref(), Some(expected), "{}", kind.declared);
         }
+    }
+}
+
+fn a_decimal_that_would_become_an_infinity_or_nothing_is_refused(backend: Backend) {
+    let table = "CREATE TABLE amounts (id INTEGER PRIMARY KEY, n NUMERIC);";
+    let server = Server::on(backend).before(table).synced("amounts").start();
+    let ana = server.client("ana");
+    let made = json!({ "id": 1, "n": "1" });
+    let _ = ana.post("/v1/tables/amounts/rows", &made).expect(201);
+    let digits = "0".repeat(400);
+    let small = format!("0.{}1", &digits[1..]);
+    for (sent, exact) in [("1e400", format!("1{digits}")), ("1e-400", small)] {
+        let answer = ana.patch("/v1/tables/amounts/rows/1", &json!({ "n": sent }));
+        let expect = match backend {
+            Backend::Sqlite => {
+                let _ = answer.problem(422, "invalid_value");
+                "1".to_owned()
+            }
+            Backend::Postgres => {
+                let _ = answer.expect(200);
+                exact
+            }
+        };
+        assert_eq!(ana.row("amounts", "1")["n"], expect, "{sent}");
     }
 }
