@@ -147,8 +147,51 @@ pub(crate) fn json(body: &[u8], max_depth: usize) -> Result<Json, Problem> {
             .with("line", line)
             .with("column", column));
     }
+    if let Some((at, name)) = reserved(text) {
+        let (line, column) = position(body, at);
+        let reason = format!("no member may be called {name}");
+        return Err(malformed(&reason, line, column));
+    }
     serde_json::from_str(text)
         .map_err(|error| malformed(&error.to_string(), error.line(), error.column()))
+}
+
+/// Names by which the parser tells numbers and texts from objects: an object of a member that is called so would be read
+/// as what the member says, and one that was stored could not be read again.
+const RESERVED: [&str; 2] = [
+    "$serde_json::private::Number",
+    "$serde_json::private::RawValue",
+];
+
+/// Where `text` first has a member of such a name, however it is escaped.
+fn reserved(text: &str) -> Option<(usize, &'static str)> {
+    if !text.contains("\"$") && !text.contains("\"\\") {
+        return None;
+    }
+    let (mut begun, mut escaped) = (None, false);
+    for (at, byte) in text.bytes().enumerate() {
+        match (byte, begun) {
+            _ if escaped => escaped = false,
+            (b'\\', Some(_)) => escaped = true,
+            (b'"', None) => begun = Some(at),
+            (b'"', Some(from)) => {
+                begun = None;
+                let string = text.get(from..=at)?;
+                let is_name = || text.get(at + 1..)?.trim_start().strip_prefix(':');
+                if string.starts_with("\"$") || string.starts_with("\"\\") {
+                    let name = serde_json::from_str::<String>(string).ok();
+                    let name = RESERVED
+                        .into_iter()
+                        .find(|known| Some(*known) == name.as_deref());
+                    if let (Some(name), Some(_)) = (name, is_name()) {
+                        return Some((from, name));
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn malformed(reason: &str, line: usize, column: usize) -> Problem {

@@ -118,6 +118,21 @@ pub(super) fn of_bodies() -> Vec<Case> {
         patch("an array", "[]", (400, "malformed_edit", "")),
         patch("a string", "\"x\"", (400, "malformed_edit", "")),
         patch("null", "null", (400, "malformed_edit", "")),
+        patch(
+            "a number in the parser's own words",
+            r#"{"data":{"$serde_json::private::Number":"7"}}"#,
+            (400, "malformed_json", ""),
+        ),
+        patch(
+            "the same, escaped, and not the first member",
+            r#"{"data":{"a":1,"\u0024serde_json::private::Number" :"7"}}"#,
+            (400, "malformed_json", ""),
+        ),
+        patch(
+            "a document in the parser's own words, within a string",
+            r#"{"data":[{"$serde_json::private::RawValue":"[[1]]"}]}"#,
+            (400, "malformed_json", ""),
+        ),
         patch("too deep", nested(65), (400, "too_deep", "")),
         patch("much too deep", "[".repeat(60_000), (400, "too_deep", "")),
         patch(

@@ -50,6 +50,15 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("a control character", b"{\"title\":\"a\x01\"}".to_vec()),
         ("a raw NUL", b"{\"title\":\"\0\"}".to_vec()),
         ("a string without an end", text("{\"title\":\"x")),
+        // What serde_json tells itself by these names is no object.
+        (
+            "a number in the parser's own words",
+            text(r#"{"data":{"$serde_json::private::Number":"7"}}"#),
+        ),
+        (
+            "a document in the parser's own words",
+            text(r#"{"data":{"\u0024serde_json::private::RawValue":"[1]"}}"#),
+        ),
         ("arrays too deep", nested("[", "]", 65)),
         ("objects too deep", nested("{\"data\":", "}", 65)),
         ("thousands of brackets", "[".repeat(60_000).into_bytes()),
