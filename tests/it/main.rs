@@ -40,6 +40,7 @@ mod direct_sql;
 mod faults;
 mod houses;
 mod log;
+mod loose_keys;
 mod merge_stories;
 mod on_conflict;
 mod openapi;

@@ -100,11 +100,19 @@ impl Database {
     /// If the database refuses it.
     #[track_caller]
     pub fn sql(&self, sql: &str) {
+        self.try_sql(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+
+    /// The same; or what the database says against it.
+    ///
+    /// # Errors
+    /// If the database refuses it.
+    pub fn try_sql(&self, sql: &str) -> Result<(), String> {
         let done = match self {
             Database::Sqlite(path) => sqlite(path).batch_execute(sql),
             Database::Postgres { url, .. } => pg(url).batch_execute(sql),
         };
-        done.unwrap_or_else(|e| panic!("{sql}: {e}"));
+        done.map_err(|refused| refused.to_string())
     }
 
     /// The values of the one column of the query `sql`, as text.

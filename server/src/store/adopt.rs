@@ -50,6 +50,8 @@ pub(crate) enum Problem {
     KeyCollation { column: String, collation: String },
     #[error("key column {column} is NULL in {count} row(s)")]
     NullKey { column: String, count: i64 },
+    #[error("key column {column} is neither a number nor a text in {count} row(s)")]
+    KeyBlob { column: String, count: i64 },
     #[error("column {column} is of type {ty}, which cannot be synced")]
     ColumnType { column: String, ty: String },
     #[error("column {0} has no declared type")]
@@ -83,6 +85,7 @@ impl Problem {
             | Problem::KeyType { .. }
             | Problem::KeyCollation { .. }
             | Problem::NullKey { .. }
+            | Problem::KeyBlob { .. }
             | Problem::Values { .. } => false,
         }
     }

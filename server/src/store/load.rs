@@ -31,6 +31,8 @@ pub(crate) enum LoadError {
         "tables.{0}: its key is not one that colsync can sync; run `colsync adopt --table {0} --dry-run`"
     )]
     Unfit(String),
+    #[error("tables.{table}: {problem}; give such rows keys, or delete them")]
+    Key { table: String, problem: String },
     #[error("tables.{table}.columns.{column}: no such column")]
     NoColumn { table: String, column: String },
     #[error("tables.{table}.columns.{column}: {reason}")]
@@ -121,6 +123,8 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         // Columns added since the adoption must be captured, too.
         let now = crate::edges::now();
         adopt_tables(conn, &names, now, false)?;
+        // After that, so that the triggers know of such rows when they are mended.
+        told_by_their_keys(conn, &names)?;
         conn.note_columns(&tables, now)?;
     }
     let tables = parents_first(tables);
@@ -139,6 +143,27 @@ pub(super) fn load(conn: &mut Conn, configured: &[TableConfig]) -> Result<Schema
         others_change: others_change.map_err(StoreError::from)?,
         late_uniques,
     })
+}
+
+/// Refuses rows whose keys are none: no list or pull that comes to one could be answered. PostgreSQL has no such rows.
+fn told_by_their_keys(conn: &mut Conn, tables: &[String]) -> Result<(), LoadError> {
+    let Conn::Sqlite(c) = conn else {
+        return Ok(());
+    };
+    for table in tables {
+        let Some(found) = sqlite::introspect::table(c, table).map_err(StoreError::from)? else {
+            continue;
+        };
+        let problems = sqlite::adopt::key_problems(c, table, &found).map_err(StoreError::from)?;
+        if !problems.is_empty() {
+            let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            return Err(LoadError::Key {
+                table: table.clone(),
+                problem: problems.join(", "),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn configure(config: &TableConfig, found: Introspected, id: i64) -> Result<TableInfo, LoadError> {

@@ -8,6 +8,8 @@
 mod triggers;
 mod values;
 
+pub(crate) use values::key_problems;
+
 use colsync_shared::{ClientId, Time};
 use diesel::connection::SimpleConnection as _;
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};

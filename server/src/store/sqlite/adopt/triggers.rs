@@ -68,6 +68,8 @@ pub(super) fn all(table: &str, found: &Introspected, uniques: &[Unique]) -> Vec<
         uniques,
     };
     let triggers = [
+        ("keyinsert", names.guard("INSERT")),
+        ("keyupdate", names.guard(&names.update_of_key())),
         ("noteinsert", names.note_insert()),
         ("noteupdate", names.note_update()),
         ("insert", names.insert()),
@@ -87,6 +89,31 @@ pub(super) fn all(table: &str, found: &Introspected, uniques: &[Unique]) -> Vec<
 }
 
 impl Names<'_> {
+    /// Before what makes a key: refuses one that is none. SQLite takes NULL into a key that does not say NOT NULL, and a
+    /// blob into any; no client could be told of the row.
+    fn guard(&self, event: &str) -> String {
+        format!(
+            "BEFORE {event} ON {table} FOR EACH ROW\nWHEN {unfit}\nBEGIN\n    \
+             SELECT RAISE(ABORT, 'colsync: a key is a number or a text, and neither NULL nor a blob');\nEND",
+            table = self.quoted,
+            unfit = self.unfit("NEW"),
+        )
+    }
+
+    fn unfit(&self, row: &str) -> String {
+        let parts: Vec<String> = self
+            .keys
+            .iter()
+            .map(|(key, _)| unfit(&format!("{row}.{key}")))
+            .collect();
+        parts.join(" OR ")
+    }
+
+    fn update_of_key(&self) -> String {
+        let keys: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
+        format!("UPDATE OF {}", keys.join(", "))
+    }
+
     /// Before an insert: notes the rows that an OR REPLACE would delete.
     fn note_insert(&self) -> String {
         let exists: Vec<String> = self
@@ -217,19 +244,21 @@ impl Names<'_> {
         )
     }
 
-    /// A tombstone for the row OLD.
+    /// A tombstone for the row OLD, unless its key was none: nobody was told of it.
     fn bury(&self) -> String {
         format!(
             "    {MOVE_ON};\n    \
              INSERT INTO colsync_tombstones\n            \
                  (table_name, row_id, version, txid, deleted_at, client)\n        \
-                 VALUES ({name}, {id}, OLD.sync_version + 1, {POSITION}, {NOW}, '{client}')\n        \
+                 SELECT {name}, {id}, OLD.sync_version + 1, {POSITION}, {NOW}, '{client}'\n        \
+                 WHERE NOT ({unfit})\n        \
                  ON CONFLICT (table_name, row_id) DO UPDATE SET\n            \
                      version = max(version + 1, excluded.version), txid = excluded.txid,\n            \
                      deleted_at = excluded.deleted_at, client = excluded.client;\n    \
              DELETE FROM colsync_replaced WHERE table_name = {name} AND row_id = {id};\n",
             name = self.literal,
             id = self.id("OLD"),
+            unfit = self.unfit("OLD"),
             client = ClientId::DIRECT_SQL,
         )
     }
@@ -244,11 +273,10 @@ impl Names<'_> {
 
     /// A change of the key: the old row is gone, and the new one newly inserted.
     fn moved(&self) -> String {
-        let keys: Vec<&str> = self.keys.iter().map(|(key, _)| key.as_str()).collect();
         format!(
-            "AFTER UPDATE OF {keys} ON {table} FOR EACH ROW\n\
-             WHEN NOT ({IS_SERVERS_UPDATE}) AND NOT ({same_key})\nBEGIN\n{bury}{born}END",
-            keys = keys.join(", "),
+            "AFTER {update} ON {table} FOR EACH ROW\n\
+             WHEN NOT ({IS_SERVERS_UPDATE}) AND {same_key} IS NOT 1\nBEGIN\n{bury}{born}END",
+            update = self.update_of_key(),
             table = self.quoted,
             same_key = self.same_key("NEW", "OLD"),
             bury = self.bury(),
@@ -408,6 +436,11 @@ impl Names<'_> {
             columns = columns.join(",\n                    "),
         )
     }
+}
+
+/// Whether a value can be no part of a key.
+pub(super) fn unfit(value: &str) -> String {
+    format!("typeof({value}) NOT IN ('integer', 'text')")
 }
 
 /// Whether a column really differs: also 'abc' from 'ABC' where the column ignores case, and 1 from 1.0.

@@ -6,9 +6,10 @@
 use colsync_shared::{Column, ColumnType};
 use diesel::{QueryResult, RunQueryDsl, SqliteConnection};
 
+use super::triggers::unfit;
 use crate::store::adopt::Problem;
 use crate::store::introspected::Introspected;
-use crate::store::statement::{DynRow, Statement};
+use crate::store::statement::{Cell, DynRow, Statement};
 use colsync_shared::sql::quote;
 
 /// What is wrong with the table's values, column by column, from one pass over it.
@@ -53,6 +54,41 @@ pub(super) fn problems(
                 expected: fits(&column.ty, "").1,
             });
         }
+    }
+    Ok(problems)
+}
+
+/// What is wrong with the keys of an adopted table: rows that came before its triggers kept such keys out.
+pub(crate) fn key_problems(
+    conn: &mut SqliteConnection,
+    table: &str,
+    found: &Introspected,
+) -> QueryResult<Vec<Problem>> {
+    let mut problems = Vec::new();
+    for column in found.key_columns() {
+        let key = quote(&column.name);
+        let sql = format!(
+            "SELECT count(*), count({key}) FROM {} WHERE {}",
+            quote(table),
+            unfit(&key)
+        );
+        let rows: Vec<DynRow> = Statement::once(sql, Vec::new()).load(conn)?;
+        let counts: Vec<i64> = rows
+            .iter()
+            .flat_map(|row| row.0.iter().filter_map(Cell::int))
+            .collect();
+        let [all, blobs] = counts.as_slice() else {
+            continue;
+        };
+        let name = || column.name.clone();
+        problems.extend((all > blobs).then(|| Problem::NullKey {
+            column: name(),
+            count: all - blobs,
+        }));
+        problems.extend((*blobs > 0).then(|| Problem::KeyBlob {
+            column: name(),
+            count: *blobs,
+        }));
     }
     Ok(problems)
 }
