@@ -108,9 +108,11 @@ fn a_table_that_cannot_be_synced_is_refused_with_every_reason(backend: Backend) 
         Backend::Postgres => (
             "CREATE TABLE keyless (a text); CREATE TABLE typeless (id integer PRIMARY KEY, shape point, span interval);
              CREATE TABLE realkey (ratio real PRIMARY KEY); CREATE VIEW seen AS SELECT 1 AS a;
-             CREATE TABLE taken (id integer PRIMARY KEY, sync_mine text);",
+             CREATE TABLE taken (id integer PRIMARY KEY, sync_mine text);
+             CREATE TABLE late (id uuid PRIMARY KEY DEFERRABLE INITIALLY DEFERRED, a text);",
             &[
                 ("keyless", "primary key"),
+                ("late", "DEFERRABLE"),
                 ("typeless", "shape"),
                 ("typeless", "interval"),
                 ("realkey", "ratio"),

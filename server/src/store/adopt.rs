@@ -40,6 +40,8 @@ pub(crate) enum Problem {
     Internal,
     #[error("it has no primary key")]
     NoKey,
+    #[error("its primary key is DEFERRABLE, and no row can be made by such a key")]
+    DeferrableKey,
     #[error("it has {0} columns, and colsync's triggers take at most {1}")]
     TooManyColumns(usize, usize),
     #[error("key column {column} is of type {ty}: a key is made of uuid, text and integer columns")]
@@ -81,6 +83,7 @@ impl Problem {
             | Problem::Kind(_)
             | Problem::Internal
             | Problem::NoKey
+            | Problem::DeferrableKey
             | Problem::TooManyColumns(..)
             | Problem::KeyType { .. }
             | Problem::KeyCollation { .. }
@@ -96,7 +99,10 @@ impl Problem {
 pub(super) fn problems(found: &Introspected, is_registered: bool) -> Vec<Problem> {
     let mut problems = found.problems.clone();
     if is_registered && found.adopted {
-        problems.retain(|problem| !problem.is_about_other_columns());
+        problems.retain(|problem| {
+            // Rows under a deferrable key are still changed.
+            !problem.is_about_other_columns() && *problem != Problem::DeferrableKey
+        });
     } else if !is_registered && !found.adopted {
         let taken = found.metadata.iter().cloned().map(Problem::Reserved);
         problems.extend(taken);

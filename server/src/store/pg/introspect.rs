@@ -22,7 +22,8 @@ const TABLE: &str = "
             SELECT FROM pg_trigger t
             WHERE t.tgrelid = c.oid AND NOT t.tgisinternal
                 AND NOT starts_with(t.tgname::text, :?)
-        )
+        ),
+        EXISTS (SELECT FROM pg_index k WHERE k.indrelid = c.oid AND k.indisprimary AND NOT k.indimmediate)
     FROM pg_class c
     JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE n.nspname = current_schema() AND c.relname = :?
@@ -157,8 +158,15 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
         Bind::Text(name.to_owned()),
     ];
     let rows: Vec<DynRow> = Statement::new(TABLE, binds).load(conn)?;
-    let Some([Cell::Int(oid), Cell::Text(kind), inherits, foreign]) =
-        rows.first().map(|row| row.0.as_slice())
+    let Some(
+        [
+            Cell::Int(oid),
+            Cell::Text(kind),
+            inherits,
+            foreign,
+            deferrable,
+        ],
+    ) = rows.first().map(|row| row.0.as_slice())
     else {
         return Ok(None);
     };
@@ -216,6 +224,9 @@ pub(crate) fn table(conn: &mut PgConnection, name: &str) -> QueryResult<Option<I
     // A view has no key either, but that is not its trouble.
     if !has_key && kind == "r" {
         found.problems.push(Problem::NoKey);
+    }
+    if *deferrable == Cell::Bool(true) {
+        found.problems.push(Problem::DeferrableKey);
     }
     found.adopted = found.metadata.len() == METADATA.len();
 
