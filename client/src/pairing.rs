@@ -312,6 +312,9 @@ impl Paired {
                 return Err(refuse("the key is NULL"));
             }
             let sent = match (&column.ty, &part) {
+                (ty, Stored::Bytes(_)) if !matches!(ty, ColumnType::Bytes | ColumnType::Uuid) => {
+                    return Err(refuse("the key holds bytes, which are no text"));
+                }
                 // A key of several columns is text here.
                 (_, Stored::Text(text)) => Json::String(text.clone()),
                 (ty, other) => values::to_wire(ty, other.clone()),
@@ -329,7 +332,14 @@ impl Paired {
             let part = KeyPart::from_value(&value);
             key.push(part.ok_or_else(|| refuse("no key of the server's"))?);
         }
-        Ok(RowKey(key).to_string())
+        let wire = RowKey(key).to_string();
+        // Two spellings would be two rows here, and one there.
+        match self.row_id(&wire) {
+            Some(here) if here == *id => Ok(wire),
+            Some(_) | None => Err(format!(
+                "the key is written otherwise than {wire}, as the server has it"
+            )),
+        }
     }
 
     /// The row that the wire calls `id`; `None` if it is no key of this table.
@@ -347,10 +357,17 @@ impl Paired {
         let mut key = Vec::with_capacity(texts.len());
         for (&at, text) in self.local.key.iter().zip(texts) {
             let text = percent_decode_str(text).decode_utf8().ok()?;
-            let value = self.column(at)?.ty.decode_text(&text).ok()?;
-            key.push(KeyPart::from_value(&value)?);
+            let (there, local) = (self.column(at)?, self.local.columns.get(at)?);
+            let value = there.ty.decode_text(&text).ok()?;
+            key.push(match KeyPart::from_value(&value)? {
+                KeyPart::Int(n) => Stored::Int(n),
+                KeyPart::Text(_) if local.is_for_bytes() => {
+                    values::to_store(&there.ty, &local.declared, value)
+                }
+                KeyPart::Text(text) => Stored::Text(text),
+            });
         }
-        Some(RowId(Stored::Text(RowKey(key).to_string())))
+        Some(self.local.id_of_parts(&key))
     }
 
     /// The wire's id, or for people the stored one.

@@ -110,11 +110,9 @@ impl LocalTable {
         match parts.as_slice() {
             [only] => only.clone(),
             parts => {
-                let encoded: Vec<String> = parts
-                    .iter()
-                    .map(|part| {
-                        format!("replace(replace(CAST({part} AS TEXT), '%', '%25'), ',', '%2C')")
-                    })
+                let columns = self.key_columns().zip(parts);
+                let encoded: Vec<String> = columns
+                    .map(|(column, part)| column.part_expression(part))
                     .collect();
                 encoded.join(" || ',' || ")
             }
@@ -137,15 +135,99 @@ impl LocalTable {
     }
 
     /// The values of the key's columns in `id`. Those of a key of several columns are texts, which SQLite
-    /// compares and stores by each column's affinity.
+    /// compares and stores by each column's affinity, but where the id says that they are not.
     pub(crate) fn parts(&self, id: &RowId) -> Vec<Stored> {
         match (&id.0, self.key.len()) {
             (value, 1) => vec![value.clone()],
-            (Stored::Text(text), _) => text
-                .split(',')
-                .map(|part| Stored::Text(part.replace("%2C", ",").replace("%25", "%")))
-                .collect(),
+            (Stored::Text(text), _) => text.split(',').map(part).collect(),
             (other, _) => vec![other.clone()],
         }
     }
+
+    /// The row whose key's columns hold `parts`: several, in the key's order.
+    pub(crate) fn id_of_parts(&self, parts: &[Stored]) -> RowId {
+        let columns = self.key_columns().zip(parts);
+        let texts: Vec<String> = columns
+            .map(|(column, part)| column.part_text(part))
+            .collect();
+        RowId(Stored::Text(texts.join(",")))
+    }
+}
+
+/// Before the digits of bytes in the id of a key of several columns. Of a text, every `%` is written as `%25`.
+const BYTES: &str = "%x";
+/// Before a number that its column would not make of a text.
+const NUMBER: &str = "%n";
+
+impl LocalColumn {
+    /// Whether a number is stored in it as what a text of its digits would be. These are SQLite's own rules,
+    /// <https://www.sqlite.org/datatype3.html>, section 3.1; ANY is a type of STRICT tables.
+    fn has_affinity(&self) -> bool {
+        let declared = self.declared.trim().to_ascii_uppercase();
+        let is_one = ["INT", "CHAR", "CLOB", "TEXT"];
+        is_one.iter().any(|word| declared.contains(word))
+            || !(declared.is_empty() || declared == "ANY" || declared.contains("BLOB"))
+    }
+
+    /// Whether it is for bytes.
+    pub(crate) fn is_for_bytes(&self) -> bool {
+        !self.declared.trim().is_empty() && !self.has_affinity() && !self.is_any()
+    }
+
+    fn is_any(&self) -> bool {
+        self.declared.trim().eq_ignore_ascii_case("ANY")
+    }
+
+    /// As [`LocalColumn::part_text`], of the value that SQL knows as `part`.
+    fn part_expression(&self, part: &str) -> String {
+        let numbers = if self.has_affinity() {
+            String::new()
+        } else {
+            format!(
+                "WHEN 'integer' THEN '{NUMBER}' || {part} WHEN 'real' THEN '{NUMBER}' || {part} "
+            )
+        };
+        format!(
+            "CASE typeof({part}) WHEN 'blob' THEN '{BYTES}' || hex({part}) {numbers}\
+             ELSE replace(replace(CAST({part} AS TEXT), '%', '%25'), ',', '%2C') END"
+        )
+    }
+
+    /// How a value of it stands in the id of a key of several columns.
+    fn part_text(&self, part: &Stored) -> String {
+        match part {
+            Stored::Null => String::new(),
+            Stored::Int(n) if self.has_affinity() => n.to_string(),
+            Stored::Int(n) => format!("{NUMBER}{n}"),
+            Stored::Real(x) if self.has_affinity() => x.to_string(),
+            Stored::Real(x) => format!("{NUMBER}{x}"),
+            Stored::Text(text) => text.replace('%', "%25").replace(',', "%2C"),
+            Stored::Bytes(bytes) => {
+                let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
+                format!("{BYTES}{digits}")
+            }
+        }
+    }
+}
+
+/// The value of a part of an id.
+fn part(written: &str) -> Stored {
+    let number = |digits: &str| {
+        let whole = digits.parse().map(Stored::Int).ok();
+        whole.or_else(|| digits.parse().map(Stored::Real).ok())
+    };
+    let bytes = written.strip_prefix(BYTES).and_then(bytes);
+    bytes
+        .map(Stored::Bytes)
+        .or_else(|| written.strip_prefix(NUMBER).and_then(number))
+        .unwrap_or_else(|| Stored::Text(written.replace("%2C", ",").replace("%25", "%")))
+}
+
+/// The bytes that hexadecimal digits tell.
+pub(crate) fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    hex.len()
+        .is_multiple_of(2)
+        .then(|| digits.map(byte).collect())?
 }

@@ -7,6 +7,8 @@ use colsync_shared::{ColumnType, Value};
 use serde_json::{Number, Value as Json};
 use uuid::Uuid;
 
+use crate::table::bytes;
+
 /// A stored value as it goes over the wire for a column of type `ty`.
 pub(crate) fn to_wire(ty: &ColumnType, stored: Stored) -> Json {
     ty.encode(&sqlite::read(ty, stored))
@@ -93,15 +95,6 @@ pub(crate) fn from_plain(declared: &str, json: &Json) -> Stored {
         }
         Json::Array(_) | Json::Object(_) => Stored::Text(json.to_string()),
     }
-}
-
-/// The bytes that hexadecimal digits tell.
-fn bytes(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes().chunks(2);
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    hex.len()
-        .is_multiple_of(2)
-        .then(|| digits.map(byte).collect())?
 }
 
 fn is_blob(declared: &str) -> bool {

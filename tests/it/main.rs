@@ -25,6 +25,7 @@ mod client_modes;
 mod client_policies;
 mod client_refusals;
 mod client_rest;
+mod client_row_keys;
 mod client_schemas;
 mod client_starting_over;
 mod client_sync;

@@ -16,6 +16,11 @@ const OF_ROW: &str = "
     SELECT seq, op, table_number, row_id, column_name, old, new, at_ms
     FROM colsync_log WHERE table_number = :? AND row_id IS :? ORDER BY seq";
 
+/// Bytes may have been read from a text that is no UTF-8.
+const OF_BYTES: &str = "
+    SELECT seq, op, table_number, row_id, column_name, old, new, at_ms
+    FROM colsync_log WHERE table_number = :? AND row_id IN (:?, CAST(:? AS TEXT)) ORDER BY seq";
+
 /// What a line says. The numbers are those of `schema.sql`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LineOp {
@@ -75,7 +80,12 @@ pub(crate) fn after(file: &mut File, seq: i64, limit: usize) -> Result<Vec<Line>
 /// # Errors
 /// As [`after`].
 pub(crate) fn of_row(file: &mut File, row: &RowRef) -> Result<Vec<Line>, Error> {
-    let rows = file.load(OF_ROW, &[Stored::Int(row.table), row.id.0.clone()])?;
+    let (table, id) = (Stored::Int(row.table), row.id.0.clone());
+    let rows = if matches!(id, Stored::Bytes(_)) {
+        file.load(OF_BYTES, &[table, id.clone(), id])?
+    } else {
+        file.load(OF_ROW, &[table, id])?
+    };
     rows.into_iter().map(line).collect()
 }
 

@@ -24,7 +24,8 @@ CREATE TABLE IF NOT EXISTS colsync_tables (
 --   op 3: as 2, of a row that an OR REPLACE was about to delete: whether it did, the table tells.
 -- No constraint stands here: one would let each of the app's statements keep a journal of its own, to undo a
 -- part of itself.
--- row_id: the key's value as it is stored; of several columns their texts, joined as on the wire.
+-- row_id: the key's value as it is stored; of several columns their texts, joined as on the wire. There, bytes are %x
+-- and their digits, and a number in a column that keeps numbers and texts apart is %n and its digits.
 CREATE TABLE IF NOT EXISTS colsync_log (
     seq INTEGER PRIMARY KEY,
     op INTEGER,

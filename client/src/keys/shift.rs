@@ -232,10 +232,9 @@ fn key_parts(
         let sql = format!("UPDATE {table} SET {} WHERE {condition}", sets.join(", "));
         write::unopposed(file, &child.name, |file| file.execute(&sql, &binds))?;
         if let ([_, _, ..], Stored::Text(old)) = (parts.as_slice(), &old.0) {
-            let new: Vec<String> = parts.iter().map(part_text).collect();
             file.execute(
                 "INSERT INTO temp.colsync_names (old, new) VALUES (:?, :?)",
-                &[Stored::Text(old.clone()), Stored::Text(new.join(","))],
+                &[Stored::Text(old.clone()), child.id_of_parts(&parts).0],
             )?;
             renamed += 1;
         }
@@ -253,15 +252,6 @@ fn key_parts(
         row_ids(file, "colsync_log", child.number)?;
     }
     Ok(())
-}
-
-/// A part of a key of several columns, as the row's id has it.
-fn part_text(part: &Stored) -> String {
-    match part {
-        Stored::Int(n) => n.to_string(),
-        Stored::Text(text) => text.replace('%', "%25").replace(',', "%2C"),
-        Stored::Null | Stored::Real(_) | Stored::Bytes(_) => String::new(),
-    }
 }
 
 /// The rows themselves, and what is kept of them.

@@ -7,7 +7,7 @@ use colsync_shared::{ColumnType, Op, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use super::history::{Changed, History, Net, row_now};
+use super::history::{Changed, History, Net, is_hidden, row_now};
 use crate::error::Error;
 use crate::file::{File, Row};
 use crate::inbox::held::{self, Held, LOST};
@@ -79,12 +79,16 @@ pub(crate) fn draft(
     history: &History,
     net: Net,
 ) -> Result<Draft, Error> {
+    let is_hidden =
+        matches!(net, Net::Nothing | Net::Delete) && is_hidden(file, &paired.local, history)?;
     let table = match &paired.server {
         Ok(name) => name.clone(),
         Err(reason) => {
             return Ok(match net {
-                Net::Nothing => Draft::Nothing,
-                Net::Insert(_) | Net::Update(..) | Net::Delete => Draft::Waits(reason.clone()),
+                Net::Nothing if !is_hidden => Draft::Nothing,
+                Net::Nothing | Net::Insert(_) | Net::Update(..) | Net::Delete => {
+                    Draft::Waits(reason.clone())
+                }
             });
         }
     };
@@ -92,6 +96,9 @@ pub(crate) fn draft(
         Ok(id) => (!(paired.makes_key && history.is_local)).then_some(id),
         Err(reason) => return Ok(Draft::Waits(format!("{table}: {reason}"))),
     };
+    if is_hidden {
+        return Ok(Draft::Waits(not_found(paired)));
+    }
     let mut edit = WireEdit {
         table,
         id,
@@ -140,6 +147,14 @@ pub(crate) fn draft(
         }
     }
     Ok(Draft::Edit(edit))
+}
+
+/// Why a row that is there, and is not found by its key, cannot be told: nothing of it is known.
+pub(crate) fn not_found(paired: &Paired) -> String {
+    format!(
+        "{}: the key cannot be read as it is stored",
+        paired.local.name
+    )
 }
 
 /// The version of the row that the app deleted before it made this one, if it did: all of that was in its view.

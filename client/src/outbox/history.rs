@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use colsync_shared::sql::quote;
 use colsync_shared::sqlite::Stored;
 
 use crate::capture::lines::{self, Line, LineOp};
@@ -34,6 +35,8 @@ pub(crate) struct History {
     /// The line that made it again after it had been deleted by itself.
     pub(crate) made_again: Option<i64>,
     is_deleted: bool,
+    /// Whether the log ends with its delete.
+    is_gone: bool,
     /// Its lines: number, and column if it is about one.
     pub(crate) lines: Vec<(i64, Option<String>)>,
 }
@@ -73,6 +76,7 @@ impl History {
             inserted_at_ms: None,
             made_again: None,
             is_deleted: false,
+            is_gone: false,
             lines: Vec::new(),
         }
     }
@@ -83,11 +87,15 @@ impl History {
         match line.op {
             LineOp::Inserted => {
                 self.inserted_at_ms = Some(line.at_ms);
+                self.is_gone = false;
                 if self.is_deleted {
                     self.made_again = self.made_again.or(Some(line.seq));
                 }
             }
-            LineOp::Deleted => self.is_deleted = true,
+            LineOp::Deleted => {
+                self.is_deleted = true;
+                self.is_gone = true;
+            }
             LineOp::Changed | LineOp::MayBeReplaced => {}
         }
         let Some(column) = line.column else {
@@ -177,9 +185,35 @@ pub(crate) fn row_now(
     file.first(&sql, &binds)
 }
 
+/// Whether the table has the row although it is not found by its id: SQLite may keep a key that cannot be told from
+/// another, such as text that is no UTF-8. It is found as the triggers have noted it.
+pub(crate) fn is_hidden(
+    file: &mut File,
+    table: &LocalTable,
+    history: &History,
+) -> Result<bool, Error> {
+    let row = &history.row;
+    let is_bytes = matches!(row.id.0, Stored::Bytes(_));
+    if (history.is_gone && !is_bytes) || row_now(file, table, row)?.is_some() {
+        return Ok(false);
+    }
+    // Bytes may have been read from a text that is no UTF-8.
+    let ids = if is_bytes {
+        ":?, CAST(:? AS TEXT)"
+    } else {
+        ":?"
+    };
+    let sql = format!(
+        "SELECT EXISTS (SELECT 1 FROM {} AS t WHERE ({}) COLLATE BINARY IN ({ids}))",
+        quote(&table.name),
+        table.id_expression("t"),
+    );
+    let binds = vec![row.id.0.clone(); 1 + usize::from(is_bytes)];
+    Ok(file.int(&sql, &binds)? == 1)
+}
+
 /// The query of all captured columns.
 pub(crate) fn select(table: &LocalTable) -> String {
-    use colsync_shared::sql::quote;
     let columns: Vec<String> = table.columns.iter().map(|c| quote(&c.name)).collect();
     format!("SELECT {} FROM {}", columns.join(", "), quote(&table.name))
 }

@@ -10,9 +10,9 @@ use crate::file::{File, Row};
 use crate::inbox::{held, versions};
 use crate::keys::{self, Stance};
 use crate::outbox::body::{Entry, WholeRow};
-use crate::outbox::edit::{Draft, WireEdit, draft, made_over, no_text};
+use crate::outbox::edit::{Draft, WireEdit, draft, made_over, no_text, not_found};
 use crate::outbox::entries::{Before, entries};
-use crate::outbox::history::{History, row_now};
+use crate::outbox::history::{History, is_hidden, row_now};
 use crate::outbox::mode::Mode;
 use crate::pairing::Paired;
 use crate::table::RowRef;
@@ -170,6 +170,9 @@ pub(super) fn logged(
         Err(reason) => return Ok(Written::Waits(format!("{table}: {reason}"))),
     };
     let now = row_now(file, &paired.local, &history.row)?;
+    if now.is_none() && is_hidden(file, &paired.local, history)? {
+        return Ok(Written::Waits(not_found(paired)));
+    }
     let held = held::of(file, &history.row)?;
     let before = Before {
         version: versions::of(file, &history.row)?,
