@@ -16,6 +16,7 @@ on_both![
     an_entry_that_is_refused_leaves_the_others_of_its_row,
     a_row_that_was_refused_and_deleted_in_one_log_stays_away,
     a_row_made_and_deleted_offline_is_told_to_a_log,
+    a_row_that_another_one_replaced_is_deleted_by_a_log,
     a_log_of_a_row_that_someone_else_made_has_not_seen_that,
     edits_made_while_a_log_is_sent_stay_pending,
     a_counter_counts_each_entry_once,
@@ -203,6 +204,39 @@ fn a_row_made_and_deleted_offline_is_told_to_a_log(backend: Backend) {
         "short"
     );
     device.assert_equals(&server.anonymous(), "todos");
+}
+
+/// What must be unique beside the key, the app's table knows alone.
+fn a_row_that_another_one_replaced_is_deleted_by_a_log(backend: Backend) {
+    let server = one_todo(backend);
+    let (a, b) = (device(&server), device(&server));
+    a.sql("CREATE UNIQUE INDEX one_of_each ON todos (title)");
+    sync(&a, Mode::TransactionLog);
+    update(&a, "note = 'edited'", 1);
+    let replace = |number: u64, title: &str| {
+        a.sql(&format!(
+            "INSERT OR REPLACE INTO todos (id, title, done) VALUES ('{}', '{title}', 0)",
+            id(number)
+        ));
+    };
+    replace(2, "old");
+    // One that nobody else has met, one that stays, and one that is replaced by itself.
+    replace(3, "new");
+    replace(4, "new");
+    a.sql("INSERT OR IGNORE INTO todos (id, title, done) VALUES ('-', 'new', 0)");
+    replace(2, "old");
+    let expected = ["new", "old"].map(|title| Some(title.to_owned()));
+    for device in [&a, &b] {
+        sync(device, Mode::TransactionLog);
+        let titles = device.column("SELECT title FROM todos ORDER BY title");
+        assert_eq!(titles, expected);
+        device.assert_equals(&server.anonymous(), "todos");
+    }
+    let path = format!("{}?deleted=true", crate::todo(1));
+    let replaced = server.anonymous().get(&path).expect(200).json();
+    assert_eq!(replaced["note"], "edited");
+    assert!(a.client().pending().unwrap().is_empty());
+    assert!(a.client().dead_letters().unwrap().is_empty());
 }
 
 fn a_log_of_a_row_that_someone_else_made_has_not_seen_that(backend: Backend) {

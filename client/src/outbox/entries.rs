@@ -251,11 +251,12 @@ fn event(paired: &Paired, lines: &[Line], at: usize, now: Option<&Row>) -> (Opti
         LineOp::MayBeReplaced => {
             let taken = run(LineOp::MayBeReplaced);
             let after = at + taken;
-            if lines
-                .get(after)
-                .is_none_or(|next| next.op != LineOp::Inserted)
-            {
-                return (None, taken);
+            match lines.get(after) {
+                Some(next) if next.op == LineOp::Inserted => {}
+                // It was still there to be written to.
+                Some(_) => return (None, taken),
+                // Another row has taken its place, by what must be unique beside the key; or it stayed.
+                None => return (now.is_none().then_some(Event::Deleted), taken),
             }
             // An OR REPLACE: the row's values changed, all at once.
             let changes = values_after(paired, lines, after, now)
