@@ -20,6 +20,7 @@ mod client_graphs;
 mod client_histories;
 mod client_keys;
 mod client_kinto;
+mod client_large_logs;
 mod client_made_anew;
 mod client_modes;
 mod client_policies;

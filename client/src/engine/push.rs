@@ -53,11 +53,12 @@ impl Session<'_> {
     }
 
     fn push_all(&mut self, round: &mut Round) -> Result<(), Error> {
-        let mut batch = self.batch();
+        let (mut batch, mut entries) = (self.batch(), usize::MAX);
         loop {
             self.go_on()?;
             let choice = Choice::First {
                 most: batch,
+                entries,
                 upto: round.upto,
                 skip: &round.skip,
             };
@@ -76,9 +77,13 @@ impl Session<'_> {
                 None => return Ok(()),
             };
             match self.send(&frozen, false, &mut round.restarts)? {
-                Sent::Thawed => batch = smaller(batch, &frozen),
+                Sent::Thawed => {
+                    batch = smaller(batch, &frozen);
+                    entries = entries.min(frozen.edits as usize) / 2;
+                }
                 Sent::Settled(settled) => {
                     batch = (batch * 2).min(self.batch());
+                    entries = entries.max(1).saturating_mul(2);
                     self.note_settled(round, &settled)?;
                     round.skip.extend(settled.again.iter().cloned());
                     round.again.extend(settled.again);
@@ -97,7 +102,7 @@ impl Session<'_> {
     /// again. Then what is refused is refused.
     fn push_again(&mut self, round: &mut Round) -> Result<(), Error> {
         let mut again = std::mem::take(&mut round.again);
-        let mut batch = self.batch();
+        let (mut batch, mut entries) = (self.batch(), usize::MAX);
         // Where nothing has changed for them, once more is enough, all together.
         let mut last = !round.has_accepted && again.len() <= self.batch();
         while !again.is_empty() {
@@ -106,7 +111,7 @@ impl Session<'_> {
             while !rest.is_empty() {
                 self.go_on()?;
                 let (rows, others) = rest.split_at(batch.min(rest.len()));
-                let frozen = match self.next(&Choice::Rows(rows), round.break_cycles)? {
+                let frozen = match self.next(&Choice::Rows { rows, entries }, round.break_cycles)? {
                     Some(Next::Push(frozen)) => frozen,
                     Some(Next::Later(_) | Next::Waiting(_) | Next::Nothing) | None => {
                         rest = others;
@@ -114,10 +119,13 @@ impl Session<'_> {
                     }
                 };
                 match self.send(&frozen, last, &mut round.restarts)? {
-                    // They do not go all together.
-                    Sent::Thawed => (batch, last) = (smaller(batch, &frozen), false),
+                    // They do not go all together, nor does all of one's log.
+                    Sent::Thawed => {
+                        (batch, last) = (smaller(batch, &frozen), false);
+                        entries = if rows.len() == 1 { 0 } else { entries };
+                    }
                     Sent::Settled(settled) => {
-                        rest = others;
+                        (rest, entries) = (others, usize::MAX);
                         self.note_settled(round, &settled)?;
                         left.extend(settled.again);
                     }
@@ -225,8 +233,11 @@ impl Session<'_> {
             Err(trouble) => trouble,
         };
         match trouble {
-            // The entries of one row go together.
-            Trouble::BadPush { code, detail, .. } if freeze::sent(&mut self.file)?.len() == 1 => {
+            Trouble::BadPush { .. } if frozen.edits > 1 || frozen.is_part => {
+                freeze::thaw_now(&mut self.file)?;
+                Ok(Sent::Thawed)
+            }
+            Trouble::BadPush { code, detail, .. } => {
                 let settled = self.refuse(frozen, &code, &detail)?;
                 Ok(Sent::Settled(settled))
             }

@@ -44,6 +44,8 @@ pub(crate) struct Frozen {
     /// JSON, zstd.
     pub(crate) body: Vec<u8>,
     pub(crate) edits: u64,
+    /// Whether it is the beginning of what a row's log tells, the rest of which did not fit.
+    pub(crate) is_part: bool,
 }
 
 /// What freezing gave.
@@ -61,14 +63,19 @@ pub(crate) struct Frost {
 
 /// Which rows a push is to be made of.
 pub(crate) enum Choice<'a> {
-    /// The first so many with edits up to a line of the log, without some.
+    /// The first so many with edits up to a line of the log, without some. Of a row's log so many `entries`; what it comes
+    /// to instead, if there is no room for any.
     First {
         most: usize,
+        entries: usize,
         upto: i64,
         skip: &'a HashSet<RowRef>,
     },
-    /// These.
-    Rows(&'a [RowRef]),
+    /// These; of a row's log so many entries, as above.
+    Rows {
+        rows: &'a [RowRef],
+        entries: usize,
+    },
 }
 
 /// What a push is written for.
@@ -104,6 +111,9 @@ pub(crate) fn freeze(
         let mut frost = Frost::default();
         let mut load = Load::default();
         let mut undone = Vec::new();
+        let most_entries = match choice {
+            Choice::First { entries, .. } | Choice::Rows { entries, .. } => *entries,
+        };
         let rows: Vec<RowRef> = histories.iter().map(|one| one.row.clone()).collect();
         let mut lines = match terms.mode {
             Mode::TransactionLog => history::lines_of(file, &rows)?,
@@ -119,8 +129,9 @@ pub(crate) fn freeze(
             };
             // Of a row whose id the server makes, later edits could not name it.
             let is_new = paired.makes_key && history.is_local;
-            let written = if terms.mode == Mode::TransactionLog && !is_new {
-                logged(file, &mut ids, paired, &history, &lines)?
+            let is_logged = terms.mode == Mode::TransactionLog && !is_new && most_entries > 0;
+            let written = if is_logged {
+                logged(file, &mut ids, paired, &history, &lines, most_entries)?
             } else {
                 net(file, &mut ids, paired, &history, terms.mode)?
             };
@@ -129,9 +140,11 @@ pub(crate) fn freeze(
                 Written::Later(reason) => frost.later.push((history.row, reason)),
                 Written::Waits(reason) => frost.waiting.push((history.row, reason)),
                 Written::Items(items, upto) => {
+                    let is_part = most_entries < usize::MAX && history.has_after(upto);
                     if !load.add(history.row, items, upto)? {
                         break;
                     }
+                    load.is_part |= is_part;
                 }
             }
         }
@@ -164,10 +177,10 @@ pub(crate) fn freeze(
 
 fn chosen(file: &mut File, choice: &Choice<'_>) -> Result<Vec<History>, Error> {
     let rows = match choice {
-        Choice::First { most, upto, skip } => {
-            history::first_rows(file, *most, *upto, |row| skip.contains(row))?
-        }
-        Choice::Rows(rows) => rows.to_vec(),
+        Choice::First {
+            most, upto, skip, ..
+        } => history::first_rows(file, *most, *upto, |row| skip.contains(row))?,
+        Choice::Rows { rows, .. } => rows.to_vec(),
     };
     history::of(file, &rows)
 }
@@ -179,6 +192,7 @@ struct Load {
     items: Vec<Vec<Item>>,
     count: usize,
     bytes: usize,
+    is_part: bool,
 }
 
 impl Load {
@@ -244,7 +258,7 @@ fn size(item: &impl Serialize) -> Result<usize, Error> {
 
 fn store(file: &mut File, terms: Terms<'_>, load: Load) -> Result<Frozen, Error> {
     let number = file.meta_int(Meta::Push)?.unwrap_or(0) + 1;
-    let count = load.count as u64;
+    let (count, is_part) = (load.count as u64, load.is_part);
     let (body, sent) = load.into_body(number, terms);
     let json = serde_json::to_vec(&body).map_err(unwritable)?;
     let body = zstd::bulk::compress(&json, LEVEL)?;
@@ -273,6 +287,7 @@ fn store(file: &mut File, terms: Terms<'_>, load: Load) -> Result<Frozen, Error>
         mode: terms.mode,
         body,
         edits: count,
+        is_part,
     })
 }
 
@@ -415,6 +430,7 @@ fn read(row: Vec<Stored>) -> Result<Frozen, Error> {
             mode: Mode::from_name(&mode).ok_or_else(corrupt)?,
             body,
             edits: u64::try_from(edits).unwrap_or(0),
+            is_part: false,
         }),
         Ok(_) | Err(_) => Err(corrupt()),
     }

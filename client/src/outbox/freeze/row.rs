@@ -153,13 +153,14 @@ pub(super) fn net(
     Ok(Written::Items(vec![Item::Row(row)], upto))
 }
 
-/// Everything that was done to a row.
+/// Everything that was done to a row, at most so many entries; what comes after them waits.
 pub(super) fn logged(
     file: &mut File,
     ids: &mut Ids<'_>,
     paired: &Paired,
     history: &History,
     lines: &[Line],
+    most: usize,
 ) -> Result<Written, Error> {
     let table = match &paired.server {
         Ok(name) => name.clone(),
@@ -182,10 +183,6 @@ pub(super) fn logged(
     };
     let mut told = match entries(paired, (&table, &id), lines, now.as_ref(), &before) {
         Err(reason) => return Ok(Written::Waits(reason)),
-        // It has come to nothing, or the server lacks its columns.
-        Ok(told) if told.entries.is_empty() => {
-            return net(file, ids, paired, history, Mode::TransactionLog);
-        }
         Ok(told) => told,
     };
     for (_, entry) in &mut told.entries {
@@ -193,6 +190,14 @@ pub(super) fn logged(
     }
     told.entries
         .retain(|(_, entry)| entry.action != Op::Update || !entry.columns.is_empty());
+    // It has come to nothing, or the server lacks its columns.
+    if told.entries.is_empty() {
+        return net(file, ids, paired, history, Mode::TransactionLog);
+    }
+    if let Some((next, _)) = told.entries.get(most) {
+        told.upto = next - 1;
+        told.entries.truncate(most);
+    }
     let break_cycles = std::mem::take(&mut ids.break_cycles);
     let mut waits = None;
     for (_, entry) in &told.entries {
