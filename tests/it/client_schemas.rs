@@ -8,6 +8,7 @@ use colsync_tests::tables::{LABELS, TODOS, id};
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
+use crate::client_modes::{MODES, sync};
 use crate::client_sync::device;
 use crate::{make_todo, one_todo, todo, todos};
 
@@ -166,16 +167,22 @@ fn a_column_that_the_app_adds_is_captured_with_what_was_written_before(backend: 
 }
 
 fn a_required_column_with_a_default_may_be_left_out(backend: Backend) {
-    let server = todos(backend);
-    let a = device(&server);
-    a.sql(&format!(
-        "INSERT INTO todos (id, title) VALUES ('{}', 'x')",
-        id(1)
-    ));
-    let report = a.client().sync().unwrap();
-    assert_eq!((report.pushed, report.rejected), (1, 0));
-    assert_eq!(a.value("SELECT done FROM todos").as_deref(), Some("0"));
-    a.assert_equals(&server.anonymous(), "todos");
+    for mode in MODES {
+        let server = todos(backend);
+        let a = device(&server);
+        a.sql(&format!(
+            "INSERT INTO todos (id, title) VALUES ('{}', 'x')",
+            id(1)
+        ));
+        let report = sync(&a, mode);
+        assert_eq!((report.pushed, report.rejected), (1, 0), "{mode:?}");
+        assert_eq!(a.value("SELECT done FROM todos").as_deref(), Some("0"));
+        a.assert_equals(&server.anonymous(), "todos");
+        // What the app says itself is told.
+        a.sql("UPDATE todos SET done = NULL");
+        assert_eq!(sync(&a, mode).rejected, 1, "{mode:?}");
+        a.assert_equals(&server.anonymous(), "todos");
+    }
 }
 
 fn a_trigger_of_the_apps_own_is_captured_and_does_not_echo(backend: Backend) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use colsync_shared::Op;
+use colsync_shared::sqlite::Stored;
 
 use crate::capture::lines::Line;
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::outbox::edit::{Draft, WireEdit, draft, made_over, no_text, not_found}
 use crate::outbox::entries::{Before, entries};
 use crate::outbox::history::{History, is_hidden, row_now};
 use crate::outbox::mode::Mode;
-use crate::pairing::Paired;
+use crate::pairing::{Paired, ServerColumn};
 use crate::table::RowRef;
 
 /// One row, as a push of some mode tells of it.
@@ -128,8 +129,13 @@ pub(super) fn net(
             return Ok(Written::Waits(reason));
         }
         let there = paired.column(at).filter(|_| !paired.local.is_key(at));
-        // What has not come down yet, the app's row does not have.
-        if let Some(there) = there.filter(|there| !there.fresh || before.contains(&there.name)) {
+        // What has not come down yet, the app's row does not have; nor a NULL where the server fills one in.
+        let is_left_out = |there: &ServerColumn| {
+            there.fresh || (there.filled_in && matches!(value, Stored::Null))
+        };
+        if let Some(there) =
+            there.filter(|there| !is_left_out(there) || before.contains(&there.name))
+        {
             all.insert(there.name.clone(), paired.wire(at, value));
         }
     }
