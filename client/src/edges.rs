@@ -41,11 +41,14 @@ pub(crate) fn client_id() -> ClientId {
     ClientId(random())
 }
 
+/// The least and the greatest of what [`first_local_id`] gives.
+pub(crate) const FIRST_LOCAL_IDS: (i64, i64) = (-(1 << 24) - (1 << 30), -(1 << 24));
+
 /// Where the numbers begin, downwards, that a file calls rows by for want of the server's. Each file draws its own, so
 /// that no two call different rows by one; it fits into 32 bits, as a server's column may have.
 pub(crate) fn first_local_id() -> i64 {
     let (high, _) = random().as_u64_pair();
-    -(1 << 24) - i64::try_from(high >> 34).unwrap_or(0)
+    FIRST_LOCAL_IDS.1 - i64::try_from(high >> 34).unwrap_or(0)
 }
 
 #[expect(

@@ -9,7 +9,7 @@ use colsync_shared::receipt::Receipt;
 use colsync_shared::sqlite::Stored;
 use serde_json::Value as Json;
 
-use super::shift::{self, Kept, Since, aside, is_aside};
+use super::shift::{self, Kept, Since, aside};
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::File;
@@ -121,8 +121,8 @@ pub(crate) fn give_up(
     links: &Links,
     row: &RowRef,
 ) -> Result<RowRef, Error> {
-    let of_table = |id: &i64| links.is_maker(row.table) && !is_aside(*id);
-    let Some(id) = number(&row.id.0).filter(of_table) else {
+    let id = number(&row.id.0).filter(|_| links.is_maker(row.table));
+    let Some(id) = id else {
         return Ok(row.clone());
     };
     let moves = aside(file, tables, links, &Since::from([((row.table, id), 0)]))?;

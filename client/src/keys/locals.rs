@@ -6,7 +6,7 @@ use std::collections::{HashMap, HashSet};
 use colsync_shared::Op;
 use colsync_shared::sqlite::Stored;
 
-use super::shift::is_aside;
+use super::shift::Aside;
 use super::{Links, number};
 use crate::error::Error;
 use crate::file::{File, text};
@@ -40,6 +40,7 @@ pub(crate) struct Locals {
     /// Whether `known` is all there is.
     whole: bool,
     refused: HashSet<(i64, i64)>,
+    aside: Aside,
 }
 
 impl Locals {
@@ -49,7 +50,8 @@ impl Locals {
         if links.is_empty() {
             return Ok(locals);
         }
-        locals.refused = refused(file, tables)?;
+        locals.aside = Aside::read(file)?;
+        locals.refused = refused(file, tables, locals.aside)?;
         locals.whole = !history::is_indexed(file)?;
         if locals.whole {
             for table in links.makers() {
@@ -97,7 +99,7 @@ impl Locals {
         table: i64,
         value: &Stored,
     ) -> Result<bool, Error> {
-        let Some(id) = number(value).filter(|id| is_aside(*id)) else {
+        let Some(id) = number(value).filter(|id| self.aside.has(*id)) else {
             return Ok(false);
         };
         Ok(self.standing(file, table, id)? == Standing::Servers)
@@ -110,7 +112,7 @@ fn is_local(line: &[Stored]) -> bool {
 }
 
 /// The ids of rows whose making the server refused.
-fn refused(file: &mut File, tables: &[Paired]) -> Result<HashSet<(i64, i64)>, Error> {
+fn refused(file: &mut File, tables: &[Paired], aside: Aside) -> Result<HashSet<(i64, i64)>, Error> {
     let mut found = HashSet::new();
     let letters = file.load("SELECT table_name, id, edit FROM colsync_dead_letters", &[])?;
     for row in letters {
@@ -125,7 +127,7 @@ fn refused(file: &mut File, tables: &[Paired]) -> Result<HashSet<(i64, i64)>, Er
         let makes = edit.is_some_and(|edit| matches!(edit.op, Op::Insert | Op::Replace));
         // Those that it refused are called by numbers that it does not make (`learn::give_up`).
         if let (Some(table), Ok(id), true) = (table, id.parse::<i64>(), makes)
-            && is_aside(id)
+            && aside.has(id)
         {
             found.insert((table.local.number, id));
         }

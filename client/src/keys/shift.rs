@@ -9,7 +9,7 @@ use colsync_shared::sqlite::Stored;
 
 use super::links::Pointer;
 use super::{Links, number};
-use crate::edges;
+use crate::edges::{self, FIRST_LOCAL_IDS};
 use crate::error::Error;
 use crate::file::{File, Meta, is_refusal, text};
 use crate::inbox::write;
@@ -58,9 +58,25 @@ pub(super) type Moves = BTreeMap<i64, BTreeMap<i64, i64>>;
 /// Where numbers begin that take the place of those below 0, in tables that refuse these.
 pub(super) const BEYOND: i64 = 1 << 52;
 
-/// Whether a number is one that [`aside`] gives, and that neither the server nor the app makes.
-pub(super) fn is_aside(id: i64) -> bool {
-    !(0..=BEYOND).contains(&id)
+/// The numbers among which are those that [`aside`] has given in a file. Others below 0 and above [`BEYOND`] are the
+/// app's or the server's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Aside {
+    least: i64,
+}
+
+impl Aside {
+    pub(super) fn read(file: &mut File) -> Result<Aside, Error> {
+        let last = file.meta_int(Meta::LocalId)?.unwrap_or(0);
+        Ok(Aside {
+            least: last.min(FIRST_LOCAL_IDS.0),
+        })
+    }
+
+    pub(super) fn has(self, id: i64) -> bool {
+        let below = if id > BEYOND { BEYOND - id } else { id };
+        (self.least..=FIRST_LOCAL_IDS.1).contains(&below)
+    }
 }
 
 /// Rows by their tables' numbers and their ids, each with the line of the log from which on the id means it: 0 where it
@@ -286,6 +302,7 @@ fn letters(
     (table, kept): (i64, Kept),
     moves: &BTreeMap<i64, i64>,
 ) -> Result<(), Error> {
+    let aside = Aside::read(file)?;
     let found = file.load(
         "SELECT number, table_name, edit FROM colsync_dead_letters",
         &[],
@@ -308,7 +325,7 @@ fn letters(
                 continue;
             };
             let pointed = number(&child.stored(at, &sent.value));
-            let pointed = pointed.filter(|id| sent.local || is_aside(*id));
+            let pointed = pointed.filter(|id| sent.local || aside.has(*id));
             if links.target(child.local.number, at) == Some(table)
                 && let Some(new) = pointed.and_then(|id| moves.get(&id))
             {

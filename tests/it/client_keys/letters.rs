@@ -4,7 +4,7 @@ use colsync_tests::tables::TableDef;
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
-use super::{OFFICE, PEOPLE, bosses, office, person, settle};
+use super::{OFFICE, PEOPLE, bosses, invoice, office, person, settle, told};
 use crate::client_sync::device;
 
 on_both![
@@ -12,6 +12,7 @@ on_both![
     an_edit_of_a_row_that_is_gone_is_not_made_of_the_next_of_its_number,
     a_row_that_points_to_itself_still_does_when_it_is_made_again,
     what_two_devices_have_given_up_stays_apart,
+    whatever_its_number_a_refused_row_keeps_its_children,
 ];
 
 fn only_letter(device: &Device) -> i64 {
@@ -126,4 +127,41 @@ fn what_two_devices_have_given_up_stays_apart(backend: Backend) {
     let notes = devices[0].column("SELECT note FROM entries ORDER BY 1");
     let notes: Vec<String> = notes.into_iter().flatten().collect();
     assert_eq!(notes, ["of 0", "of 1"]);
+}
+
+/// Apps choose numbers below 0, and servers such as are beyond 2^52.
+fn whatever_its_number_a_refused_row_keeps_its_children(backend: Backend) {
+    for (first, next) in [
+        (10, "min(0, min(id)) - 1"),
+        (7_000_000_000_000_000_001_i64, "max(id) + 1"),
+    ] {
+        let server = office(backend);
+        server.sql(&format!(
+            "INSERT INTO people (id, name) VALUES ({first}, 'first')"
+        ));
+        let (a, b) = (device(&server), device(&server));
+        let newcomer = |name: &str| {
+            a.sql(&format!(
+                "INSERT INTO people (id, name) SELECT {next}, '{name}' FROM people"
+            ));
+        };
+        newcomer("nobody");
+        invoice(&a, "of nobody", "nobody");
+        a.client().sync().unwrap();
+        newcomer("good");
+        a.client().sync().unwrap();
+        let nobodys = ["of nobody/1 of nobody ?", "of nobody/2 of nobody ?"];
+        assert_eq!(told(&a), nobodys, "{next}");
+        a.client().retry_dead_letter(only_letter(&a)).unwrap();
+        // Refused once more.
+        a.client().sync().unwrap();
+        newcomer("better");
+        a.client().sync().unwrap();
+        assert_eq!(told(&a), nobodys, "{next}");
+        a.client().retry_dead_letter(only_letter(&a)).unwrap();
+        a.sql("UPDATE people SET name = 'fixed' WHERE name = 'nobody'");
+        settle(&server, &[&a, &b], &OFFICE);
+        let expected = ["of nobody/1 of nobody fixed", "of nobody/2 of nobody fixed"];
+        assert_eq!(told(&b), expected, "{next}");
+    }
 }
