@@ -47,7 +47,7 @@ pub(crate) struct Line {
     pub(crate) column: Option<String>,
     /// The column's value before.
     pub(crate) old: Stored,
-    /// The column's value after, of `Changed`; else NULL.
+    /// The column's value after, of `Changed`; of `Inserted`, what `schema.sql` says; else NULL.
     pub(crate) new: Stored,
     /// When, ms since 1970.
     pub(crate) at_ms: i64,

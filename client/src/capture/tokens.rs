@@ -134,6 +134,13 @@ pub(super) fn waits_for(trigger: &str) -> Option<String> {
     tokens.get(of + 1)?.name()
 }
 
+/// Whether a `CREATE TABLE` says that its numbers are not given a second time.
+pub(super) fn is_autoincrement(table: &str) -> bool {
+    tokens(table)
+        .iter()
+        .any(|token| token.is_word("AUTOINCREMENT"))
+}
+
 /// What is in a `CREATE INDEX`; None if it is not to be understood.
 pub(super) fn index(sql: &str) -> Option<IndexText> {
     let tokens = tokens(sql);

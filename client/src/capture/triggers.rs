@@ -301,11 +301,18 @@ impl Names<'_> {
 
     /// The line of a row that is there anew.
     fn line_of_new(&self) -> String {
+        let (number, id) = (self.number, self.id("NEW"));
+        if !self.shape.is_autoincrement {
+            return format!(
+                "INSERT INTO colsync_log (op, table_number, row_id, at_ms)\n    \
+                 VALUES (1, {number}, {id}, {NOW_MS});"
+            );
+        }
+        // What SQLite remembers, it changes at the end of a statement.
         format!(
-            "INSERT INTO colsync_log (op, table_number, row_id, at_ms)\n    \
-             VALUES (1, {number}, {id}, {NOW_MS});",
-            number = self.number,
-            id = self.id("NEW"),
+            "INSERT INTO colsync_log (op, table_number, row_id, new, at_ms)\n    \
+             VALUES (1, {number}, {id}, (SELECT 1 FROM sqlite_sequence WHERE name = {table} AND seq >= {id}), {NOW_MS});",
+            table = literal(&self.shape.table.name),
         )
     }
 

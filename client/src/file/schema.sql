@@ -19,7 +19,8 @@ CREATE TABLE IF NOT EXISTS colsync_tables (
 
 -- What the app wrote, in order; nothing but that. A line is removed when the server has answered for it.
 --   op 0: column_name changed from old to new.
---   op 1: the row was inserted. old: 1 where its id is one that the server had given it, and lost.
+--   op 1: the row was inserted. old: 1 where its id is one that the server had given it, and lost. new: 1 where SQLite
+--   remembers that it has given the number before (AUTOINCREMENT), so that the app has named it.
 --   op 2: the row was deleted; one line without a column, and one for each column with its old value.
 --   op 3: as 2, of a row that an OR REPLACE was about to delete: whether it did, the table tells.
 -- No constraint stands here: one would let each of the app's statements keep a journal of its own, to undo a

@@ -126,8 +126,8 @@ fn made_again(file: &mut File, table: i64) -> Result<Vec<(RowId, i64)>, Error> {
     Ok(rows.collect())
 }
 
-/// Whether SQLite may have chosen the number: one above all that were there. Where it may not, the app has named it
-/// and means the row that it had deleted.
+/// Whether SQLite may have chosen the number: one above all that were there, and above those that it remembers
+/// (`AUTOINCREMENT`), which the line tells. Where it may not, the app has named it and means the row that it had deleted.
 fn could_be_given(
     file: &mut File,
     table: &LocalTable,
@@ -141,8 +141,7 @@ fn could_be_given(
     // A row was there then if it still is and the log says no more of it, or if what the log says next is not that it
     // was made.
     let sql = format!(
-        "SELECT NOT EXISTS (SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :?
-             AND sql LIKE '%AUTOINCREMENT%')
+        "SELECT NOT EXISTS (SELECT 1 FROM colsync_log WHERE seq = :? AND new = 1)
          AND NOT EXISTS (SELECT 1 FROM {name} WHERE {key} > :? AND {key} NOT IN
              (SELECT row_id FROM colsync_log WHERE table_number = :? AND seq > :?))
          AND NOT EXISTS (SELECT 1 FROM (SELECT op, min(seq) FROM colsync_log
@@ -151,7 +150,7 @@ fn could_be_given(
     let (id, made_at) = (Stored::Int(id), Stored::Int(made_at));
     let number = Stored::Int(table.number);
     let binds = [
-        Stored::Text(table.name.clone()),
+        made_at.clone(),
         id.clone(),
         number.clone(),
         made_at.clone(),

@@ -249,7 +249,8 @@ fn event(paired: &Paired, lines: &[Line], at: usize, now: Option<&Row>) -> (Opti
             (Some(Event::Made(values)), 1)
         }
         LineOp::MayBeReplaced => {
-            let taken = run(LineOp::MayBeReplaced);
+            let noted = run(LineOp::MayBeReplaced);
+            let taken = noted + deleted_at_once(rest.get(noted - 1..).unwrap_or_default());
             let after = at + taken;
             match lines.get(after) {
                 Some(next) if next.op == LineOp::Inserted => {}
@@ -265,7 +266,7 @@ fn event(paired: &Paired, lines: &[Line], at: usize, now: Option<&Row>) -> (Opti
                     let name = &paired.local.columns.get(position)?.name;
                     let old = rest
                         .iter()
-                        .take(taken)
+                        .take(noted)
                         .rev()
                         .find(|line| is_of(line, name))?;
                     (old.old != new).then(|| (position, old.old.clone(), new))
@@ -273,6 +274,21 @@ fn event(paired: &Paired, lines: &[Line], at: usize, now: Option<&Row>) -> (Opti
             (Some(Event::Changed(changes.collect())), taken + 1)
         }
     }
+}
+
+/// How many lines tell of the delete that an OR REPLACE is, where the app's connection has recursive triggers on: it is
+/// noted between the first of `lines` and the row's insert, at once.
+fn deleted_at_once(lines: &[Line]) -> usize {
+    let Some((first, rest)) = lines.split_first() else {
+        return 0;
+    };
+    let at_once = rest.iter().take_while(|line| line.at_ms == first.at_ms);
+    let deleted = at_once
+        .take_while(|line| line.op == LineOp::Deleted)
+        .count();
+    let next = rest.get(deleted);
+    let is_made = next.is_some_and(|line| line.op == LineOp::Inserted && line.at_ms == first.at_ms);
+    if is_made { deleted } else { 0 }
 }
 
 fn is_of(line: &Line, column: &str) -> bool {

@@ -34,7 +34,10 @@ pub(crate) struct History {
     pub(crate) inserted_at_ms: Option<i64>,
     /// The line that made it again after it had been deleted by itself.
     pub(crate) made_again: Option<i64>,
+    /// Whether it was deleted by itself, and made after that.
     is_deleted: bool,
+    /// When an OR REPLACE was about to delete it, if nothing was written to it since.
+    replaced_at: Option<i64>,
     /// Whether the log ends with its delete.
     is_gone: bool,
     /// Its lines: number, and column if it is about one.
@@ -76,6 +79,7 @@ impl History {
             inserted_at_ms: None,
             made_again: None,
             is_deleted: false,
+            replaced_at: None,
             is_gone: false,
             lines: Vec::new(),
         }
@@ -87,16 +91,18 @@ impl History {
         match line.op {
             LineOp::Inserted => {
                 self.inserted_at_ms = Some(line.at_ms);
-                self.is_gone = false;
+                let is_replaced = self.replaced_at.take() == Some(line.at_ms);
+                if std::mem::take(&mut self.is_gone) && !is_replaced {
+                    self.is_deleted = true;
+                }
                 if self.is_deleted {
                     self.made_again = self.made_again.or(Some(line.seq));
                 }
             }
-            LineOp::Deleted => {
-                self.is_deleted = true;
-                self.is_gone = true;
-            }
-            LineOp::Changed | LineOp::MayBeReplaced => {}
+            LineOp::Deleted => self.is_gone = true,
+            LineOp::Changed => self.replaced_at = None,
+            // Where the app's connection has recursive triggers on, its delete and its insert follow at once.
+            LineOp::MayBeReplaced => self.replaced_at = Some(line.at_ms),
         }
         let Some(column) = line.column else {
             return;

@@ -17,6 +17,8 @@ on_both![
     what_was_written_to_the_new_row_stays_its_own,
     a_row_that_is_put_back_is_the_row_that_it_was,
     a_number_that_the_app_has_named_is_the_row_that_it_had_deleted,
+    a_row_that_is_replaced_is_the_row_that_it_was_whatever_triggers_fire,
+    what_sqlite_remembers_of_its_numbers_tells_rows_apart,
     a_new_row_that_points_to_itself_does_in_every_mode,
     what_pointed_to_a_new_row_that_is_gone_does_not_point_to_the_next,
 ];
@@ -255,4 +257,56 @@ fn what_pointed_to_a_new_row_that_is_gone_does_not_point_to_the_next(backend: Ba
     let kept = b.column("SELECT code || ' ' || note || ' ' || (person_id IS NULL) FROM badges");
     assert_eq!(kept, [Some("kept fine 1".to_owned())]);
     assert_eq!(bosses(&b), ["new -"]);
+}
+
+/// With `recursive_triggers`, what an OR REPLACE deletes is deleted to the app's triggers, and to colsync's.
+fn a_row_that_is_replaced_is_the_row_that_it_was_whatever_triggers_fire(backend: Backend) {
+    for mode in MODES {
+        let server = office(backend);
+        let (a, b) = (device(&server), device(&server));
+        person(&a, "old", "");
+        settle(&server, &[&a, &b], &OFFICE);
+        invoice(&b, "theirs", "old");
+        a.sql(
+            "PRAGMA recursive_triggers = ON;
+             INSERT OR REPLACE INTO people (id, name) SELECT id, 'renamed' FROM people;
+             PRAGMA recursive_triggers = OFF;",
+        );
+        let report = sync(&a, mode);
+        assert_eq!((report.pushed, report.applied), (1, 1), "{mode:?}");
+        settle(&server, &[&a, &b], &OFFICE);
+        let expected = ["theirs/1 theirs renamed", "theirs/2 theirs renamed"];
+        assert_eq!(told(&a), expected, "{mode:?}");
+        assert_eq!(told(&b), expected, "{mode:?}");
+    }
+}
+
+fn what_sqlite_remembers_of_its_numbers_tells_rows_apart(backend: Backend) {
+    let forget = "DELETE FROM sqlite_sequence WHERE name = 'people'";
+    let by_number = "INSERT INTO people (id, name) VALUES (1, 'new')";
+    let by_sqlite = "INSERT INTO people (name) VALUES ('new')";
+    for (key, and, insert, is_another) in [
+        ("/* no AUTOINCREMENT */", "", by_sqlite, "1"),
+        ("AUTOINCREMENT", forget, by_sqlite, "1"),
+        ("AUTOINCREMENT", "", by_number, "0"),
+    ] {
+        let server = office(backend);
+        let a = Device::new(&server);
+        a.sql(&format!(
+            "CREATE TABLE people (id INTEGER PRIMARY KEY {key}, name TEXT, boss_id INTEGER REFERENCES people (id))"
+        ));
+        a.client().init(&[]).unwrap();
+        person(&a, "old", "");
+        a.client().sync().unwrap();
+        a.sql(&format!("DELETE FROM people; {and}; {insert}"));
+        assert_eq!(a.column("SELECT id FROM people"), [Some("1".to_owned())]);
+        a.client().sync().unwrap();
+        assert_eq!(
+            gone(&server, "old").as_deref(),
+            Some(is_another),
+            "{key} {and}"
+        );
+        let alive = "SELECT name FROM people WHERE sync_deleted_at IS NULL";
+        assert_eq!(server.column(alive), [Some("new".to_owned())]);
+    }
 }
