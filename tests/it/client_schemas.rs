@@ -25,6 +25,7 @@ on_both![
     a_refused_edit_is_not_made_again_without_a_column_that_is_gone,
     a_row_that_the_apps_own_constraint_refuses_waits_and_blocks_nothing,
     names_that_need_quotes_sync,
+    a_table_of_one_letter_may_get_a_column,
 ];
 
 fn a_table_that_the_server_lacks_waits_until_it_has_it(backend: Backend) {
@@ -331,4 +332,26 @@ fn names_that_need_quotes_sync(backend: Backend) {
     b.client().sync().unwrap();
     a.client().sync().unwrap();
     assert_eq!(a.dump("select"), ["'k', 'edited', 'zwei'"]);
+}
+
+/// Colsync's own SQL stands beside the app's names.
+fn a_table_of_one_letter_may_get_a_column(backend: Backend) {
+    for table in ["d", "l", "s", "t"] {
+        let sql = format!(
+            "CREATE TABLE {table} (id VARCHAR(30) PRIMARY KEY NOT NULL, value TEXT, note TEXT)"
+        );
+        let server = Server::on(backend).before(&sql).synced(table).start();
+        let a = Device::new(&server);
+        a.sql(&format!(
+            "CREATE TABLE {table} (id TEXT PRIMARY KEY NOT NULL, value TEXT)"
+        ));
+        a.client().track(table).unwrap();
+        a.sql(&format!(
+            "INSERT INTO {table} VALUES ('k', 'v');
+             ALTER TABLE {table} ADD COLUMN note TEXT DEFAULT 'none';
+             UPDATE {table} SET note = 'some';"
+        ));
+        assert_eq!(a.client().sync().unwrap().pushed, 1);
+        assert_eq!(server.anonymous().row(table, "k")["note"], "some");
+    }
 }

@@ -278,17 +278,18 @@ fn note_added(file: &mut File, shape: &Shape, column: &LocalColumn) -> Result<()
         .map_or_else(|| "NULL".to_owned(), tokens::default_value);
     let (table, name) = (quote(&shape.table.name), quote(&column.name));
     let id = shape.table.id_expression(&table);
+    // Whatever the app's table is called, it is not called so.
     file.batch(&format!(
         "CREATE TEMP TABLE colsync_default (value {declared} DEFAULT {default});\n\
          INSERT INTO temp.colsync_default DEFAULT VALUES;\n\
          INSERT INTO main.colsync_log (op, table_number, row_id, column_name, old, new, at_ms)\n\
-         SELECT 0, {number}, {id}, {literal}, d.value, {table}.{name}, {now}\n\
-         FROM main.{table}, temp.colsync_default AS d\n\
-         WHERE ({table}.{name} IS NOT d.value COLLATE BINARY OR typeof({table}.{name}) <> typeof(d.value))\n\
+         SELECT 0, {number}, {id}, {literal}, colsync_default.value, {table}.{name}, {now}\n\
+         FROM main.{table}, temp.colsync_default\n\
+         WHERE ({table}.{name} IS NOT colsync_default.value COLLATE BINARY OR typeof({table}.{name}) <> typeof(colsync_default.value))\n\
          AND {id} IS NOT NULL;\n\
          INSERT INTO main.colsync_log (op, table_number, row_id, column_name, old, at_ms)\n\
-         SELECT 2, {number}, l.row_id, {literal}, d.value, max(l.at_ms)\n\
-         FROM main.colsync_log AS l, temp.colsync_default AS d\n\
+         SELECT 2, {number}, l.row_id, {literal}, colsync_default.value, max(l.at_ms)\n\
+         FROM main.colsync_log AS l, temp.colsync_default\n\
          WHERE l.table_number = {number} AND l.op = 2 AND l.column_name IS NULL\n\
          AND l.seq > coalesce((SELECT max(s.upto) FROM main.colsync_sent AS s\n\
              WHERE s.table_number = l.table_number AND s.row_id = l.row_id), 0)\n\
