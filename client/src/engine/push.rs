@@ -241,10 +241,6 @@ impl Session<'_> {
                 let settled = self.refuse(frozen, &code, &detail)?;
                 Ok(Sent::Settled(settled))
             }
-            Trouble::BadPush { .. } => {
-                freeze::thaw_now(&mut self.file)?;
-                Ok(Sent::Thawed)
-            }
             Trouble::Forked | Trouble::OutOfOrder { .. } if *restarts < MOST_RESTARTS => {
                 *restarts += 1;
                 self.mend(&trouble)?;
@@ -254,7 +250,7 @@ impl Session<'_> {
         }
     }
 
-    /// The one row of a push that the server would not read is refused as its receipt would say it.
+    /// The one edit of a push that the server would not read is refused as its receipt would say it.
     fn refuse(&mut self, frozen: &Frozen, code: &str, detail: &str) -> Result<Settled, Error> {
         let edits = freeze::edits(frozen)?;
         let receipts = edits

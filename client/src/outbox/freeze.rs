@@ -72,10 +72,7 @@ pub(crate) enum Choice<'a> {
         skip: &'a HashSet<RowRef>,
     },
     /// These; of a row's log so many entries, as above.
-    Rows {
-        rows: &'a [RowRef],
-        entries: usize,
-    },
+    Rows { rows: &'a [RowRef], entries: usize },
 }
 
 /// What a push is written for.

@@ -6,6 +6,7 @@
 
 mod cycle;
 mod decide;
+mod judged;
 mod late;
 
 use std::collections::{HashMap, HashSet};
@@ -278,15 +279,8 @@ impl Transaction<'_> {
             }
             Err(failure) => failure,
         };
-        let decided_about = decided.as_ref().and_then(|(_, conflict)| conflict.target());
-        let table = refusal::table(item).or(decided_about.map(|(table, _)| table));
-        let failure = match (failure, table) {
-            (StoreError::Unclear(message), Some(table)) => {
-                self.conn.rollback_to("edit")?;
-                self.conn.judged(table, message)
-            }
-            (failure, _) => failure,
-        };
+        let decided_about = decided.as_ref().map(|(_, resolution)| resolution);
+        let failure = self.judged(item, decided_about, failure)?;
         let refused = Refused::of(failure, self.last_try)?;
         self.back_to("edit", before, true)?;
         self.release("edit", true)?;
