@@ -209,12 +209,18 @@ pub(crate) fn is_hidden(
     } else {
         ":?"
     };
+    let id = table.id_expression("t");
+    // A key of one column is its own index.
+    let by_key = match table.key.as_slice() {
+        [_] => format!("{id} IN ({ids}) AND"),
+        _ => String::new(),
+    };
     let sql = format!(
-        "SELECT EXISTS (SELECT 1 FROM {} AS t WHERE ({}) COLLATE BINARY IN ({ids}))",
+        "SELECT EXISTS (SELECT 1 FROM {} AS t WHERE {by_key} ({id}) COLLATE BINARY IN ({ids}))",
         quote(&table.name),
-        table.id_expression("t"),
     );
-    let binds = vec![row.id.0.clone(); 1 + usize::from(is_bytes)];
+    let places = if by_key.is_empty() { 1 } else { 2 };
+    let binds = vec![row.id.0.clone(); places * (1 + usize::from(is_bytes))];
     Ok(file.int(&sql, &binds)? == 1)
 }
 
