@@ -41,6 +41,19 @@ pub(super) struct Manner {
     pub(super) relations: Relations,
     /// Whether apps, too, take no label of a part twice.
     pub(super) is_unique_here: bool,
+    /// What comes after the last page of a numbered list.
+    pub(super) ends: Ends,
+    /// Whether a list's ETag comes of its rows: after changes that are undone it is what it was.
+    pub(super) hashes: bool,
+}
+
+/// What comes after the last page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ends {
+    Empty,
+    Null,
+    /// No page, with this status.
+    Refused(u16),
 }
 
 /// How it minds that rows point to others.
@@ -174,6 +187,15 @@ impl Manner {
                 ])
                 .unwrap(),
             is_unique_here: random.bool(),
+            ends: *random
+                .choice(&[
+                    Ends::Empty,
+                    Ends::Null,
+                    Ends::Refused(404),
+                    Ends::Refused(400),
+                ])
+                .unwrap(),
+            hashes: random.bool(),
         }
     }
 
@@ -213,8 +235,14 @@ impl Manner {
             .asks_times
             .then(|| format!("writes_updated_at = {form}\n"));
         let wraps = self.wraps.then_some("rows = '/data'\nrow = '/item'\n");
+        let page = match self.pages {
+            Pages::Numbered => "&page={page}",
+            Pages::Whole | Pages::Linked => "",
+        };
         let changes = self.changes.then(|| {
-            format!("changes = '/{name}/changes?since={{since}}'\nwhole_every = {WHOLE_EVERY}\n")
+            format!(
+                "changes = '/{name}/changes?since={{since}}{page}'\nwhole_every = {WHOLE_EVERY}\n"
+            )
         });
         let tells_deletes = self.changes || self.deletes == Deletes::Told;
         let deleted = tells_deletes.then_some("deleted = 'deleted'\n");

@@ -1,9 +1,11 @@
 //! What the API tells of all rows of a table.
 
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
 use serde_json::{Value as Json, json};
 
 use super::{Api, Row, strong};
-use crate::simulation::plain::manner::{Deletes, Etags, LAG, PAGE, Pages, Times};
+use crate::simulation::plain::manner::{Deletes, Ends, Etags, LAG, PAGE, Pages, Times};
 use crate::simulation::plain::parts::Resource;
 use crate::simulation::wire::Answer;
 
@@ -31,6 +33,11 @@ impl Api {
         let told: Vec<(&String, Json)> = shown.map(|(id, row)| (id, self.told(row))).collect();
         match self.manner.pages {
             Pages::Whole => {
+                let last = if self.manner.hashes {
+                    hash(&told)
+                } else {
+                    last
+                };
                 let weak = format!("W/{}", strong(last));
                 if self.manner.etags != Etags::Not
                     && (known == Some(&strong(last)) || known == Some(&weak))
@@ -40,9 +47,8 @@ impl Api {
                 self.with_etag(self.page(rows_of(&told)), last)
             }
             Pages::Numbered => {
-                let number: usize = parameter(query, "page").unwrap().parse().unwrap();
-                let from = ((number - 1) * PAGE).min(told.len());
-                self.page(rows_of(&told[from..(from + PAGE).min(told.len())]))
+                let told: Vec<Json> = rows_of(&told).collect();
+                self.numbered(query, &told)
             }
             Pages::Linked => {
                 let after = parameter(query, "after").unwrap_or_default();
@@ -74,7 +80,28 @@ impl Api {
             told["deleted"] = json!(row.is_deleted);
             told
         });
-        self.page(told)
+        let told: Vec<Json> = told.collect();
+        match self.manner.pages {
+            Pages::Numbered => self.numbered(query, &told),
+            Pages::Whole | Pages::Linked => self.page(told.into_iter()),
+        }
+    }
+
+    /// The page that is asked for, or what comes after the last one.
+    fn numbered(&self, query: &str, told: &[Json]) -> Answer {
+        let number: usize = parameter(query, "page").unwrap().parse().unwrap();
+        let from = ((number - 1) * PAGE).min(told.len());
+        if number > 1 && from == told.len() {
+            match self.manner.ends {
+                Ends::Empty => {}
+                Ends::Refused(status) => return Answer::bare(status),
+                Ends::Null if self.manner.wraps => {
+                    return Answer::of(200, &json!({ "data": null }));
+                }
+                Ends::Null => return Answer::of(200, &Json::Null),
+            }
+        }
+        self.page(told[from..(from + PAGE).min(told.len())].iter().cloned())
     }
 
     fn page(&self, rows: impl Iterator<Item = Json>) -> Answer {
@@ -84,6 +111,15 @@ impl Api {
         }
         Answer::of(200, &rows)
     }
+}
+
+/// The same as long as the rows are.
+fn hash(told: &[(&String, Json)]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for (_, row) in told {
+        row.to_string().hash(&mut hasher);
+    }
+    hasher.finish()
 }
 
 fn rows_of(told: &[(&String, Json)]) -> impl Iterator<Item = Json> {
