@@ -11,6 +11,10 @@ use serde_json::Value as Json;
 /// Between two pulls.
 const PAUSE: Duration = Duration::from_millis(10);
 
+/// What is pulled at once: one that has fallen behind catches up by what can be read in a moment, also where rows are large and
+/// the machine is busy.
+const ROWS: &str = "tables=todos&limit=500";
+
 /// After the last fault, a server that does not answer by now never does.
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -93,9 +97,7 @@ impl Poller {
 
     fn pull(&mut self) -> Pull {
         self.pulls += 1;
-        let request = self
-            .client
-            .pull_request(self.cursor.as_deref(), "tables=todos");
+        let request = self.client.pull_request(self.cursor.as_deref(), ROWS);
         let answer = match request.try_send() {
             Ok(answer) => answer,
             // What came of a broken answer is thrown away.
