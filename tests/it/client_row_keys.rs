@@ -15,7 +15,7 @@ on_both![
     another_spelling_of_a_key_waits,
 ];
 
-const LABELS: TableDef = TableDef {
+pub const LABELS: TableDef = TableDef {
     name: "labels",
     sqlite: "CREATE TABLE labels (code TEXT PRIMARY KEY NOT NULL, meaning TEXT);",
     postgres: "CREATE TABLE labels (code text PRIMARY KEY, meaning text);",

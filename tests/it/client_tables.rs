@@ -1,12 +1,13 @@
 //! Apps' tables whose own constraints and triggers would make something else of what the server has: other rows go, the
 //! transaction ends, a write is left out. What the table does not take waits, and nothing else comes of it.
 
-use colsync_tests::tables::{TableDef, id};
+use colsync_tests::tables::id;
 use colsync_tests::{Backend, Device, Server, on_both};
 use serde_json::json;
 
 use crate::client_histories::the_ledger_has_both;
 use crate::client_keys::PEOPLE;
+use crate::client_row_keys::LABELS;
 use crate::client_sync::device;
 use crate::{make_todo, one_todo, todo};
 
@@ -23,13 +24,6 @@ on_both![
 
 /// How many rows wait in the file.
 const WAITING: &str = "SELECT count(*) FROM colsync_held";
-
-/// A server's table under a key of text.
-const LABELS: TableDef = TableDef {
-    name: "labels",
-    sqlite: "CREATE TABLE labels (code TEXT PRIMARY KEY NOT NULL, meaning TEXT);",
-    postgres: "CREATE TABLE labels (code text PRIMARY KEY, meaning text);",
-};
 
 /// A device that keeps todos in a table of its own, and has synced.
 fn tracking(server: &Server, table: &str) -> Device {

@@ -18,8 +18,6 @@ const KIND: &str = "
     LEFT JOIN sqlite_master AS s ON s.type = 'table' AND s.name = t.name
     WHERE t.schema = 'main' AND t.name = :? COLLATE NOCASE";
 
-const TABLE_SQL: &str = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = :?";
-
 const COLUMNS: &str = "
     SELECT name, type, \"notnull\", dflt_value, pk, hidden
     FROM pragma_table_xinfo(:?) ORDER BY cid";
@@ -171,7 +169,7 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
         is_rowid: false,
         rowid_names: Vec::new(),
         has_null_keys: false,
-        is_autoincrement: false,
+        is_autoincrement: text(sql).is_some_and(tokens::is_autoincrement),
         strict: *strict != 0,
         generated: Vec::new(),
     };
@@ -190,9 +188,6 @@ pub(super) fn shape(file: &mut File, name: &str, number: i64) -> Result<Shape, E
     read_uniques(file, &mut shape)?;
     let has_key_index = has_key_index(file, name)?;
     shape.is_rowid = !has_key_index;
-    let sql = file.first(TABLE_SQL, &[Stored::Text(name.clone())])?;
-    let sql = sql.as_deref().and_then(|row| text(row.first()?));
-    shape.is_autoincrement = sql.is_some_and(tokens::is_autoincrement);
     shape.has_null_keys = has_key_index
         && *without_rowid == 0
         && shape.table.key_columns().any(|column| !column.not_null);

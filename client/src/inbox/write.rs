@@ -132,6 +132,7 @@ impl Values for BTreeMap<String, Json> {
 
 fn upsert_sql(paired: &Paired, positions: &[usize]) -> String {
     let local = &paired.local;
+    let table = quote(&local.name);
     let names: Vec<String> = positions
         .iter()
         .filter_map(|&at| local.columns.get(at))
@@ -151,7 +152,6 @@ fn upsert_sql(paired: &Paired, positions: &[usize]) -> String {
         "NOTHING".to_owned()
     } else {
         // Under NOCASE, 'abc' is in the way of 'ABC', and is not that row.
-        let table = quote(&local.name);
         let same = key
             .iter()
             .map(|name| format!("{table}.{name} = excluded.{name} COLLATE BINARY"));
@@ -165,7 +165,6 @@ fn upsert_sql(paired: &Paired, positions: &[usize]) -> String {
     format!(
         "INSERT{or_abort} INTO {table} ({names}) VALUES ({values}) ON CONFLICT ({key}) DO {otherwise}",
         or_abort = or_abort(local),
-        table = quote(&local.name),
         names = names.join(", "),
         values = vec![PLACEHOLDER; names.len()].join(", "),
         key = key.join(", "),
