@@ -139,9 +139,6 @@ impl From<Error> for StoreError {
                         StoreError::Unavailable(message.to_owned())
                     }
                     DatabaseErrorKind::ReadOnlyTransaction => StoreError::Other(message.to_owned()),
-                    DatabaseErrorKind::UnableToSendCommand | DatabaseErrorKind::Unknown => {
-                        by_message(message)
-                    }
                     _ => by_message(message),
                 }
             }
